@@ -1,0 +1,1 @@
+"""A web UI for Stable Diffusion that people can trust, extend and read."""

@@ -150,4 +150,5 @@ class SpatialTransformer(nn.Module):
         if self.linear:
             h = self.proj_out(h)
         h = h.reshape(batch, height, width, channels).permute(0, 3, 1, 2)
-        return x + (h if self.linear else self.proj_out(h))
+        y: Tensor = x + (h if self.linear else self.proj_out(h))
+        return y

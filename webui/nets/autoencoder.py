@@ -154,8 +154,8 @@ class ResnetBlock(nn.Module):
     def forward(self, x: Tensor, padding: Padding) -> Tensor:
         h = self.conv1(F.silu(self.norm1(x)), padding)
         h = self.conv2(F.silu(self.norm2(h)), padding)
-        shortcut: Tensor = x if self.nin_shortcut is None else self.nin_shortcut(x)
-        return shortcut + h
+        y: Tensor = h + (x if self.nin_shortcut is None else self.nin_shortcut(x))
+        return y
 
 
 class PixelAttention(nn.Module):
@@ -174,9 +174,9 @@ class PixelAttention(nn.Module):
         h = self.norm(x)
         # One head: [B, 1, H W, C]; in channels-last memory these permutations move nothing.
         q, k, v = (layer(h).permute(0, 2, 3, 1).reshape(batch, 1, height * width, channels) for layer in (self.q, self.k, self.v))
-        h = F.scaled_dot_product_attention(q, k, v)
-        h = self.proj_out(h.reshape(batch, height, width, channels).permute(0, 3, 1, 2))
-        return x + h
+        h = F.scaled_dot_product_attention(q, k, v).reshape(batch, height, width, channels)
+        y: Tensor = x + self.proj_out(h.permute(0, 3, 1, 2))
+        return y
 
 
 class Downsample(nn.Module):

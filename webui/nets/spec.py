@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
@@ -86,7 +86,7 @@ class TextSpec:
 
     `layers` counts the layers in the file. `skip` says which one is read: 1 is the last, 2 the penultimate (SD 2, SDXL);
     `final_norm` whether the final layer norm is applied to what was read (SDXL: not). `projection` is the width of the
-    pooled output, None for a tower without one. The last two entries of the vocabulary are the start and end tokens.
+    pooled output's projection, None for a tower without one. The last two entries of the vocabulary are the start and end tokens.
     `kind` names how single files lay its weights out.
     """
 
@@ -134,12 +134,13 @@ class ModelSpec:
 
     def to_json(self) -> dict[str, Any]:
         """Plain dictionaries, lists, numbers and strings, as a checkpoint carries them in its metadata."""
-        return _plain(dataclasses.asdict(self))
+        plain: dict[str, Any] = _plain(dataclasses.asdict(self))
+        return plain
 
     @classmethod
     def from_json(cls, plain: Mapping[str, Any]) -> ModelSpec:
         """The inverse of `to_json`; a ValueError names unknown or missing fields."""
-        parts = {
+        parts: dict[str, Callable[[Any], Any]] = {
             "unet": lambda value: _build(UNetSpec, value),
             "vae": lambda value: _build(VAESpec, value),
             "text": lambda value: tuple(_build(TextSpec, each) for each in value),

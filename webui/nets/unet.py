@@ -48,7 +48,10 @@ class UNetModel(nn.Module):
     def __init__(self, spec: UNetSpec) -> None:
         super().__init__()
         self.spec = spec
-        self.time_embed = TimeEmbedding(spec.model_channels, spec.time_width, spec.guidance_width)
+        self.time_embed = mlp(spec.model_channels, spec.time_width)
+        if spec.guidance_width is not None:
+            # Published LCM files carry diffusers' name for this one layer.
+            self.time_embedding = nn.ModuleDict({"cond_proj": nn.Linear(spec.guidance_width, spec.model_channels, bias=False)})
         if spec.label_width is not None:
             self.label_emb = nn.Sequential(mlp(spec.label_width, spec.time_width))
         self.input_blocks, widths = input_blocks(spec)
@@ -114,12 +117,12 @@ class UNetModel(nn.Module):
 
     def _embed(self, x: Tensor, t: Tensor, y: Tensor | None, guidance: Tensor | None, run: Run) -> Tensor:
         time = timestep_embedding(t, self.spec.model_channels).to(x.dtype)
-        scale = None
         if guidance is not None:
             if self.spec.guidance_width is None:
                 raise ValueError("This model has no guidance embedding; leave guidance out.")
             scale = guidance_embedding(guidance, self.spec.guidance_width).to(x.dtype)
-        embedding: Tensor = run(self.time_embed, time, scale)
+            time = time + run(self.time_embedding["cond_proj"], scale)
+        embedding: Tensor = run(self.time_embed, time)
         return embedding if y is None else embedding + run(self.label_emb, y.to(x.dtype))
 
 
@@ -179,22 +182,6 @@ class Upsample(nn.Module):
 
     def forward(self, x: Tensor, size: tuple[int, int], padding: Padding) -> Tensor:
         y: Tensor = self.conv(F.interpolate(x, size=size, mode="nearest"), padding)
-        return y
-
-
-class TimeEmbedding(nn.Sequential):
-    """Two layers over the sinusoids of time; LCM's guidance embedding is projected and added first (`cond_proj`)."""
-
-    def __init__(self, channels: int, width: int, guidance_width: int | None) -> None:
-        super().__init__(nn.Linear(channels, width), nn.SiLU(), nn.Linear(width, width))
-        if guidance_width is not None:
-            self.cond_proj = nn.Linear(guidance_width, channels, bias=False)
-
-    def forward(self, time: Tensor, scale: Tensor | None = None) -> Tensor:
-        """time [B, channels], scale [B, guidance_width] or None -> [B, width]."""
-        if scale is not None:
-            time = time + self.cond_proj(scale)
-        y: Tensor = self[2](F.silu(self[0](time)))
         return y
 
 

@@ -1,0 +1,1 @@
+"""Files in, networks out: checkpoint files, families, key rules, hashes."""

@@ -1,0 +1,1 @@
+"""The data of the built-in model: scenes, their pictures, their captions, and the published evaluation prompts."""

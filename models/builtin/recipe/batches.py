@@ -1,0 +1,89 @@
+"""Batches of pictures, captions and latents for the training stages: each a function of the step's random numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from webui.nets.autoencoder import AutoencoderKL
+from webui.nets.tokenizer import Tokenizer
+
+from .dataset import DataSet
+
+
+def to_unit(pictures: np.ndarray, device: torch.device) -> Tensor:
+    """uint8 [B, 3, H, W] to float32 in [-1, 1], in the memory format in which convolutions are fastest."""
+    tensor = torch.from_numpy(np.ascontiguousarray(pictures)).to(device)
+    return (tensor.float() / 127.5 - 1).to(memory_format=torch.channels_last)
+
+
+def numpy_generator(generator: torch.Generator) -> np.random.Generator:
+    """A numpy generator seeded by the next number of a torch one."""
+    return np.random.default_rng(int(torch.randint(1 << 62, (1,), generator=generator, device=generator.device)))
+
+
+def crops(data: DataSet, count: int, side: int, rng: np.random.Generator, device: torch.device) -> Tensor:
+    """`count` square crops of random pictures, half of them mirrored, in [-1, 1]."""
+    whole = data.picture(rng.integers(len(data), size=count))
+    room = whole.shape[-1] - side
+    corners = rng.integers(room + 1, size=(count, 2))
+    cut = [picture[:, y : y + side, x : x + side] for picture, (y, x) in zip(whole, corners, strict=True)]
+    mirrored = [part[:, :, ::-1] if rng.random() < 0.5 else part for part in cut]
+    return to_unit(np.stack(mirrored), device)
+
+
+def choose(data: DataSet, count: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Indices of `count` different pictures and whether each is mirrored; cards never are, their digits would turn over."""
+    indices = rng.choice(len(data), size=count, replace=False)
+    flips = rng.random(count) < 0.5
+    cards = np.array([data.scenes[i].card is not None for i in indices])
+    return indices, flips & ~cards
+
+
+def token_rows(texts: list[str], tokenizer: Tokenizer, length: int) -> Tensor:
+    """Token ids [B, length]: start, the text, end, and end again as padding; a text that is too long is cut."""
+    rows = torch.full((len(texts), length), tokenizer.end, dtype=torch.long)
+    for row, text in zip(rows, texts, strict=True):
+        ids = [tokenizer.start, *tokenizer.encode(text)[: length - 2], tokenizer.end]
+        row[: len(ids)] = torch.tensor(ids)
+    return rows
+
+
+@dataclass(frozen=True, kw_only=True)
+class Latents:
+    """The posterior means of all pictures, [N, C, h, w] float16, as they are and mirrored."""
+
+    plain: Tensor
+    mirrored: Tensor
+
+    def take(self, indices: np.ndarray, flips: np.ndarray) -> Tensor:
+        """Latents [B, C, h, w] float32 of the indices."""
+        chosen = torch.from_numpy(indices).to(self.plain.device)
+        flipped = torch.from_numpy(flips).to(self.plain.device).view(-1, 1, 1, 1)
+        return torch.where(flipped, self.mirrored[chosen], self.plain[chosen]).float()
+
+
+@torch.no_grad()
+def encode_pictures(network: AutoencoderKL, data: DataSet, indices: np.ndarray, flip: bool, device: torch.device) -> Tensor:
+    """Posterior means, float32 [N, C, h, w], of pictures by index."""
+    means = []
+    for start in range(0, len(indices), 32):
+        pictures = data.picture(indices[start : start + 32])
+        with torch.autocast(device.type, torch.bfloat16):
+            means.append(network.encode(to_unit(pictures[..., ::-1] if flip else pictures, device)).mean.float().contiguous())
+    return torch.cat(means)
+
+
+def encode_all(network: AutoencoderKL, data: DataSet, file: Path, device: torch.device) -> Latents:
+    """The latents of the whole data set, kept in `file`."""
+    if file.exists():
+        kept = torch.load(file, weights_only=True, mmap=True)
+        return Latents(plain=kept["plain"].to(device), mirrored=kept["mirrored"].to(device))
+    indices = np.arange(len(data))
+    plain, mirrored = (encode_pictures(network, data, indices, flip, device).half() for flip in (False, True))
+    torch.save({"plain": plain.cpu(), "mirrored": mirrored.cpu()}, file)
+    return Latents(plain=plain, mirrored=mirrored)

@@ -1,0 +1,39 @@
+"""Classifier-free guidance: which rows a step needs, and how their answers become one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import Tensor
+
+from webui.pipeline.patches import NO_PATCHES, Patches
+from webui.pipeline.protocol import Asking, Conditioning, Denoise, Moment, Row, Rows
+
+MakeRow = Callable[[Tensor, Moment, Conditioning, str], Row]
+
+
+def plain_row(network: str = "model", patches: Patches = NO_PATCHES) -> MakeRow:
+    """How a row is made where nothing but the conditioning differs between cond and uncond."""
+    return lambda x, at, conditioning, role: Row(x, at, conditioning, network=network, patches=patches, role=role)
+
+
+def guided(cond: Conditioning, uncond: Conditioning, scale: float, row: MakeRow) -> Denoise:
+    """Move from the unconditional prediction towards the conditional one, `scale` times the way (Ho and Salimans 2022, eq. 6).
+
+    Scale 1 is the conditional prediction itself and scale 0 the unconditional one: each of them asks for a single row.
+    """
+
+    def only(conditioning: Conditioning, role: str) -> Denoise:
+        def denoise(x: Tensor, at: Moment) -> Asking:
+            (denoised,) = yield Rows(row(x, at, conditioning, role))
+            return denoised
+
+        return denoise
+
+    def both(x: Tensor, at: Moment) -> Asking:
+        c, u = yield Rows(row(x, at, cond, "cond"), row(x, at, uncond, "uncond"))
+        return u + scale * (c - u)
+
+    if scale == 1:
+        return only(cond, "cond")
+    return only(uncond, "uncond") if scale == 0 else both

@@ -1,0 +1,48 @@
+"""A quick look at a latent: one linear map from latent channels to colours, fitted per model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preview:
+    """Colours of a latent pixel: `matrix` [3][C] times its channels plus `bias` [3], in [0, 1].
+
+    `error` is the root mean squared error, in the same units, on pictures the map was not fitted to.
+    """
+
+    matrix: tuple[tuple[float, ...], ...]
+    bias: tuple[float, float, float]
+    error: float
+
+    def __call__(self, latent: Tensor) -> Tensor:
+        """uint8 [h, w, 3], on the latent's device, of a latent [C, h, w]."""
+        matrix = torch.tensor(self.matrix, dtype=torch.float32, device=latent.device)
+        bias = torch.tensor(self.bias, dtype=torch.float32, device=latent.device)
+        colours = torch.einsum("kc,chw->hwk", matrix, latent.float()) + bias
+        return (colours.clamp(0, 1) * 255).round().to(torch.uint8)
+
+
+def fit_preview(latents: Tensor, pictures: Tensor) -> Preview:
+    """The least-squares map from latents [N, C, h, w] to pictures [N, 3, h, w] in [0, 1] (already shrunk to the latents' size).
+
+    The error is measured on the last fifth of the pictures, which the fit does not see.
+    """
+    kept = max(1, len(latents) - len(latents) // 5)
+
+    def rows(tensor: Tensor) -> Tensor:
+        return tensor.double().permute(0, 2, 3, 1).flatten(0, 2)
+
+    def with_one(tensor: Tensor) -> Tensor:
+        flat = rows(tensor)
+        return torch.cat([flat, torch.ones(len(flat), 1, dtype=flat.dtype)], dim=1)
+
+    answer = torch.linalg.lstsq(with_one(latents[:kept]), rows(pictures[:kept])).solution
+    rest = (with_one(latents[kept:]) @ answer - rows(pictures[kept:])) if kept < len(latents) else torch.zeros(1)
+    error = float(rest.square().mean().sqrt())
+    red, green, blue = answer[-1].tolist()
+    return Preview(matrix=tuple(tuple(column) for column in answer[:-1].T.tolist()), bias=(red, green, blue), error=error)

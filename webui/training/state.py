@@ -1,0 +1,108 @@
+"""The state of a training run on disk, in shards small enough to travel."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+SHARD_BYTES = 15 * 1000 * 1000
+MOMENTS = ("exp_avg", "exp_avg_sq")
+
+
+def shards(tensors: dict[str, Tensor], limit: int = SHARD_BYTES) -> Iterator[dict[str, Tensor]]:
+    """Divide tensors, in order, into groups of at most `limit` bytes; a tensor above the limit is cut along its first axis."""
+    group: dict[str, Tensor] = {}
+    size = 0
+    for name, tensor in tensors.items():
+        pieces = -(-tensor.nbytes // limit) if tensor.ndim else 1
+        for number, piece in enumerate(tensor.chunk(pieces) if pieces > 1 else (tensor,)):
+            if group and size + piece.nbytes > limit:
+                yield group
+                group, size = {}, 0
+            group[f"{name}@{number}"] = piece.contiguous()
+            size += piece.nbytes
+    if group:
+        yield group
+
+
+def join(pieces: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Undo `shards`: put the pieces of each tensor together again."""
+    parts: dict[str, dict[int, Tensor]] = {}
+    for key, tensor in pieces.items():
+        name, number = key.rsplit("@", 1)
+        parts.setdefault(name, {})[int(number)] = tensor
+    return {name: torch.cat([found[n] for n in sorted(found)]) if len(found) > 1 else found[0] for name, found in parts.items()}
+
+
+def save_state(folder: Path, step: int, network: nn.Module, optimizer: torch.optim.Optimizer, average: dict[str, Tensor]) -> None:
+    """Write step, weights, averaged weights and the optimizer's moments; a crash leaves the older or the newer state whole."""
+    tensors: dict[str, Tensor] = {}
+    for name, parameter in network.named_parameters():
+        tensors[f"weight:{name}"] = parameter.detach().float()
+        tensors[f"average:{name}"] = average[name]
+        for moment in MOMENTS:
+            if parameter in optimizer.state:
+                tensors[f"{moment}:{name}"] = optimizer.state[parameter][moment].float()
+    new = folder / f"step-{step:07d}"
+    unfinished = folder / "unfinished"
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir(parents=True)
+    for number, group in enumerate(shards(tensors)):
+        save_file({key: tensor.cpu() for key, tensor in group.items()}, unfinished / f"{number:03d}.safetensors")
+    (unfinished / "state.json").write_text(json.dumps({"step": step}))
+    shutil.rmtree(new, ignore_errors=True)
+    unfinished.rename(new)
+    for old in folder.glob("step-*"):
+        if old != new:
+            shutil.rmtree(old)
+
+
+def newest(folder: Path) -> Path | None:
+    """The folder of the newest whole state, or None."""
+    found = sorted(folder.glob("step-*"))
+    return found[-1] if found else None
+
+
+def load_state(folder: Path, network: nn.Module, optimizer: torch.optim.Optimizer, average: dict[str, Tensor]) -> int:
+    """Read the newest state into network, optimizer and average, in place; returns its step, 0 where there is none."""
+    state = newest(folder)
+    if state is None:
+        return 0
+    step = int(json.loads((state / "state.json").read_text())["step"])
+    pieces: dict[str, Tensor] = {}
+    for file in sorted(state.glob("*.safetensors")):
+        pieces.update(load_file(file))
+    tensors = join(pieces)
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            parameter.copy_(tensors[f"weight:{name}"])
+            average[name].copy_(tensors[f"average:{name}"])
+            if f"exp_avg:{name}" in tensors:
+                moments = {moment: tensors[f"{moment}:{name}"].to(parameter.device) for moment in MOMENTS}
+                optimizer.state[parameter] = {"step": torch.tensor(float(step), device=parameter.device), **moments}
+    return step
+
+
+def load_average(folder: Path, network: nn.Module) -> int:
+    """Read only the averaged weights of the newest state into a network; returns the step.
+
+    Raises:
+        FileNotFoundError: there is no state in `folder`.
+    """
+    state = newest(folder)
+    if state is None:
+        raise FileNotFoundError(f"no training state in {folder}; run the training of this network first")
+    pieces: dict[str, Tensor] = {}
+    for file in sorted(state.glob("*.safetensors")):
+        pieces.update({key: tensor for key, tensor in load_file(file).items() if key.startswith("average:")})
+    tensors = join(pieces)
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            parameter.copy_(tensors[f"average:{name}"])
+    return int(json.loads((state / "state.json").read_text())["step"])

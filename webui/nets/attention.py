@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional
 
 from webui.nets.convolution import Convolution, Padding, norm, zeroed
 from webui.nets.hooks import NO_HOOKS, Call, Hooks, hooked, hooked_attention, hooked_context, seams
@@ -76,7 +76,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, heads: int) -> Tensor:
     """Softmax attention: q [B, N, C], k and v [B, M, C], heads side by side in C -> [B, N, C]."""
     batch, count, channels = q.shape
     q, k, v = (x.view(batch, -1, heads, channels // heads).transpose(1, 2) for x in (q, k, v))
-    return F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(batch, count, channels)
+    return functional.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(batch, count, channels)
 
 
 class GatedProjection(nn.Module):
@@ -88,7 +88,7 @@ class GatedProjection(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         value, gate = self.proj(x).chunk(2, dim=-1)
-        y: Tensor = value * F.gelu(gate)
+        y: Tensor = value * functional.gelu(gate)
         return y
 
 
@@ -120,8 +120,8 @@ class TransformerBlock(nn.Module):
         """x [B, N, C] of `size` (height, width) -> the same."""
         x = x + self.attn1(self.norm1(x), None, signal, size)
         x = x + self.attn2(self.norm2(x), signal.context, signal, size)
-        x = x + self.ff(self.norm3(x))
-        return x
+        y: Tensor = x + self.ff(self.norm3(x))
+        return y
 
 
 class SpatialTransformer(nn.Module):

@@ -4,7 +4,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional
 
 from webui.nets.convolution import Convolution, Padding, norm, wrap
 from webui.nets.spec import VAESpec
@@ -68,7 +68,7 @@ class Encoder(nn.Module):
         for level in self.down:
             h = level(h, padding)
         h = self.mid(h, padding)
-        moments: Tensor = self.conv_out(F.silu(self.norm_out(h)), padding)
+        moments: Tensor = self.conv_out(functional.silu(self.norm_out(h)), padding)
         return moments
 
 
@@ -93,7 +93,7 @@ class Decoder(nn.Module):
         h = self.mid(self.conv_in(z, padding), padding)
         for level in reversed(self.up):
             h = level(h, padding)
-        picture: Tensor = self.conv_out(F.silu(self.norm_out(h)), padding)
+        picture: Tensor = self.conv_out(functional.silu(self.norm_out(h)), padding)
         return picture
 
 
@@ -136,8 +136,8 @@ class Middle(nn.Module):
 
     def forward(self, h: Tensor, padding: Padding) -> Tensor:
         h = self.attn_1(self.block_1(h, padding))
-        h = self.block_2(h, padding)
-        return h
+        y: Tensor = self.block_2(h, padding)
+        return y
 
 
 class ResnetBlock(nn.Module):
@@ -152,8 +152,8 @@ class ResnetBlock(nn.Module):
         self.nin_shortcut = None if channels == width else Convolution(channels, width, 1)
 
     def forward(self, x: Tensor, padding: Padding) -> Tensor:
-        h = self.conv1(F.silu(self.norm1(x)), padding)
-        h = self.conv2(F.silu(self.norm2(h)), padding)
+        h = self.conv1(functional.silu(self.norm1(x)), padding)
+        h = self.conv2(functional.silu(self.norm2(h)), padding)
         y: Tensor = h + (x if self.nin_shortcut is None else self.nin_shortcut(x))
         return y
 
@@ -174,7 +174,7 @@ class PixelAttention(nn.Module):
         h = self.norm(x)
         # One head: [B, 1, H W, C]; in channels-last memory these permutations move nothing.
         q, k, v = (layer(h).permute(0, 2, 3, 1).reshape(batch, 1, height * width, channels) for layer in (self.q, self.k, self.v))
-        h = F.scaled_dot_product_attention(q, k, v).reshape(batch, height, width, channels)
+        h = functional.scaled_dot_product_attention(q, k, v).reshape(batch, height, width, channels)
         y: Tensor = x + self.proj_out(h.permute(0, 3, 1, 2))
         return y
 
@@ -187,7 +187,7 @@ class Downsample(nn.Module):
         self.conv = Convolution(channels, channels, 3, stride=2)
 
     def forward(self, x: Tensor, padding: Padding) -> Tensor:
-        x = F.pad(x, (0, 1, 0, 1)) if padding == "zeros" else wrap(x, left=0, right=1, top=0, bottom=1)
+        x = functional.pad(x, (0, 1, 0, 1)) if padding == "zeros" else wrap(x, left=0, right=1, top=0, bottom=1)
         h: Tensor = self.conv(x)
         return h
 
@@ -200,5 +200,5 @@ class Upsample(nn.Module):
         self.conv = Convolution(channels, channels, 3, padding=1)
 
     def forward(self, x: Tensor, padding: Padding) -> Tensor:
-        h: Tensor = self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest"), padding)
+        h: Tensor = self.conv(functional.interpolate(x, scale_factor=2.0, mode="nearest"), padding)
         return h

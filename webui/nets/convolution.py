@@ -5,7 +5,7 @@ from typing import Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional
 
 Padding = Literal["zeros", "circular"]
 Layer = TypeVar("Layer", nn.Conv2d, nn.Linear, nn.Conv2d | nn.Linear)
@@ -21,7 +21,7 @@ class Convolution(nn.Conv2d):
         assert not isinstance(self.padding, str)
         rows, columns = self.padding
         x = wrap(x, left=columns, right=columns, top=rows, bottom=rows)
-        return F.conv2d(x, self.weight, self.bias, self.stride, 0, self.dilation, self.groups)
+        return functional.conv2d(x, self.weight, self.bias, self.stride, 0, self.dilation, self.groups)
 
 
 class Activated(nn.Sequential):
@@ -29,7 +29,7 @@ class Activated(nn.Sequential):
 
     def forward(self, x: Tensor, padding: Padding = "zeros") -> Tensor:
         """x [B, C, H, W] -> [B, C', H, W]."""
-        y: Tensor = self[-1](F.silu(self[0](x)), padding)
+        y: Tensor = self[-1](functional.silu(self[0](x)), padding)
         return y
 
 
@@ -37,7 +37,7 @@ def wrap(x: Tensor, *, left: int, right: int, top: int, bottom: int) -> Tensor:
     """Pad x [B, C, H, W] with its own opposite edges, however small it is."""
     height, width = x.shape[-2:]
     if max(left, right) <= width and max(top, bottom) <= height:
-        return F.pad(x, (left, right, top, bottom), mode="circular")
+        return functional.pad(x, (left, right, top, bottom), mode="circular")
     rows = torch.arange(-top, height + bottom, device=x.device) % height
     columns = torch.arange(-left, width + right, device=x.device) % width
     return x[..., rows, :][..., columns]

@@ -118,8 +118,8 @@ class TextSpec:
 class ModelSpec:
     """A whole model family: the three networks, what the noise predictor predicts, and its noise schedule.
 
-    The schedule is Stable Diffusion's "scaled linear" one: the square roots of `train_steps` betas are evenly spaced between those of
-    `betas`. `native_size` is the side in pixels it was trained at.
+    The schedule is Stable Diffusion's "scaled linear" one: the square roots of `train_steps` betas are evenly spaced between
+    those of `betas`. `native_size` is the side in pixels it was trained at.
     """
 
     family: str

@@ -41,7 +41,7 @@ class TextTower(nn.Module):
             bos_token_id=spec.start,
             eos_token_id=spec.end,
             pad_token_id=spec.padding,
-            attn_implementation="sdpa",  # type: ignore[call-arg]  # a keyword of its base class
+            attn_implementation="sdpa",
         )
         model = CLIPTextModel(config)
         self.spec = spec

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional
 
 from webui.nets.attention import Attention, KeysValues, Run, Signal, SpatialTransformer
 from webui.nets.convolution import Activated, Convolution, Padding, norm, zeroed
@@ -94,7 +94,7 @@ class UNetModel(nn.Module):
             skips.append(h)
         h = invoke(run, self.middle_block, "middle_block", h, signal)
         if residuals is not None:
-            skips = [skip if more is None else skip + more for skip, more in zip(skips, residuals)]
+            skips = [skip if more is None else skip + more for skip, more in zip(skips, residuals[:-1], strict=True)]
             h = h if residuals[-1] is None else h + residuals[-1]
         for index, block in enumerate(self.output_blocks):
             skip = skips.pop()
@@ -104,7 +104,7 @@ class UNetModel(nn.Module):
         return predicted
 
     def cross_keys_values(self, context: Tensor, run: Run = call) -> dict[str, tuple[Tensor, Tensor]]:
-        """The keys and values of context [B, M, context_width] at every cross-attention site, each [B, M, C], to reuse over steps."""
+        """Keys and values [B, M, C] of context [B, M, context_width] at every cross-attention site, to reuse over steps."""
         layers = [layer for layer in self.modules() if isinstance(layer, Attention) and layer.site.endswith("attn2")]
         return {layer.site: (run(layer.to_k, context), run(layer.to_v, context)) for layer in layers}
 
@@ -113,7 +113,7 @@ class UNetModel(nn.Module):
             raise ValueError("This model needs a vector y of its label width." if y is None else "This model takes no vector y.")
         expected = len(self.input_blocks) + 1
         if residuals is not None and len(residuals) != expected:
-            raise ValueError(f"Got {len(residuals)} residuals; this model takes {expected}, one a skip connection and one for the middle.")
+            raise ValueError(f"Got {len(residuals)} residuals; this model takes {expected}, one a skip and the middle's.")
 
     def _embed(self, x: Tensor, t: Tensor, y: Tensor | None, guidance: Tensor | None, run: Run) -> Tensor:
         time = timestep_embedding(t, self.spec.model_channels).to(x.dtype)
@@ -181,7 +181,7 @@ class Upsample(nn.Module):
         self.conv = Convolution(channels, channels, 3, padding=1)
 
     def forward(self, x: Tensor, size: tuple[int, int], padding: Padding) -> Tensor:
-        y: Tensor = self.conv(F.interpolate(x, size=size, mode="nearest"), padding)
+        y: Tensor = self.conv(functional.interpolate(x, size=size, mode="nearest"), padding)
         return y
 
 
@@ -239,7 +239,13 @@ def transformer(spec: UNetSpec, width: int, depth: int, site: str) -> list[nn.Mo
 
 
 def invoke(
-    run: Run, block: nn.Module, site: str, h: Tensor, signal: Signal, skip: Tensor | None = None, size: tuple[int, int] | None = None
+    run: Run,
+    block: nn.Module,
+    site: str,
+    h: Tensor,
+    signal: Signal,
+    skip: Tensor | None = None,
+    size: tuple[int, int] | None = None,
 ) -> Tensor:
     """One block between its hooks: h, joined with its skip connection where there is one."""
     hooks = signal.hooks.blocks

@@ -47,23 +47,23 @@ class Surface:
 
 def shade(world: World, picture: Tensor, direction: Tensor, surface: Surface) -> Tensor:
     """Display colour [3, P], about 0 to 1, of what the rays meet."""
-    light = world.light[:, picture]
+    light = world.light.index_select(1, picture)
     paint = _background(world, picture, surface)
     things = (surface.slot >= 0).nonzero().squeeze(1)
     column = surface.slot[things] * world.pictures + picture[things]
-    paint[:, things] = _paint(world, column, surface.local[:, things])
+    paint[:, things] = _paint(world, column, surface.local.index_select(1, things))
     lit, open_sky = _shadows(world, picture, light, surface)
     facing = (light * surface.normal).sum(0).clamp(min=0) * lit
     # The floor is seen by everything that looks down, in its own colour.
     upward = surface.normal[1] * 0.5 + 0.5
-    bounce = world.floor[:, picture] * (BOUNCE * (1 - upward))
+    bounce = world.floor.index_select(1, picture) * (BOUNCE * (1 - upward))
     colour = paint * ((SUN * facing + SKY * upward * open_sky + AMBIENT * open_sky) + bounce * open_sky)
     # The light pools in the middle of the floor and fades up the wall.
     away = surface.point[0] ** 2 + (surface.point[2] - 0.3) ** 2
     ground = torch.where(surface.on_floor, 1.06 - 0.018 * away, 1.42 - 0.03 * away - 0.06 * surface.point[1])
     pool = torch.where(surface.slot >= 0, torch.ones_like(away), ground)
     colour = colour * pool
-    colour[:, things] = _polish(world, column, picture[things], direction[:, things], surface, things, lit, colour[:, things])
+    colour[:, things] = _polish(world, column, picture[things], direction.index_select(1, things), surface, things, lit, colour[:, things])
     return _tone(colour)
 
 
@@ -75,8 +75,8 @@ def _tone(colour: Tensor) -> Tensor:
 
 def _background(world: World, picture: Tensor, surface: Surface) -> Tensor:
     """The paint [3, P] of the floor or the wall, with planks on wooden floors."""
-    paint = torch.where(surface.on_floor, world.floor[:, picture], world.wall[:, picture])
-    planks = world.planks[picture]
+    paint = torch.where(surface.on_floor, world.floor.index_select(1, picture), world.wall.index_select(1, picture))
+    planks = world.planks.index_select(0, picture)
     wooden = (surface.on_floor & (planks >= 0) & (surface.slot < 0)).nonzero().squeeze(1)
     if len(wooden):
         paint[:, wooden] *= _planks(surface.point[0, wooden], surface.point[2, wooden], planks[wooden])
@@ -97,11 +97,11 @@ def _planks(x: Tensor, z: Tensor, seed: Tensor) -> Tensor:
 
 def _paint(world: World, column: Tensor, local: Tensor) -> Tensor:
     """The paint [3, P] of things: plain, striped, or a card with ink."""
-    paint = world.paint[:, column]
+    paint = world.paint.index_select(1, column)
     kind, finish = world.kind[column], world.finish[column]
     striped = (finish == STRIPED).nonzero().squeeze(1)
     if len(striped):
-        x, y, z = local[:, striped]
+        x, y = local[:2, striped]
         ring = torch.atan2(x, y - RING_MAJOR - RING_MINOR) * (5 / math.pi)
         wave = torch.where(kind[striped] == TORUS, ring, y * STRIPES + 0.28)
         second = (wave - wave.floor()) < 0.4
@@ -135,20 +135,20 @@ def _shadows(world: World, picture: Tensor, light: Tensor, surface: Surface) -> 
     lit, open_sky = torch.ones_like(surface.distance), torch.ones_like(surface.distance)
     for index in range(world.slots):
         column = index * world.pictures + picture
-        bound = world.bound[:, column]
+        bound = world.bound.index_select(1, column)
         delta = bound[:3] - surface.point
         along = (delta * light).sum(0)
         squared = delta.square().sum(0)
         other = surface.slot != index
         spread = bound[3] + SHADOW_SPREAD * along.clamp(min=0)
         for kind, rays in by_kind(world, column, other & (along > -bound[3]) & (squared - along * along < spread**2)):
-            frame = world.frame[:, column[rays]]
-            start, heading = to_local(frame, surface.point[:, rays], light[:, rays])
+            frame = world.frame.index_select(1, column[rays])
+            start, heading = to_local(frame, surface.point.index_select(1, rays), light.index_select(1, rays))
             lit[rays] *= _light_past(kind, start, heading, along[rays] / frame[3], bound[3, rays] / frame[3])
         close = other & (squared < (bound[3] + CONTACT * 2.5) ** 2)
         for kind, rays in by_kind(world, column, close):
-            frame = world.frame[:, column[rays]]
-            above = surface.point[:, rays] + 0.06 * surface.normal[:, rays]
+            frame = world.frame.index_select(1, column[rays])
+            above = surface.point.index_select(1, rays) + 0.06 * surface.normal.index_select(1, rays)
             gap = DISTANCES[kind](to_local(frame, above, above)[0]).clamp(min=0) * frame[3]
             open_sky[rays] *= 1 - 0.62 * torch.exp(-gap / CONTACT)
     return lit, open_sky
@@ -188,14 +188,14 @@ def _polish(
 ) -> Tensor:
     """Highlights [3, P] (Blinn 1977) on shiny things, a tinted world in metal ones, little on matte ones."""
     finish = world.finish[column]
-    normal, light, shadow = surface.normal[:, things], world.light[:, picture], lit[things]
+    normal, light, shadow = surface.normal.index_select(1, things), world.light.index_select(1, picture), lit[things]
     view = direction / direction.square().sum(0).sqrt()
     half = light - view
     half = half / half.square().sum(0).sqrt()
     glance = (half * normal).sum(0).clamp(min=0)
     towards = -(view * normal).sum(0)
     mirror = view + 2 * towards * normal
-    world_there = _surroundings(world.floor[:, picture], mirror, light)
+    world_there = _surroundings(world.floor.index_select(1, picture), mirror, light)
     edge = (1 - towards.clamp(0, 1)) ** 4
     # A flat face would catch the lamp all at once and lose its colour.
     kind = world.kind[column]
@@ -204,7 +204,7 @@ def _polish(
     gloss = (glance**60 * 0.9 + glance**400 * 0.8) * torch.where(flat, 0.25, 1.0)
     result = colour + shiny * (gloss * shadow + (0.03 + 0.30 * edge) * world_there)
     result = result + (finish == MATTE).float() * 0.04 * glance**8 * shadow
-    paint = world.paint[:, column] + 0.02
+    paint = world.paint.index_select(1, column) + 0.02
     metal = paint * _studio(mirror, light) * (0.6 + 0.4 * world_there) + (0.2 + 0.8 * paint) * glance**50 * shadow
     # Some of the diffuse colour: it carries the contact shadow, and flat faces keep their hue.
     return torch.where(finish == METAL, metal + 0.22 * colour, result)

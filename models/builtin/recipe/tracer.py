@@ -19,7 +19,7 @@ from .shapes import HITS, KINDS
 from .world import World, build_world
 
 WALL_DISTANCE = 3.6
-CHUNK = 8
+CHUNK = 16
 """Pictures traced together on a CPU: few enough that a chunk's tensors stay in cache."""
 
 EDGE = 0.05
@@ -47,12 +47,17 @@ def render(scenes: Sequence[Scene], size: int = 128, samples: int = 4, device: t
     if samples not in (1, 4):
         raise ValueError(f"A pixel can't have {samples} samples; give 1 or 4.")
     step = CHUNK if torch.device(device).type == "cpu" else 256
+    # Scenes with equally many things go together: a chunk's work is that of its fullest scene.
+    order = sorted(range(len(scenes)), key=lambda index: len(scenes[index].things))
+    sorted_scenes = [scenes[index] for index in order]
+    back = torch.tensor(order, device=device).argsort()
     with torch.inference_mode():
-        parts = [_render(build_world(scenes[i : i + step], device), size, samples) for i in range(0, len(scenes), step)]
+        chunks = (build_world(sorted_scenes[i : i + step], device) for i in range(0, len(scenes), step))
+        parts = [_render(world, size, samples) for world in chunks]
     return Rendered(
-        pictures=torch.cat([part.pictures for part in parts]),
-        depth=torch.cat([part.depth for part in parts]),
-        masks=torch.cat([part.masks for part in parts]),
+        pictures=torch.cat([part.pictures for part in parts])[back],
+        depth=torch.cat([part.depth for part in parts])[back],
+        masks=torch.cat([part.masks for part in parts])[back],
     )
 
 
@@ -74,7 +79,7 @@ def _render(world: World, size: int, samples: int) -> Rendered:
         edge = _edges(grid, masks).flatten().nonzero().squeeze(1)
         total = torch.zeros(3, len(edge), device=device)
         for x, y in OFFSETS:
-            total += _look(world, picture[edge], across[edge] + x * 2 / size, above[edge] + y * 2 / size)[0]
+            total += _look(world, picture.index_select(0, edge), across[edge] + x * 2 / size, above[edge] + y * 2 / size)[0]
         colour[:, edge] = total / len(OFFSETS)
     pictures = (grid.clamp(0, 1) * 255).round().to(torch.uint8).transpose(0, 1).contiguous()
     depth = surface.distance.view(count, size, size)
@@ -95,7 +100,7 @@ def _edges(grid: Tensor, masks: Tensor) -> Tensor:
 
 def _look(world: World, picture: Tensor, across: Tensor, above: Tensor) -> tuple[Tensor, Surface]:
     """The colour [3, P] seen through points of pictures, and what is seen there."""
-    lens = world.lens[:, picture]
+    lens = world.lens.index_select(1, picture)
     # Not normalised: one along the view axis, so that the ray's parameter is the depth.
     direction = lens[9:12] + across * lens[3:6] + above * lens[6:9]
     surface = _trace(world, picture, lens[0:3], direction)
@@ -115,20 +120,20 @@ def _trace(world: World, picture: Tensor, origin: Tensor, direction: Tensor) -> 
     squared = direction.square().sum(0)
     for index in range(world.slots):
         column = index * world.pictures + picture
-        bound = world.bound[:, column]
+        bound = world.bound.index_select(1, column)
         delta = bound[:3] - origin
         along = (delta * direction).sum(0)
         near = delta.square().sum(0) * squared - along * along < bound[3] ** 2 * squared
         for kind, rays in by_kind(world, column, near):
             here = column[rays]
-            start, heading = to_local(world.frame[:, here], origin[:, rays], direction[:, rays])
+            start, heading = to_local(world.frame.index_select(1, here), origin.index_select(1, rays), direction.index_select(1, rays))
             met, local_normal = HITS[kind](start, heading)
             first = (met < distance[rays]).nonzero().squeeze(1)
             rays, here, met = rays[first], here[first], met[first]
             distance[rays] = met
             slot[rays] = index
-            normal[:, rays] = to_world(world.frame[:, here], local_normal[:, first])
-            local[:, rays] = start[:, first] + met * heading[:, first]
+            normal[:, rays] = to_world(world.frame.index_select(1, here), local_normal.index_select(1, first))
+            local[:, rays] = start.index_select(1, first) + met * heading.index_select(1, first)
     return Surface(
         distance=distance, point=origin + distance * direction, normal=normal, local=local, slot=slot, on_floor=on_floor
     )
@@ -137,7 +142,7 @@ def _trace(world: World, picture: Tensor, origin: Tensor, direction: Tensor) -> 
 def by_kind(world: World, column: Tensor, chosen: Tensor) -> Iterator[tuple[int, Tensor]]:
     """The chosen rays of each kind of body, as indices; kinds that no ray meets are left out."""
     rays = chosen.nonzero().squeeze(1)
-    kinds = world.kind[column[rays]]
+    kinds = world.kind.index_select(0, column.index_select(0, rays))
     for kind in range(len(KINDS)):
         found = rays[kinds == kind]
         if len(found):

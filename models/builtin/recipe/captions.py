@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 
 from .scenes import Camera, Light, Scene, Thing
-from .vocabulary import COLOURS, FINISHES, MIRRORED, OPPOSITE, SIZES
+from .vocabulary import COLOURS, MIRRORED, OPPOSITE
 
 SHAPE_WORDS = {
     "sphere": ("ball", "sphere"),
@@ -40,17 +40,15 @@ RELATION_WORDS = {
 OPENINGS = ("a photo of", "a picture of", "a still life with", "a render of")
 DIGIT_WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 COUNT_WORDS = {2: ("two objects", "two things"), 3: ("three objects", "three things")}
-OTHER_WORDS = ("a", "an", "the", "and", "with", "before", "wall", "card", "handwritten", "digit", "number", "written", "there", "is")
-ORDER_WORDS = ("from left to right", "next to", "under")
-
-Facts = tuple[tuple[str, ...], ...]
+OTHER_WORDS = ("a", "an", "the", "and", "with", "before", "wall", "there is", "from left to right", "next to", "under")
+CARD_WORDS = ("card", "handwritten", "digit", "number", "written")
 
 
 def _all_words() -> tuple[str, ...]:
     """Every word of the tables above, once, in order."""
     tables = (SHAPE_WORDS, FINISH_WORDS, SIZE_WORDS, COLOUR_WORDS, FLOOR_WORDS, WALL_WORDS, RELATION_WORDS, COUNT_WORDS)
     phrases = [phrase for table in tables for words in table.values() for phrase in words]
-    phrases += [*GROUND_WORDS, *OPENINGS, *DIGIT_WORDS, *map(str, range(10)), *OTHER_WORDS, *ORDER_WORDS]
+    phrases += [*GROUND_WORDS, *OPENINGS, *DIGIT_WORDS, *map(str, range(10)), *OTHER_WORDS, *CARD_WORDS]
     return tuple(dict.fromkeys(word for phrase in phrases for word in phrase.split()))
 
 
@@ -203,6 +201,3 @@ def mirror(scene: Scene) -> Scene:
         ),
         relation=relation,
     )
-
-
-__all__ = ["COLOURS", "FINISHES", "SIZES", "WORDS", "article", "caption", "mirror", "noun"]

@@ -30,7 +30,7 @@ SHARD = 500
 
 def scene_of(seed: int, index: int) -> Scene:
     """Scene `index` of the training set with that seed."""
-    return sample_scene(np.random.default_rng([seed, index]))
+    return sample_scene(np.random.default_rng((seed, index)))
 
 
 def build(
@@ -64,7 +64,8 @@ def build(
 
 def _tell(done: int, total: int, shard: int, began: float) -> None:
     rate = done * shard / max(time.monotonic() - began, 1e-9)
-    print(f"{done}/{total} shards, {rate:.0f} pictures/s, {(total - done) * shard / rate / 60:.1f} minutes left", flush=True)
+    left = (total - done) * shard / rate / 60
+    print(f"{done}/{total} shards, {rate:.0f} pictures/s, {left:.1f} minutes left", flush=True)  # noqa: T201 for a person
 
 
 def _write_shard(task: tuple[Path, int, int, int, str, int]) -> None:

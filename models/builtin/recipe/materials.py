@@ -10,7 +10,7 @@ from torch import Tensor
 
 from .shapes import CARD_HALF, DISTANCES, KINDS, RING_MAJOR, RING_MINOR
 from .vocabulary import FINISHES
-from .world import World
+from .world import World, by_kind, to_local
 
 SUN = 0.95
 SKY = 0.36
@@ -63,7 +63,8 @@ def shade(world: World, picture: Tensor, direction: Tensor, surface: Surface) ->
     ground = torch.where(surface.on_floor, 1.06 - 0.018 * away, 1.42 - 0.03 * away - 0.06 * surface.point[1])
     pool = torch.where(surface.slot >= 0, torch.ones_like(away), ground)
     colour = colour * pool
-    colour[:, things] = _polish(world, column, picture[things], direction.index_select(1, things), surface, things, lit, colour[:, things])
+    view = direction.index_select(1, things)
+    colour[:, things] = _polish(world, column, picture[things], view, surface, things, lit, colour[:, things])
     return _tone(colour)
 
 
@@ -130,8 +131,6 @@ def _ink(x: Tensor, y: Tensor, pieces: Tensor) -> Tensor:
 
 def _shadows(world: World, picture: Tensor, light: Tensor, surface: Surface) -> tuple[Tensor, Tensor]:
     """How much of the light [P] and of the sky [P] each point sees past the other things."""
-    from .tracer import by_kind, to_local
-
     lit, open_sky = torch.ones_like(surface.distance), torch.ones_like(surface.distance)
     for index in range(world.slots):
         column = index * world.pictures + picture

@@ -28,7 +28,8 @@ MAXIMUM_TRIES = 400
 
 @dataclass(frozen=True, kw_only=True)
 class Thing:
-    """One thing: what it is, and where; `position` is (x, z) of its centre, `height` the y of its base, `rotation` a yaw in radians."""
+    """One thing: what it is and where; `position` is (x, z) of its centre, `height` the y of its base, `rotation` a yaw in
+    radians."""
 
     shape: str
     colour: str
@@ -113,7 +114,7 @@ def sample_scene(
     finishes = [FINISHES[int(rng.choice(4, p=FINISH_CHANCES))] for _ in range(count)]
     # White on white would leave the outline to the shadow alone.
     floors = FLOORS if all(colour != "white" for colour, _ in pairs) else FLOORS[1:]
-    floor, wall = str(rng.choice(floors)), str(rng.choice(WALLS))
+    floor, wall = floors[int(rng.integers(len(floors)))], WALLS[int(rng.integers(len(WALLS)))]
     light, camera, grain = _light(rng), _camera(rng, stacked=kind == "on top of"), int(rng.integers(1 << 16))
     if count == 0:
         card = Card(
@@ -142,8 +143,9 @@ def _pairs(rng: np.random.Generator, count: int, kind: str | None, withheld: boo
             known = WITHHELD if index == special else SHOWN
             # Shape first, so that shapes are as frequent as one another.
             shapes = tuple(TOP_HEIGHT) if kind == "on top of" and index == 1 else SHAPES
-            shape = str(rng.choice(shapes))
-            pairs.append(known[int(rng.choice([i for i, pair in enumerate(known) if pair[1] == shape]))])
+            shape = shapes[int(rng.integers(len(shapes)))]
+            fitting = [pair for pair in known if pair[1] == shape]
+            pairs.append(fitting[int(rng.integers(len(fitting)))])
         if len(set(pairs)) == count:
             return pairs
 

@@ -7,7 +7,7 @@ bounding spheres, and shadows are measured only where the way to the light passe
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -15,8 +15,8 @@ from torch import Tensor
 
 from .materials import Surface, shade
 from .scenes import Scene
-from .shapes import HITS, KINDS
-from .world import World, build_world
+from .shapes import HITS
+from .world import World, build_world, by_kind, to_local, to_world
 
 WALL_DISTANCE = 3.6
 CHUNK = 16
@@ -126,7 +126,9 @@ def _trace(world: World, picture: Tensor, origin: Tensor, direction: Tensor) -> 
         near = delta.square().sum(0) * squared - along * along < bound[3] ** 2 * squared
         for kind, rays in by_kind(world, column, near):
             here = column[rays]
-            start, heading = to_local(world.frame.index_select(1, here), origin.index_select(1, rays), direction.index_select(1, rays))
+            start, heading = to_local(
+                world.frame.index_select(1, here), origin.index_select(1, rays), direction.index_select(1, rays)
+            )
             met, local_normal = HITS[kind](start, heading)
             first = (met < distance[rays]).nonzero().squeeze(1)
             rays, here, met = rays[first], here[first], met[first]
@@ -137,28 +139,3 @@ def _trace(world: World, picture: Tensor, origin: Tensor, direction: Tensor) -> 
     return Surface(
         distance=distance, point=origin + distance * direction, normal=normal, local=local, slot=slot, on_floor=on_floor
     )
-
-
-def by_kind(world: World, column: Tensor, chosen: Tensor) -> Iterator[tuple[int, Tensor]]:
-    """The chosen rays of each kind of body, as indices; kinds that no ray meets are left out."""
-    rays = chosen.nonzero().squeeze(1)
-    kinds = world.kind.index_select(0, column.index_select(0, rays))
-    for kind in range(len(KINDS)):
-        found = rays[kinds == kind]
-        if len(found):
-            yield kind, found
-
-
-def to_local(frame: Tensor, point: Tensor, direction: Tensor) -> tuple[Tensor, Tensor]:
-    """World rays in the frame of a body; the ray's parameter stays the same."""
-    x, y, z = point - frame[:3]
-    u, v, w = direction
-    scale, cosine, sine = 1 / frame[3], frame[4] / frame[3], frame[5] / frame[3]
-    start = torch.stack((cosine * x - sine * z, scale * y, sine * x + cosine * z))
-    return start, torch.stack((cosine * u - sine * w, scale * v, sine * u + cosine * w))
-
-
-def to_world(frame: Tensor, normal: Tensor) -> Tensor:
-    """A body's normals turned into the world."""
-    x, y, z = normal
-    return torch.stack((frame[4] * x + frame[5] * z, y, frame[4] * z - frame[5] * x))

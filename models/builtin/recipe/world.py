@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -94,7 +94,7 @@ def build_world(scenes: Sequence[Scene], device: torch.device | str) -> World:
     """Put scenes into tensors on the device."""
     count = len(scenes)
     bodies = [_bodies(scene) for scene in scenes]
-    slots = max(len(found) for found in bodies)
+    slots = max(1, *(len(found) for found in bodies))
     empty = (-1, [0.0, 0.0, 0.0, 1.0, 1.0, 0.0], [0.0, -1e3, 0.0, 1e-3], [0.0] * 3, 0, 0.0)
     columns = [found[slot] if slot < len(found) else empty for slot in range(slots) for found in bodies]
     lens = []
@@ -126,3 +126,28 @@ def build_world(scenes: Sequence[Scene], device: torch.device | str) -> World:
             if scene.card is not None
         ),
     )
+
+
+def by_kind(world: World, column: Tensor, chosen: Tensor) -> Iterator[tuple[int, Tensor]]:
+    """The chosen rays of each kind of body, as indices; kinds that no ray meets are left out."""
+    rays = chosen.nonzero().squeeze(1)
+    kinds = world.kind.index_select(0, column.index_select(0, rays))
+    for kind in range(len(KINDS)):
+        found = rays[kinds == kind]
+        if len(found):
+            yield kind, found
+
+
+def to_local(frame: Tensor, point: Tensor, direction: Tensor) -> tuple[Tensor, Tensor]:
+    """World rays in the frame of a body; the ray's parameter stays the same."""
+    x, y, z = point - frame[:3]
+    u, v, w = direction
+    scale, cosine, sine = 1 / frame[3], frame[4] / frame[3], frame[5] / frame[3]
+    start = torch.stack((cosine * x - sine * z, scale * y, sine * x + cosine * z))
+    return start, torch.stack((cosine * u - sine * w, scale * v, sine * u + cosine * w))
+
+
+def to_world(frame: Tensor, normal: Tensor) -> Tensor:
+    """A body's normals turned into the world."""
+    x, y, z = normal
+    return torch.stack((frame[4] * x + frame[5] * z, y, frame[4] * z - frame[5] * x))

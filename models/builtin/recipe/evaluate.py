@@ -1,0 +1,133 @@
+"""The published evaluation of the built-in model: 300 prompts, a reader trained on fresh renders, and the other networks' figures.
+
+Everything is made anew from fixed seeds; only the reader is kept in the folder between runs. Results are written beside the
+model as evaluation.json and grid.png.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from webui.training.clip import ClipPair
+from webui.training.loop import Plan, train
+from webui.training.state import load_average
+from webui.weights.files import read_tensors
+from webui.weights.model import LoadedModel, load
+
+from .batches import to_unit, token_rows
+from .captions import caption
+from .dataset import scene_of
+from .draw import draw_pictures
+from .fitting import CAPTION_TOKENS, reporter
+from .judge import accuracy, all_verdicts, figures, namer, train_relations
+from .pack import CHECKPOINT, IMAGE_TOWER, MODEL, shipped_clip
+from .prompts import Prompt, load_prompts
+from .reader import Reader, make_pool, reader_loss
+from .tracer import render
+
+READER_PLAN = Plan(steps=2500, rate=2e-3, warmup=100, decay=0.5, average=0.99, seed=21)
+POOL, BATCH = 8000, 32
+HELD_OUT_SEED = 900_001
+"""Seed of the scenes nobody trains on: the training set has another one."""
+GRID = (6, 4)
+
+
+def trained_reader(folder: Path) -> Reader:
+    """The reader, trained on fresh renders if the folder has none yet."""
+    torch.manual_seed(READER_PLAN.seed)
+    reader = Reader().to(memory_format=torch.channels_last)
+    state = folder / "reader"
+    if not (state / "finished").exists():
+        pool = make_pool(POOL, np.random.default_rng(READER_PLAN.seed))
+
+        def loss(step: int, generator: torch.Generator) -> dict[str, Tensor]:
+            labels = pool.take(torch.randint(POOL, (BATCH,), generator=generator))
+            with torch.autocast("cpu", torch.bfloat16):
+                return reader_loss(reader, labels)
+
+        train(reader, loss, READER_PLAN, state, report=reporter(state, READER_PLAN))
+        (state / "finished").touch()
+    load_average(state, reader)
+    return reader.eval().requires_grad_(False)
+
+
+def held_out(count: int) -> tuple[list[str], Tensor]:
+    """Captions and pictures [N, 3, 128, 128] in [-1, 1] of scenes outside the training set."""
+    scenes = [scene_of(HELD_OUT_SEED, index) for index in range(count)]
+    rng = np.random.default_rng(HELD_OUT_SEED)
+    return [caption(scene, rng) for scene in scenes], to_unit(render(scenes).pictures.numpy(), torch.device("cpu"))
+
+
+@torch.no_grad()
+def vae_psnr(model: LoadedModel, pictures: Tensor) -> float:
+    """Mean PSNR in dB of pictures [-1, 1] through the VAE, in float32 and without sampling."""
+    values = []
+    for batch in pictures.split(20):
+        error = (model.vae(batch).clamp(-1, 1) - batch).square().mean(dim=(1, 2, 3))
+        values.append(10 * torch.log10(4 / error))
+    return round(float(torch.cat(values).mean()), 2)
+
+
+@torch.no_grad()
+def retrieval(pair: ClipPair, model: LoadedModel, captions: list[str], pictures: Tensor) -> float:
+    """How often, in percent, a picture's own caption is the nearest of 100 (chance: 1)."""
+    right = []
+    for start in range(0, len(captions), 100):
+        ids = token_rows(captions[start : start + 100], model.tokenizers[0], CAPTION_TOKENS)
+        near = pair.place_pictures(pictures[start : start + 100, :, ::2, ::2]) @ pair.place_texts(ids).T
+        right.append((near.argmax(dim=1) == torch.arange(len(ids))).float().mean())
+    return round(100 * float(torch.stack(right).mean()), 1)
+
+
+def evaluate(folder: Path) -> dict[str, object]:
+    """All figures of the shipped files."""
+    rng = np.random.default_rng(HELD_OUT_SEED)
+    reader = trained_reader(folder)
+    name = namer(train_relations(reader, rng))
+    eyes = accuracy(reader, name, rng)
+    print("the reader on fresh renders:", eyes, flush=True)
+    model = load(CHECKPOINT)
+    captions, pictures = held_out(1000)
+    clip = shipped_clip(model.text[0], {key: tensor for key, tensor in read_tensors(IMAGE_TOWER)})
+    found: dict[str, object] = {
+        "reader accuracy": eyes,
+        "VAE PSNR": vae_psnr(model, pictures[:200]),
+        "CLIP retrieval, 1 of 100": retrieval(clip, model, captions, pictures),
+    }
+    print(found, flush=True)
+    prompts = load_prompts()
+    drawn = draw_pictures([prompt.text for prompt in prompts])
+    verdicts = all_verdicts(reader, name, prompts, to_unit(drawn, torch.device("cpu")))
+    shuffled: list[Prompt] = [prompts[i] for i in np.random.default_rng(0).permutation(len(prompts))]
+    control = all_verdicts(reader, name, shuffled, to_unit(drawn, torch.device("cpu")))
+    found["prompts"] = figures(prompts, verdicts)
+    found["control, shuffled prompts"] = figures(shuffled, control)
+    draw_grid(drawn, MODEL / "grid.png")
+    rows = [{"text": prompt.text, **asdict(verdict)} for prompt, verdict in zip(prompts, verdicts, strict=True)]
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "verdicts.json").write_text("\n".join(json.dumps(row) for row in rows))
+    return found
+
+
+def draw_grid(pictures: np.ndarray, file: Path) -> None:
+    """Every n-th picture of the evaluation, not chosen by anybody, as one PNG."""
+    across, down = GRID
+    chosen = pictures[:: max(1, len(pictures) // (across * down))][: across * down]
+    rows = chosen.reshape(down, across, *chosen.shape[1:]).transpose(0, 3, 1, 4, 2)
+    Image.fromarray(rows.reshape(down * chosen.shape[2], across * chosen.shape[3], 3)).save(file, optimize=True)
+
+
+def main(folder: Path) -> int:
+    """Evaluate, print, and write evaluation.json beside the model."""
+    found = evaluate(folder)
+    text = json.dumps(found, indent=2)
+    (MODEL / "evaluation.json").write_text(text + "\n")
+    print(text)
+    return 0

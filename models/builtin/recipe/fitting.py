@@ -1,0 +1,181 @@
+"""The training of each network of the built-in model: its plan, its batches, its loss."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from webui.nets.autoencoder import AutoencoderKL
+from webui.nets.spec import ModelSpec
+from webui.nets.text import TextTower
+from webui.nets.tokenizer import Tokenizer
+from webui.nets.unet import UNetModel
+from webui.pipeline.schedules import NoiseTable
+from webui.training.clip import ClipPair, PictureTower, clip_loss
+from webui.training.curve import draw_curves
+from webui.training.loop import Loss, Plan, train
+from webui.training.noise_predictor import noise_predictor_loss
+from webui.training.state import load_average
+from webui.training.vae import standardise, vae_loss
+
+from . import dataset
+from .batches import choose, crops, encode_all, encode_pictures, numpy_generator, to_unit, token_rows
+from .networks import CONTEXT, model_spec, tokenizer
+
+PICTURES = 30_000
+SEED = 1
+CAPTION_DROPOUT = 0.1
+VAE_PLAN = Plan(steps=4500, rate=1.5e-3, warmup=100, decay=0.4, average=0.998, seed=11)
+CLIP_PLAN = Plan(steps=2500, rate=8e-4, warmup=200, decay=0.5, average=0.99, weight_decay=0.05, seed=12)
+NOISE_PLAN = Plan(steps=5000, rate=8e-4, warmup=200, decay=0.35, average=0.999, seed=13)
+VAE_BATCH, VAE_SIDE = 16, 64
+CLIP_BATCH = 128
+NOISE_BATCH = 64
+CAPTION_TOKENS = 48
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """Where and for how long to work: `folder` holds data and state, `seconds` is the slice, `steps` overrides plans' lengths."""
+
+    folder: Path
+    device: torch.device
+    seconds: float | None = None
+    steps: Mapping[str, int] | None = None
+
+    def plan(self, stage: str, plan: Plan) -> Plan:
+        """The plan with its length overridden where the run says so."""
+        steps = (self.steps or {}).get(stage)
+        return Plan(**{**vars(plan), "steps": steps}) if steps else plan
+
+
+def words() -> Tokenizer:
+    """The model's tokenizer."""
+    return tokenizer()
+
+
+def spec() -> ModelSpec:
+    """The model's description."""
+    return model_spec(words().size)
+
+
+def make_pictures(run: Run) -> bool:
+    """Render the training pictures."""
+    dataset.build(run.folder / "data", PICTURES, SEED, workers=2 if run.device.type == "cpu" else 1, device=str(run.device))
+    return True
+
+
+def reporter(folder: Path, plan: Plan) -> Callable[[int, Mapping[str, float]], None]:
+    """Print a run's figures, keep them in curve.jsonl and draw curve.png."""
+    folder.mkdir(parents=True, exist_ok=True)
+
+    def report(step: int, values: Mapping[str, float]) -> None:
+        with (folder / "curve.jsonl").open("a") as file:
+            file.write(json.dumps({"step": step, "time": round(time.time()), **values}) + "\n")
+        left = (plan.steps - step) / max(values["steps/s"], 1e-9) / 60
+        figures = "  ".join(f"{name} {value:.4g}" for name, value in values.items())
+        print(f"{folder.name} {step}/{plan.steps}  {figures}  {left:.1f} min left", flush=True)
+        draw_curves(folder / "curve.jsonl", folder / "curve.png")
+
+    return report
+
+
+def fit(run: Run, stage: str, network: nn.Module, loss: Loss, plan: Plan) -> bool:
+    """Train one network for the run's slice under bfloat16 autocast; True when its plan is done."""
+    plan = run.plan(stage, plan)
+    folder = run.folder / stage
+
+    def mixed(step: int, generator: torch.Generator) -> Mapping[str, Tensor]:
+        with torch.autocast(run.device.type, torch.bfloat16):
+            return loss(step, generator)
+
+    return train(network, mixed, plan, folder, seconds=run.seconds, report=reporter(folder, plan)) >= plan.steps
+
+
+def new_vae(run: Run) -> AutoencoderKL:
+    """An untrained VAE on the run's device, with the same first weights each time."""
+    torch.manual_seed(VAE_PLAN.seed)
+    return AutoencoderKL(spec().vae).to(run.device, memory_format=torch.channels_last)
+
+
+def train_vae(run: Run) -> bool:
+    """Train the VAE on crops."""
+    data = dataset.load(run.folder / "data")
+    network = new_vae(run)
+
+    def loss(step: int, generator: torch.Generator) -> Mapping[str, Tensor]:
+        rng = numpy_generator(generator)
+        return vae_loss(network, crops(data, VAE_BATCH, VAE_SIDE, rng, run.device), generator)
+
+    return fit(run, "vae", network, loss, VAE_PLAN)
+
+
+def trained_vae(run: Run) -> AutoencoderKL:
+    """The trained VAE, its latent channels standardised over the first 2,000 pictures."""
+    network = new_vae(run)
+    load_average(run.folder / "vae", network)
+    network.eval().requires_grad_(False)
+    data = dataset.load(run.folder / "data")
+    standardise(network, encode_pictures(network, data, np.arange(min(2000, len(data))), False, run.device))
+    return network
+
+
+def new_clip(run: Run) -> ClipPair:
+    """Untrained CLIP towers on the run's device, with the same first weights each time."""
+    torch.manual_seed(CLIP_PLAN.seed)
+    pair = ClipPair(TextTower(spec().text[0]), PictureTower(CONTEXT), CONTEXT, CONTEXT, 128)
+    return pair.to(run.device)
+
+
+def train_clip(run: Run) -> bool:
+    """Train the text and the image tower together; pictures are halved, captions are new each time."""
+    data, coder, pair = dataset.load(run.folder / "data"), words(), new_clip(run)
+    pair.image.to(memory_format=torch.channels_last)
+
+    def loss(step: int, generator: torch.Generator) -> Mapping[str, Tensor]:
+        rng = numpy_generator(generator)
+        indices, flips = choose(data, CLIP_BATCH, rng)
+        pictures = data.picture(indices)[:, :, ::2, ::2]
+        pictures[flips] = pictures[flips][..., ::-1]
+        ids = token_rows(data.captions(indices, rng, flips), coder, CAPTION_TOKENS).to(run.device)
+        return clip_loss(pair, to_unit(pictures, run.device), ids)
+
+    return fit(run, "clip", pair, loss, CLIP_PLAN)
+
+
+def trained_clip(run: Run) -> ClipPair:
+    """The trained towers."""
+    pair = new_clip(run)
+    load_average(run.folder / "clip", pair)
+    return pair.eval().requires_grad_(False)
+
+
+def train_noise_predictor(run: Run) -> bool:
+    """Train the noise predictor on latents and frozen text states; a caption is dropped now and then, for guidance."""
+    model, data, coder = spec(), dataset.load(run.folder / "data"), words()
+    latents = encode_all(trained_vae(run), data, run.folder / "latents.pt", run.device)
+    tower = trained_clip(run).text
+    table = NoiseTable.from_betas(*model.betas, model.train_steps)
+    alphas = table.alphas_cumprod.to(run.device)
+    torch.manual_seed(NOISE_PLAN.seed)
+    network = UNetModel(model.unet).to(run.device, memory_format=torch.channels_last)
+
+    def loss(step: int, generator: torch.Generator) -> Mapping[str, Tensor]:
+        rng = numpy_generator(generator)
+        indices, flips = choose(data, NOISE_BATCH, rng)
+        texts = [
+            "" if rng.random() < CAPTION_DROPOUT else text for text in data.captions(indices, rng, flips)
+        ]
+        with torch.no_grad():
+            context = tower(token_rows(texts, coder, model.text[0].positions).to(run.device)).tokens.float()
+        clean = latents.take(indices, flips).to(memory_format=torch.channels_last)
+        return noise_predictor_loss(network, clean, context, alphas, generator)
+
+    return fit(run, "noise", network, loss, NOISE_PLAN)

@@ -1,0 +1,65 @@
+"""From training state to the files that ship: one checkpoint, and CLIP's image tower beside it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from webui.nets.unet import UNetModel
+from webui.pipeline.preview import Preview, fit_preview
+from webui.training.clip import ClipPair
+from webui.training.state import load_average
+from webui.weights.files import save
+from webui.weights.model import save_checkpoint
+
+from .batches import encode_pictures, to_unit
+from .dataset import load
+from .fitting import Run, new_clip, spec, trained_clip, trained_vae, words
+
+MODEL = Path(__file__).parents[1]
+CHECKPOINT = MODEL / "model.safetensors"
+IMAGE_TOWER = MODEL / "clip_image.safetensors"
+PREVIEW_KEY = "webui.preview"
+PREVIEW_PICTURES = 400
+
+
+def preview_of(run: Run) -> Preview:
+    """The linear map from this VAE's latents to colours."""
+    data, vae = load(run.folder / "data"), trained_vae(run)
+    indices = np.arange(PREVIEW_PICTURES)
+    latents = encode_pictures(vae, data, indices, False, run.device).cpu()
+    pictures = to_unit(data.picture(indices), torch.device("cpu")) / 2 + 0.5
+    return fit_preview(latents, functional.avg_pool2d(pictures, vae.spec.factor))
+
+
+def make_files(run: Run) -> bool:
+    """Write the averaged weights of all networks as they ship."""
+    model = spec()
+    unet = UNetModel(model.unet)
+    step = load_average(run.folder / "noise", unet)
+    pair = trained_clip(run)
+    preview = preview_of(run)
+    metadata = {PREVIEW_KEY: json.dumps(asdict(preview)), "modelspec.title": model.title, "modelspec.license": "Apache-2.0"}
+    save_checkpoint(CHECKPOINT, model, unet, trained_vae(run), [pair.text], words().merges, torch.float16, metadata)
+    save(IMAGE_TOWER, {name: tensor.half().cpu() for name, tensor in image_half(pair).items()}, {"format": "pt"})
+    print(f"{CHECKPOINT.name}: noise predictor after {step} steps, preview error {preview.error:.3f}")
+    return True
+
+
+def image_half(pair: ClipPair) -> dict[str, Tensor]:
+    """All of CLIP that the checkpoint does not hold: the image tower, the projections and the temperature."""
+    return {name: tensor for name, tensor in pair.state_dict().items() if not name.startswith("text.")}
+
+
+def shipped_clip(text: torch.nn.Module, tensors: dict[str, Tensor]) -> ClipPair:
+    """The pair of the checkpoint's text tower and the shipped image half."""
+    pair = new_clip(Run(folder=MODEL, device=torch.device("cpu")))
+    state = {**tensors, **{f"text.{name}": tensor for name, tensor in text.state_dict().items()}}
+    pair.load_state_dict({name: tensor.float() for name, tensor in state.items()})
+    return pair.eval().requires_grad_(False)

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from tests.nets.families import assert_same, autoencoder
-from webui.nets.autoencoder import AutoencoderKL
+from webui.nets.autoencoder import AutoencoderKL, Downsample
 from webui.nets.spec import VAESpec
 
 SMALL = VAESpec(channels=16, channel_mult=(1, 2, 3), res_blocks=1, latent_channels=8, groups=8)
@@ -55,3 +55,12 @@ def test_memory_format_and_precision_change_only_rounding(dtype: torch.dtype) ->
     network = autoencoder().to(dtype).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     result = network.decode(z.to(dtype).to(memory_format=torch.channels_last))
     assert_same(result.float(), plain, rms=gate, most=2 * gate)
+
+
+def test_downsampling_pads_right_and_bottom_only() -> None:
+    layer = Downsample(4).requires_grad_(False)
+    x = torch.randn(1, 4, 8, 6, generator=torch.Generator().manual_seed(0))
+    zeros, circular = layer(x, "zeros"), layer(x, "circular")
+    assert torch.equal(zeros[..., :-1, :-1], circular[..., :-1, :-1])
+    assert_same(circular, layer(torch.cat([x, x[:, :, :2]], dim=2), "circular")[..., :-1, :])
+    assert (zeros[..., -1, :] - circular[..., -1, :]).abs().min() > 0

@@ -1,0 +1,116 @@
+"""The one door: prepares .venv beside this file, then runs the command line in it. Needs only Python 3.11, 3.12 or 3.13.
+
+    python3 launch.py txt2img "a red ball on a wooden table"
+    python3 launch.py --help
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+
+# Parsed by older Pythons too, so nothing newer than Python 3.6 may stand in this file before main() is called.
+SUPPORTED = ((3, 11), (3, 12), (3, 13))
+ROOT = os.path.dirname(os.path.abspath(__file__))
+COMMANDS = {
+    "txt2img": "make pictures from a description",
+    "train": "train or evaluate the built-in model",
+    "models": "list the models found",
+    "doctor": "say what is wrong with this installation, and how to mend it",
+    "test": "run the tests (--slow adds the full-size ones, --coverage shows what they reach)",
+    "check-pins": "check that the pinned packages exist for Windows, macOS and Linux (for developers)",
+}
+NO_PAGE_YET = "The page in the browser comes with the next release; until then see: python3 launch.py --help"
+COVERAGE = ["--cov=webui/nets", "--cov=webui/pipeline", "--cov=webui/engine", "--cov-report=term-missing:skip-covered"]
+
+
+def wrong_python(version):  # type: (tuple) -> str | None
+    """Return what to say if this Python is not one the packages exist for; None if it is."""
+    if version[:2] in SUPPORTED:
+        return None
+    names = ["python{}.{}".format(*pair) for pair in SUPPORTED]
+    found = next((name for name in reversed(names) if shutil.which(name)), None)
+    remedy = "run: {} launch.py".format(found) if found else "install one from https://www.python.org/downloads/"
+    return "This needs Python 3.11, 3.12 or 3.13, and was started with Python {}.{}; {}".format(version[0], version[1], remedy)
+
+
+def usage():  # type: () -> str
+    """Return the help text."""
+    lines = ["  {:<11} {}".format(name, text) for name, text in COMMANDS.items()]
+    return "\n".join(
+        ["Usage: python3 launch.py [--torch auto|cuda|rocm|xpu|mps|cpu] COMMAND ...", "", "Commands:", *lines]
+        + ["", "python3 launch.py COMMAND --help explains a command. --torch changes the build of PyTorch that is installed."]
+    )
+
+
+def say(text):  # type: (str) -> None
+    """Print progress where it cannot mix with a command's own output."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def run(arguments, folder=None):  # type: (list, str | None) -> int
+    """Become the environment's Python; on Windows, which cannot replace a process, wait for it and pass on its exit code."""
+    from webui.install.environment import child_environment, venv_python
+
+    python = venv_python(ROOT) if os.path.exists(venv_python(ROOT)) else sys.executable
+    variables = child_environment(ROOT, os.environ)
+    if folder is not None:
+        os.chdir(folder)
+    if os.name == "posix":
+        sys.stdout.flush()
+        os.execve(python, [python, *arguments], variables)
+    process = subprocess.Popen([python, *arguments], env=variables)
+    while True:
+        try:
+            return process.wait()
+        except KeyboardInterrupt:  # the child got it too, and decides
+            continue
+
+
+def dispatch(arguments):  # type: (list) -> int
+    """Carry out one command line."""
+    from webui.install.environment import RUN_PINS, TEST_PINS, prepare, take_option
+
+    torch, rest = take_option(arguments, "--torch")
+    if not rest and torch is None:
+        print(NO_PAGE_YET)
+        return 0
+    if rest and rest[0] in ("-h", "--help", "help"):
+        print(usage())
+        return 0
+    if rest and rest[0] not in COMMANDS:
+        say("Unknown command {!r}; known: {}.".format(rest[0][:80], ", ".join(COMMANDS)))
+        return 2
+    if rest[:1] == ["doctor"] and torch is None:  # must work when nothing else does, so it prepares nothing
+        return run(["-m", "webui.doctor", *rest[1:]])
+    prepare(ROOT, (RUN_PINS, TEST_PINS) if rest[:1] == ["test"] else (RUN_PINS,), torch, say)
+    if not rest:
+        return 0
+    if rest[0] == "test":
+        options = COVERAGE if "--coverage" in rest else []
+        return run(["-m", "pytest", *options, *[word for word in rest[1:] if word != "--coverage"]], ROOT)
+    if rest[0] == "check-pins":
+        return run(["-m", "webui.install.pins", *rest[1:]])
+    return run(["-m", "webui", *rest])
+
+
+def main(arguments):  # type: (list) -> int
+    """Return the exit code: 0 done, 1 failed, 2 the command was wrong."""
+    sys.path.insert(0, ROOT)
+    from webui.errors import UserError, WebUIError
+
+    try:
+        return dispatch(arguments)
+    except WebUIError as error:
+        say(str(error))
+        return 2 if isinstance(error, UserError) else 1
+    except KeyboardInterrupt:
+        say("\nStopped. Run the same command again to go on.")
+        return 130
+
+
+if __name__ == "__main__":
+    WRONG = wrong_python(sys.version_info)
+    if WRONG is not None:
+        sys.exit(WRONG)
+    sys.exit(main(sys.argv[1:]))

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -127,7 +128,7 @@ def load(folder: Path | str) -> DataSet:
     if not names:
         raise FileNotFoundError(f"{folder} has no finished shard; run python -m models.builtin.recipe.dataset {folder}.")
 
-    def arrays(kind: str) -> list[NDArray[np.generic]]:
+    def arrays(kind: str) -> list[NDArray[Any]]:
         return [np.load(folder / f"{kind}-{name}.npy", mmap_mode="r") for name in names]
 
     lines = [line for name in names for line in (folder / f"scenes-{name}.jsonl").read_text().splitlines()]

@@ -105,9 +105,9 @@ def _paint(world: World, column: Tensor, local: Tensor) -> Tensor:
         x, y = local[:2, striped]
         ring = torch.atan2(x, y - RING_MAJOR - RING_MINOR) * (5 / math.pi)
         wave = torch.where(kind[striped] == TORUS, ring, y * STRIPES + 0.28)
-        second = (wave - wave.floor()) < 0.4
         pale = world.pale[column[striped]]
-        # White things have grey stripes, all others white ones.
+        # White things have thin grey stripes, all others white ones: grey with white and white with grey stay apart.
+        second = (wave - wave.floor()) < 0.4 - 0.15 * pale
         other = 0.92 - 0.58 * pale
         paint[:, striped] = torch.where(second, other, paint[:, striped])
     for index, pieces in world.ink:

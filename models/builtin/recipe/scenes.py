@@ -267,13 +267,13 @@ def to_dict(scene: Scene) -> dict[str, Any]:
 def from_dict(values: dict[str, Any]) -> Scene:
     """The scene of `to_dict`'s values, before or after a trip through JSON."""
     card, relation = values["card"], values["relation"]
-    camera = {name: tuple(value) if isinstance(value, list | tuple) else value for name, value in values["camera"].items()}
+    camera = values["camera"]
     return Scene(
         things=tuple(Thing(**{**thing, "position": tuple(thing["position"])}) for thing in values["things"]),
         floor=values["floor"],
         wall=values["wall"],
         light=Light(direction=tuple(values["light"]["direction"])),
-        camera=Camera(**camera),
+        camera=Camera(position=tuple(camera["position"]), target=tuple(camera["target"]), half_height=camera["half_height"]),
         grain=values["grain"],
         card=Card(**{**card, "position": tuple(card["position"])}) if card else None,
         relation=Relation(**relation) if relation else None,

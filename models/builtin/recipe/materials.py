@@ -24,8 +24,8 @@ SHADOW_SPREAD = 0.16
 CONTACT = 0.22
 """Reach in metres of the darkening where things touch."""
 
-STRIPES = 3.4
-"""Stripes per metre of a body in unit size."""
+STRIPES, STRIPE_START = 3.4, 0.65
+"""Stripes per metre of a body in unit size, and where they begin: flat tops are of the thing's own colour."""
 
 MATTE, SHINY, METAL, STRIPED = range(len(FINISHES))
 CARD = KINDS.index("card")
@@ -104,7 +104,7 @@ def _paint(world: World, column: Tensor, local: Tensor) -> Tensor:
     if len(striped):
         x, y = local[:2, striped]
         ring = torch.atan2(x, y - RING_MAJOR - RING_MINOR) * (5 / math.pi)
-        wave = torch.where(kind[striped] == TORUS, ring, y * STRIPES + 0.28)
+        wave = torch.where(kind[striped] == TORUS, ring, y * STRIPES + STRIPE_START)
         pale = world.pale[column[striped]]
         # White things have thin grey stripes, all others white ones: grey with white and white with grey stay apart.
         second = (wave - wave.floor()) < 0.4 - 0.15 * pale

@@ -1,0 +1,215 @@
+"""Weight files: the one door through which tensors come from disk and go to it.
+
+A file is told by its content, never by its name. Safetensors files are read here without any library: their header in
+milliseconds, their tensors one by one into fresh memory, so that no file stays mapped. Pickled checkpoints go through
+`pickles.py`. Format: https://github.com/huggingface/safetensors (8 bytes length, JSON, then the tensors' bytes).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import tempfile
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from webui.errors import ModelFileError, StorageError, quoted
+
+if TYPE_CHECKING:  # a header can be read without the seconds that importing torch takes
+    from torch import Tensor
+
+LONGEST_HEADER = 100_000_000  # bytes, as in the format's reference implementation
+TORCH_NAMES = {
+    "F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "I64": "int64", "I32": "int32", "I16": "int16",
+    "I8": "int8", "U8": "uint8", "BOOL": "bool", "F8_E4M3": "float8_e4m3fn", "F8_E5M2": "float8_e5m2", "U16": "uint16",
+    "U32": "uint32", "U64": "uint64",
+}  # fmt: skip
+ITEM_BYTES = {
+    "F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1, "F8_E4M3": 1,
+    "F8_E5M2": 1, "U16": 2, "U32": 4, "U64": 8,
+}  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class TensorInfo:
+    """Shape and dtype (safetensors' name, "F16") of one tensor, and where its bytes are in the file (0 for pickles)."""
+
+    shape: tuple[int, ...]
+    dtype: str
+    begin: int = 0
+    end: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Header:
+    """What a weight file holds, without the weights."""
+
+    tensors: Mapping[str, TensorInfo]
+    metadata: Mapping[str, str]
+
+
+def read_header(path: Path) -> Header:
+    """Return keys, shapes, dtypes and metadata of a weight file; a `ModelFileError` says what is wrong with it."""
+    with _opened(path) as file:
+        if _is_pickle(file):
+            from webui.weights.pickles import pickled_tensors
+
+            return Header(tensors={key: _info(value) for key, value in pickled_tensors(path, meta=True).items()}, metadata={})
+        return _safetensors_header(file, path)
+
+
+def read_tensors(path: Path, keys: Collection[str] | None = None) -> Iterator[tuple[str, Tensor]]:
+    """Yield every tensor (or those named) with its key, in the file's order, each in memory of its own on the CPU.
+
+    Raises `ModelFileError` if a key is not there or the file is broken.
+    """
+    with _opened(path) as file:
+        if _is_pickle(file):
+            from webui.weights.pickles import pickled_tensors
+
+            loaded = pickled_tensors(path)
+            _require(path, loaded, keys)
+            for key in list(loaded):
+                value = loaded.pop(key)
+                if keys is None or key in keys:
+                    yield key, value.clone()
+            return
+        tensors = _safetensors_header(file, path).tensors
+        _require(path, tensors, keys)
+        for key in sorted(tensors, key=lambda key: tensors[key].begin):
+            if keys is None or key in keys:
+                yield key, _read(file, path, tensors[key])
+
+
+def save(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
+    """Write a safetensors file, whole or not at all: to a temporary file beside it, to the disk, then into place.
+
+    Raises `StorageError` if it cannot be written.
+    """
+    header, order = _layout(tensors, metadata or {})
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    except OSError as error:
+        raise StorageError(f"{path} cannot be written: {error.strerror}.") from error
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(header)
+            for key in order:
+                file.write(_bytes(tensors[key]))
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    except OSError as error:
+        raise StorageError(f"{path} cannot be written: {error.strerror}.") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _opened(path: Path) -> BinaryIO:
+    try:
+        return path.open("rb")
+    except FileNotFoundError as error:
+        raise ModelFileError(f"There is no file {path}.") from error
+    except IsADirectoryError as error:
+        raise ModelFileError(f"{path} is a folder; a weight file is needed.") from error
+    except OSError as error:
+        reason = "it is a folder" if path.is_dir() else error.strerror
+        raise ModelFileError(f"{path} cannot be opened: {reason}.") from error
+
+
+def _is_pickle(file: BinaryIO) -> bool:
+    """Tell a zip archive or a bare pickle (protocol 2 to 5) by its first bytes; a safetensors header has "{" at the ninth."""
+    start = file.read(9)
+    return start[:2] == b"PK" or (start[:1] == b"\x80" and start[1:2] in b"\x02\x03\x04\x05" and start[8:] != b"{")
+
+
+def _info(tensor: Tensor) -> TensorInfo:
+    names = {torch_name: name for name, torch_name in TORCH_NAMES.items()}
+    return TensorInfo(shape=tuple(tensor.shape), dtype=names.get(str(tensor.dtype).removeprefix("torch."), str(tensor.dtype)))
+
+
+def _require(path: Path, found: Collection[str], keys: Collection[str] | None) -> None:
+    wanted = keys or ()
+    if missing := [key for key in wanted if key not in found]:
+        raise ModelFileError(f"{path.name} lacks {len(missing)} of the {len(wanted)} weights wanted, among them {missing[0]}.")
+
+
+def _safetensors_header(file: BinaryIO, path: Path) -> Header:
+    file.seek(0)
+    size = os.fstat(file.fileno()).st_size
+    prefix = file.read(9)
+    if size == 0:
+        raise ModelFileError(f"{path.name} is empty; download or copy it again.")
+    if len(prefix) < 9 or prefix[8:] != b"{":
+        raise ModelFileError(f"{path.name} is not a weight file: it is neither safetensors nor a PyTorch checkpoint.")
+    length = int.from_bytes(prefix[:8], "little")
+    if length > LONGEST_HEADER:
+        raise ModelFileError(f"{path.name} is not a weight file: its header would have {length} bytes, which is too long.")
+    if 8 + length > size:
+        raise ModelFileError(f"{path.name} is cut short: it has {size} bytes, its header needs {8 + length}. Download it again.")
+    try:
+        plain = json.loads(b"{" + file.read(length - 1))
+    except (ValueError, RecursionError) as error:
+        raise ModelFileError(f"{path.name} is broken: its safetensors header cannot be read.") from error
+    metadata = plain.pop("__metadata__", None) or {}
+    if not isinstance(metadata, dict):
+        raise ModelFileError(f"{path.name} is broken: its metadata is not a table.")
+    tensors = {key: _entry(path, key, entry, 8 + length) for key, entry in plain.items()}
+    needed = max((info.end for info in tensors.values()), default=0)
+    if needed > size:
+        raise ModelFileError(f"{path.name} is cut short: it has {size} bytes of {needed}. Download it again.")
+    return Header(tensors=tensors, metadata={str(key): str(value) for key, value in metadata.items()})
+
+
+def _entry(path: Path, key: str, entry: Any, offset: int) -> TensorInfo:
+    try:
+        shape, dtype, (begin, end) = tuple(entry["shape"]), entry["dtype"], entry["data_offsets"]
+        whole = all(type(value) is int and value >= 0 for value in (*shape, begin, end))
+        if dtype not in ITEM_BYTES:
+            raise ModelFileError(f"{path.name}: {quoted(key)} has the dtype {quoted(str(dtype))}, which is not supported.")
+        if not whole or end - begin != math.prod(shape) * ITEM_BYTES[dtype]:
+            raise ValueError
+    except (TypeError, KeyError, ValueError) as error:
+        raise ModelFileError(f"{path.name} is broken: its header's entry for {quoted(key)} makes no sense.") from error
+    return TensorInfo(shape=shape, dtype=dtype, begin=offset + begin, end=offset + end)
+
+
+def _read(file: BinaryIO, path: Path, info: TensorInfo) -> Tensor:
+    import torch
+
+    raw = torch.empty(info.end - info.begin, dtype=torch.uint8)
+    file.seek(info.begin)
+    if raw.numel() and file.readinto(memoryview(raw.numpy())) != raw.numel():  # type: ignore[attr-defined, arg-type]
+        raise ModelFileError(f"{path.name} became shorter while it was read.")
+    dtype: torch.dtype = getattr(torch, TORCH_NAMES[info.dtype])
+    return raw.view(dtype).reshape(info.shape)
+
+
+def _layout(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> tuple[bytes, list[str]]:
+    """Return the bytes before the tensors, and the keys in the order their bytes follow: wide items first, so all are aligned."""
+    infos = {key: _info(tensor) for key, tensor in tensors.items()}
+    if strange := [key for key, info in infos.items() if info.dtype not in ITEM_BYTES]:
+        raise ValueError(f"{strange[0]} has the dtype {infos[strange[0]].dtype}, which safetensors cannot hold.")
+    order = sorted(tensors, key=lambda key: (-ITEM_BYTES[infos[key].dtype], key))
+    table: dict[str, Any] = {"__metadata__": dict(metadata)} if metadata else {}
+    begin = 0
+    for key in order:
+        end = begin + tensors[key].numel() * ITEM_BYTES[infos[key].dtype]
+        table[key] = {"dtype": infos[key].dtype, "shape": list(infos[key].shape), "data_offsets": [begin, end]}
+        begin = end
+    text = json.dumps(table, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text, order
+
+
+def _bytes(tensor: Tensor) -> memoryview:
+    import torch
+
+    flat = tensor.detach().cpu().contiguous().reshape(-1)
+    return memoryview(flat.view(torch.uint8).numpy())  # type: ignore[arg-type]  # numpy's arrays are buffers

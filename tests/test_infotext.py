@@ -1,0 +1,124 @@
+"""Pictures' texts: every value comes back, in the form that other programs write and read."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from webui import infotext
+from webui.errors import UserError
+from webui.params import MOST_PIXELS, Parameter, Txt2Img, parameters
+
+UNWRITTEN = {"count"}  # each picture has a text of its own
+TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=60)
+TRICKY = st.lists(
+    st.sampled_from(["Negative prompt: ", "Steps: 20, Sampler: x, Seed: 1", *'\n"\\ ,:ü😀a\r\u2028']), max_size=12
+).map("".join)
+
+
+def values_of(parameter: Parameter) -> st.SearchStrategy[Any]:
+    """Every value a parameter allows, and unlikely ones often."""
+    own: st.SearchStrategy[Any]
+    if parameter.kind is bool:
+        own = st.booleans()
+    elif parameter.kind is int:
+        step = int(parameter.step or 1)
+        assert parameter.min is not None and parameter.max is not None
+        own = st.integers(-(-int(parameter.min) // step), int(parameter.max) // step).map(lambda count: count * step)
+    elif parameter.kind is float:
+        own = st.floats(parameter.min, parameter.max)
+    else:
+        own = (TEXT | TRICKY).filter(lambda text: len(text) <= parameter.longest)
+    return st.none() | own if parameter.optional else own
+
+
+def size_fits(width: int | None, height: int | None) -> bool:
+    """Both or none are set, and make no picture that is too large."""
+    return (width is None) == (height is None) and (width or 0) * (height or 0) <= MOST_PIXELS
+
+
+PARAMS = st.fixed_dictionaries(
+    {name: values_of(each) for name, each in parameters(Txt2Img).items() if name not in UNWRITTEN}
+).filter(lambda given: size_fits(given["width"], given["height"])).map(lambda given: Txt2Img(**given))
+
+
+@settings(deadline=None, max_examples=30)
+@given(PARAMS)
+def test_every_parameter_comes_back_from_the_text(params: Txt2Img) -> None:
+    raw, _ = infotext.raw_parameters(infotext.parse(infotext.write(params)))
+    assert Txt2Img.read(raw) == params
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.dictionaries(st.from_regex(r"[A-Za-z][A-Za-z0-9 /-]{1,20}[a-z]", fullmatch=True), TEXT | TRICKY, min_size=3))
+def test_any_value_comes_back_whatever_it_holds(values: dict[str, str]) -> None:
+    text = infotext.write(Txt2Img(), values)
+    found = infotext.parse(text).values
+    expected = {**infotext.encoded(Txt2Img()), **values, "Version": infotext.VERSION}
+    assert {key: found.get(key) for key in expected} == expected
+
+
+@settings(deadline=None, max_examples=30)
+@given(TEXT | TRICKY)
+def test_no_text_whatsoever_makes_the_reader_fail(text: str) -> None:
+    info = infotext.parse(text)
+    assert isinstance(info.prompt, str)
+    infotext.raw_parameters(info)
+
+
+def test_the_form_is_the_communitys() -> None:
+    params = Txt2Img(
+        prompt="a red ball,\non a table", negative="blurry", schedule="Karras", scale=5, seed=1, width=128, height=64,
+        model="a, b", model_hash="0123456789", clip_skip=2,
+    )  # fmt: skip
+    assert infotext.write(params, {"Extra": "x"}, version="v") == (
+        "a red ball,\non a table\n"
+        "Negative prompt: blurry\n"
+        "Steps: 20, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 5, Seed: 1, Size: 128x64, Model hash: 0123456789, "
+        'Model: "a, b", Clip skip: 2, Extra: x, Version: v'
+    )
+
+
+def test_another_programs_text_is_read() -> None:
+    text = (
+        "masterpiece, (cat:1.2), <lora:x:0.8>\nsecond line\n"
+        "Negative prompt: lowres, bad: worse\nmore of it\n"
+        'Steps: 28, Sampler: DPM++ 2M Karras, CFG scale: 7.5, Seed: 42, Size: 512x768, Model hash: 6ce0161689, '
+        'Model: v1-5-pruned, Lora hashes: "x: 0123456789ab, y: ab", Hires resize: 1024x1536, Version: v1.6.0\n'
+    )
+    info = infotext.parse(text)
+    raw, rest = infotext.raw_parameters(info)
+    assert (info.prompt, info.negative) == (
+        "masterpiece, (cat:1.2), <lora:x:0.8>\nsecond line", "lowres, bad: worse\nmore of it"
+    )  # fmt: skip
+    assert Txt2Img.read(raw) == Txt2Img(
+        prompt=info.prompt, negative=info.negative, steps=28, sampler="DPM++ 2M Karras", scale=7.5, seed=42, width=512,
+        height=768, model="v1-5-pruned", model_hash="6ce0161689",
+    )  # fmt: skip
+    assert rest == {"Size": "512x768", "Lora hashes": "x: 0123456789ab, y: ab", "Hires resize": "1024x1536", "Version": "v1.6.0"}
+
+
+def test_a_text_without_values_is_all_prompt() -> None:
+    assert infotext.parse("a cat, size: large\nsecond").prompt == "a cat, size: large\nsecond"
+    assert infotext.parse("").prompt == ""
+
+
+def test_ddims_eta_goes_by_its_own_name() -> None:
+    params = Txt2Img(sampler="DDIM", eta=0.5)
+    assert infotext.encoded(params)["Eta DDIM"] == "0.5"
+    assert infotext.encoded(dataclasses.replace(params, sampler="Euler a"))["Eta"] == "0.5"
+
+
+def test_a_value_out_of_range_is_refused_in_a_sentence() -> None:
+    raw, _ = infotext.raw_parameters(infotext.parse("x\nSteps: 9999, Sampler: Euler, Seed: 1"))
+    with pytest.raises(UserError, match="Steps was 9999; it must be a whole number from 1 to 150"):
+        Txt2Img.read(raw)
+
+
+def test_a_key_that_could_not_be_read_back_is_refused() -> None:
+    with pytest.raises(ValueError, match="could not be read back"):
+        infotext.write(Txt2Img(), {"a:b": "c"})

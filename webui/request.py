@@ -1,0 +1,115 @@
+"""A request: everything a picture is a function of, as plain data with nothing left open."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from webui.errors import UserError, unknown
+from webui.params import LARGEST_SEED, RANDOM_SEED, Txt2Img, parameters
+
+SHORT_HASH = 10  # digits by which the community names a model
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """One job of `count` pictures: strings, numbers, and mappings of such.
+
+    `seed` is that of the first picture; `clip_skip` None reads the layer the model was trained with. `sampler_options` holds
+    what was chosen instead of the sampler's own. `inputs` maps names to the SHA-256 of pictures, masks and maps; `extensions`
+    maps names to plain values. `reproducible` forbids sharing network calls with other jobs.
+    """
+
+    model: str
+    model_hash: str = ""
+    prompt: str
+    negative: str = ""
+    steps: int
+    sampler: str
+    schedule: str
+    scale: float
+    seed: int
+    width: int
+    height: int
+    count: int = 1
+    clip_skip: int | None = None
+    sampler_options: Mapping[str, float] = field(default_factory=dict)
+    reproducible: bool = False
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    extensions: Mapping[str, Any] = field(default_factory=dict)
+
+    def picture(self, index: int) -> Request:
+        """The request of the picture number `index` (from 0) alone: the same picture that the whole job makes of it."""
+        if not 0 <= index < self.count:
+            raise IndexError(f"There is no picture {index} among {self.count}.")
+        return replace(self, seed=(self.seed + index) % (LARGEST_SEED + 1), count=1)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, ready for JSON."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any]) -> Request:
+        """The inverse of `to_dict`; `UserError` names fields that are unknown or missing."""
+        known = {each.name for each in dataclasses.fields(cls)}
+        for name in plain:
+            if name not in known:
+                raise unknown("field of a request", name, sorted(known))
+        try:
+            return cls(**plain)
+        except TypeError as error:
+            raise UserError(f"The request is incomplete: {error}.") from error
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelFacts:
+    """What a request takes from its model: the name and hash it is known by, and its defaults."""
+
+    name: str
+    hash: str = ""
+    native_size: int
+    scale: float = 7.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class SamplerFacts:
+    """What a request takes from its sampler: the registered names it and its schedule go by, and which options it has."""
+
+    name: str
+    schedule: str
+    options: Collection[str] = ()
+
+
+def resolve(params: Txt2Img, *, model: ModelFacts, sampler: SamplerFacts, random_seed: Callable[[], int]) -> Request:
+    """Fill in what `params` leaves open: the model's defaults, the names that aliases stand for, and the seed.
+
+    Options that the sampler does not have are dropped, so that equal pictures have equal requests.
+    """
+    named = (name for name, parameter in parameters(params).items() if parameter.option and name in sampler.options)
+    options = {name: getattr(params, name) for name in named}
+    return Request(
+        model=model.name,
+        model_hash=model.hash,
+        prompt=params.prompt,
+        negative=params.negative,
+        steps=params.steps,
+        sampler=sampler.name,
+        schedule=sampler.schedule,
+        scale=model.scale if params.scale is None else params.scale,
+        seed=random_seed() if params.seed == RANDOM_SEED else params.seed,
+        width=model.native_size if params.width is None else params.width,
+        height=model.native_size if params.height is None else params.height,
+        count=params.count,
+        clip_skip=params.clip_skip,
+        sampler_options={name: value for name, value in options.items() if value is not None},
+        reproducible=params.reproducible,
+    )
+
+
+def parameters_of(request: Request) -> Txt2Img:
+    """The parameters that resolve to `request`, with nothing left open; what belongs to extensions is not among them."""
+    plain = request.to_dict()
+    own = {name: plain[name] for name in parameters(Txt2Img) if name in plain}
+    return Txt2Img(**own | dict(request.sampler_options) | {"model_hash": request.model_hash[:SHORT_HASH] or None})

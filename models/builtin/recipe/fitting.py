@@ -33,12 +33,12 @@ PICTURES = 30_000
 SEED = 1
 CAPTION_DROPOUT = 0.1
 VAE_PLAN = Plan(steps=4500, rate=1.5e-3, warmup=100, decay=0.4, average=0.998, seed=11)
-CLIP_PLAN = Plan(steps=2500, rate=8e-4, warmup=200, decay=0.5, average=0.99, weight_decay=0.05, seed=12)
+CLIP_PLAN = Plan(steps=700, rate=1e-3, warmup=100, decay=0.5, average=0.99, weight_decay=0.05, seed=12)
 NOISE_PLAN = Plan(steps=5000, rate=8e-4, warmup=200, decay=0.35, average=0.999, seed=13)
 VAE_BATCH, VAE_SIDE = 16, 64
 CLIP_BATCH = 128
 NOISE_BATCH = 64
-CAPTION_TOKENS = 48
+CAPTION_TOKENS = 36
 
 
 @dataclass(frozen=True, kw_only=True)

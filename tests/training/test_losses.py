@@ -1,0 +1,112 @@
+"""The losses: each is least where it should be, and the VAE's standardisation changes nothing end to end."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from webui.nets.autoencoder import AutoencoderKL
+from webui.nets.spec import TextSpec, VAESpec
+from webui.nets.text import TextTower
+from webui.pipeline.schedules import NoiseTable
+from webui.training.clip import ClipPair, PictureTower, clip_loss
+from webui.training.noise_predictor import noise_predictor_loss, spread_times
+from webui.training.vae import divergence, edges, standardise, vae_loss
+
+SPEC = VAESpec(channels=8, channel_mult=(1, 2), res_blocks=1, latent_channels=3, scale=1.0, groups=4)
+ALPHAS = NoiseTable.from_betas().alphas_cumprod
+
+
+class Oracle(nn.Module):
+    """Knows the clean latents, so its v is exact up to `fault`."""
+
+    def __init__(self, clean: Tensor, fault: float = 0.0) -> None:
+        super().__init__()
+        self.clean, self.fault = clean, fault
+
+    def forward(self, x: Tensor, t: Tensor, context: Tensor) -> Tensor:
+        kept = ALPHAS[t.long()].float().view(-1, 1, 1, 1)
+        noise = (x - kept.sqrt() * self.clean) / (1 - kept).sqrt()
+        return kept.sqrt() * noise - (1 - kept).sqrt() * self.clean + self.fault
+
+
+def test_an_exact_v_has_no_loss_and_a_wrong_one_has_min_snr_weight() -> None:
+    clean = torch.randn(64, 2, 4, 4, generator=torch.Generator().manual_seed(0))
+    context = torch.zeros(64, 1, 1)
+    exact = noise_predictor_loss(Oracle(clean), clean, context, ALPHAS, torch.Generator().manual_seed(1))  # type: ignore[arg-type]
+    assert float(exact["loss"]) < 1e-6
+    wrong = noise_predictor_loss(Oracle(clean, 0.5), clean, context, ALPHAS, torch.Generator().manual_seed(1))  # type: ignore[arg-type]
+    times = spread_times(64, 1000, torch.Generator().manual_seed(1), torch.device("cpu"))
+    ratio = ALPHAS[times] / (1 - ALPHAS[times])
+    expected = (torch.minimum(ratio, torch.tensor(5.0)) / (ratio + 1) * 0.25).mean()
+    assert float(wrong["loss"]) == pytest.approx(float(expected), rel=1e-4)
+    assert float(wrong["v error"]) == pytest.approx(0.25, rel=1e-4)
+
+
+def test_times_cover_the_schedule_evenly() -> None:
+    times = spread_times(100, 1000, torch.Generator().manual_seed(0), torch.device("cpu"))
+    assert sorted(int(time) // 10 for time in times) == list(range(100))
+    assert times.tolist() != sorted(times.tolist())
+
+
+def test_standardise_changes_latents_and_nothing_else() -> None:
+    torch.manual_seed(0)
+    vae = AutoencoderKL(SPEC).requires_grad_(False)
+    pictures = torch.rand(8, 3, 16, 16) * 2 - 1
+    before, (mean, logvar) = vae(pictures), vae.encode(pictures)
+    standardise(vae, mean)
+    after, (new_mean, new_logvar) = vae(pictures), vae.encode(pictures)
+    assert torch.allclose(before, after, atol=1e-5)
+    assert torch.allclose(new_mean.mean(dim=(0, 2, 3)), torch.zeros(3), atol=1e-5)
+    assert torch.allclose(new_mean.std(dim=(0, 2, 3)), torch.ones(3), atol=1e-4)
+    scale = mean.std(dim=(0, 2, 3)).view(1, -1, 1, 1)
+    assert torch.allclose((0.5 * new_logvar).exp() * scale, (0.5 * logvar).exp(), rtol=1e-4)
+
+
+def test_divergence_is_that_of_two_normal_distributions() -> None:
+    mean, logvar = torch.tensor([0.3, -1.0]), torch.tensor([0.2, -0.5])
+    ours = divergence(mean, logvar)
+    posterior = torch.distributions.Normal(mean, (0.5 * logvar).exp())
+    assert float(ours) == pytest.approx(float(torch.distributions.kl_divergence(posterior, torch.distributions.Normal(0, 1)).mean()), rel=1e-6)
+
+
+def test_the_vae_loss_reports_the_psnr_of_its_own_picture() -> None:
+    torch.manual_seed(0)
+    vae = AutoencoderKL(SPEC)
+    pictures = torch.rand(2, 3, 16, 16) * 2 - 1
+    values = vae_loss(vae, pictures, torch.Generator().manual_seed(0))
+    values["loss"].backward()
+    assert all(parameter.grad is not None for parameter in vae.parameters())
+    vae.requires_grad_(False)
+    mean, logvar = vae.encode(pictures)
+    made = vae.decode(mean + (0.5 * logvar).exp() * torch.randn(mean.shape, generator=torch.Generator().manual_seed(0))).clamp(-1, 1)
+    psnr = sum(10 * math.log10(4 / float((a - b).square().mean())) for a, b in zip(made, pictures, strict=True)) / 2
+    assert values["psnr"].item() == pytest.approx(psnr, abs=1e-3)
+
+
+def test_edges_are_differences() -> None:
+    across, down = edges(torch.tensor([[1.0, 3.0], [6.0, 10.0]]).view(1, 1, 2, 2))
+    assert across.flatten().tolist() == [2.0, 4.0]
+    assert down.flatten().tolist() == [5.0, 7.0]
+
+
+def test_clip_learns_to_pair_colours_with_words() -> None:
+    torch.manual_seed(0)
+    spec = TextSpec(width=16, layers=1, heads=2, hidden=32, vocabulary=12, padding=11)
+    pair = ClipPair(TextTower(spec), PictureTower(32), 16, 32, 8)
+    colours = torch.rand(8, 3, 1, 1) * 2 - 1
+    pictures = colours.expand(8, 3, 32, 32).contiguous()
+    ids = torch.tensor([[10, word, 11, 11] for word in range(8)])
+    optimizer = torch.optim.AdamW(pair.parameters(), lr=3e-3)
+    first = clip_loss(pair, pictures, ids)["loss"].item()
+    for _ in range(60):
+        optimizer.zero_grad()
+        values = clip_loss(pair, pictures, ids)
+        values["loss"].backward()
+        optimizer.step()
+    assert first > 1.5
+    assert values["loss"].item() < 0.3 and values["right"].item() == 1.0
+    assert torch.allclose(pair.place_texts(ids).norm(dim=1), torch.ones(8), atol=1e-5)

@@ -7,7 +7,7 @@ many generations with the same calls. Nothing here touches a device, a file, a s
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor
@@ -38,8 +38,8 @@ class Model:
 class Registry:
     """The samplers and schedules a job may name: a snapshot, so that loading an extension never touches running jobs."""
 
-    samplers: Mapping[str, SamplerInfo] = SAMPLERS
-    schedules: Mapping[str, Schedule] = SCHEDULES
+    samplers: Mapping[str, SamplerInfo] = field(default_factory=lambda: SAMPLERS)
+    schedules: Mapping[str, Schedule] = field(default_factory=lambda: SCHEDULES)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -51,14 +51,14 @@ def _surrogate(match: re.Match[str]) -> str:
 REPAIRS: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], str]], ...] = (
     (re.compile(r"[\x80-\x9f]"), _windows),
     (re.compile("[ĲĳŉǱǲǳǄǅǆǇǈǉǊǋǌﬀﬁﬂﬃﬄﬆ]"), _standard_form),
-    (re.compile("ﬅ"), lambda match: "ſt"),
+    (re.compile("ﬅ"), lambda _: "ſt"),
     (re.compile("[\u3000\uff01-\uffef]"), _standard_form),
-    (re.compile("[\u201c-\u201f]"), lambda match: '"'),
-    (re.compile("[\u02bc\u2018-\u201b]"), lambda match: "'"),
-    (re.compile("\r\n|[\r\u2028\u2029\u0085]"), lambda match: "\n"),
+    (re.compile("[\u201c-\u201f]"), lambda _: '"'),
+    (re.compile("[\u02bc\u2018-\u201b]"), lambda _: "'"),
+    (re.compile("\r\n|[\r\u2028\u2029\u0085]"), lambda _: "\n"),
     (re.compile("[\ud800-\udbff][\udc00-\udfff]|[\ud800-\udfff]"), _surrogate),
-    (re.compile("\033\\[[\\d;]*[a-zA-Z]"), lambda match: ""),
-    (re.compile("[\x00-\x08\x0b\x0e-\x1f\x7f\u206a-\u206f\ufeff\ufff9-\ufffc]"), lambda match: ""),
+    (re.compile("\033\\[[\\d;]*[a-zA-Z]"), lambda _: ""),
+    (re.compile("[\x00-\x08\x0b\x0e-\x1f\x7f\u206a-\u206f\ufeff\ufff9-\ufffc]"), lambda _: ""),
 )
 
 

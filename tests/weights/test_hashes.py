@@ -23,7 +23,7 @@ def test_hash_is_found_once_and_again_after_a_change(tmp_path: Path) -> None:
     path.write_bytes(b"two")
     os.utime(path, ns=(stamp, stamp))
     assert hashes.sha256(path, cache) == first  # same size and time: the cache answers
-    os.utime(path, ns=(stamp, stamp + 1))
+    os.utime(path, ns=(stamp, stamp + 1_000_000_000))
     assert hashes.sha256(path, cache) == hashlib.sha256(b"two").hexdigest()
     assert hashes.sha256(path) == hashlib.sha256(b"two").hexdigest()
 

@@ -28,14 +28,16 @@ def test_everything_left_open_is_filled_in() -> None:
 
 
 def test_what_was_chosen_stays() -> None:
-    params = Txt2Img(prompt="x", negative="y", steps=3, scale=0, seed=0, width=64, height=72, count=4, clip_skip=2, reproducible=True)
+    sides = {"width": 64, "height": 72}
+    params = Txt2Img(prompt="x", negative="y", steps=3, scale=0, seed=0, count=4, clip_skip=2, reproducible=True, **sides)
     request = resolved(params)
     for name in ("prompt", "negative", "steps", "scale", "seed", "width", "height", "count", "clip_skip", "reproducible"):
         assert getattr(request, name) == getattr(params, name)
 
 
 def test_a_request_survives_json() -> None:
-    request = dataclasses.replace(resolved(Txt2Img(prompt="ü", s_churn=1)), inputs={"mask": "ab"}, extensions={"x": {"y": [1, None]}})
+    plain = resolved(Txt2Img(prompt="ü", s_churn=1))
+    request = dataclasses.replace(plain, inputs={"mask": "ab"}, extensions={"x": {"y": [1, None]}})
     assert Request.from_dict(json.loads(json.dumps(request.to_dict()))) == request
 
 

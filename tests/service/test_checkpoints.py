@@ -1,0 +1,88 @@
+"""A name means one checkpoint, or a sentence says which there are."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from webui.errors import ModelFileError, UnknownName, UserError
+from webui.service.checkpoints import choose, find
+
+FILES = [
+    "builtin/model.safetensors",
+    "checkpoints/Dream.safetensors",
+    "checkpoints/Dream.ckpt",
+    "checkpoints/sub/dreamlike-2.safetensors",
+    "Stable-diffusion/v1-5.ckpt",
+    "Stable-diffusion/v1-5.vae.safetensors",
+    "Stable-diffusion/.hidden/x.safetensors",
+    "VAE/other.safetensors",
+    "checkpoints/readme.txt",
+]
+
+
+@pytest.fixture
+def models(tmp_path: Path) -> Path:
+    for name in FILES:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(name)
+    return tmp_path
+
+
+def hash_of(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_every_checkpoint_is_found_under_a_name_of_its_own(models: Path) -> None:
+    names = [each.name for each in find(models)]
+    assert names == ["builtin", "Dream", "Dream.safetensors", "sub/dreamlike-2", "v1-5"]
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        (None, "builtin"),
+        ("builtin", "builtin"),
+        ("DREAM", "Dream"),
+        ("dream.safetensors", "Dream.safetensors"),
+        ("Dream.ckpt", "Dream"),
+        ("dreamlike-2", "sub/dreamlike-2"),
+        ("like", "sub/dreamlike-2"),
+        ("v1-5 [0123456789]", "v1-5"),
+        (hashlib.sha256(b"Stable-diffusion/v1-5.ckpt").hexdigest()[:10].upper(), "v1-5"),
+    ],
+)
+def test_a_name_is_taken_as_people_write_it(models: Path, name: str | None, found: str) -> None:
+    assert choose(find(models), name, None, hash_of).name == found
+
+
+def test_a_hash_finds_a_model_that_goes_by_another_name_here(models: Path) -> None:
+    digits = hash_of(models / "checkpoints/Dream.safetensors")[:10]
+    assert choose(find(models), "its old name", digits, hash_of).name == "Dream.safetensors"
+    assert choose(find(models), None, digits, hash_of).name == "Dream.safetensors"
+    with pytest.raises(UserError, match="No checkpoint here has the hash '0000000000'"):
+        choose(find(models), None, "0000000000", hash_of)
+
+
+def test_what_is_not_there_or_several_is_said(models: Path) -> None:
+    with pytest.raises(UnknownName, match=r"Unknown model 'dremlike-2'.*sub/dreamlike-2"):
+        choose(find(models), "dremlike-2", None, hash_of)
+    with pytest.raises(UserError, match=r"that of several: Dream, Dream\.safetensors, sub/dreamlike-2"):
+        choose(find(models), "drea", None, hash_of)
+    with pytest.raises(UnknownName):
+        choose(find(models), "", None, hash_of)
+
+
+def test_a_file_is_a_model_only_for_whom_paths_are_allowed(models: Path) -> None:
+    path = models / "VAE" / "other.safetensors"
+    assert choose(find(models), str(path), None, hash_of, paths=True).path == path
+    with pytest.raises(UnknownName):
+        choose(find(models), str(path), None, hash_of)
+
+
+def test_a_missing_builtin_model_is_said(tmp_path: Path) -> None:
+    with pytest.raises(ModelFileError, match=r"built-in model.*is missing"):
+        choose(find(tmp_path), None, None, hash_of)

@@ -1,0 +1,123 @@
+"""Pictures are whole or absent, never overwritten, and not lost when a folder fails."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from webui.errors import StorageError, UserError
+from webui.service import gallery
+
+PIXELS = np.arange(8 * 6 * 3, dtype=np.uint8).reshape(8, 6, 3)
+TEXT = "a ball\nSteps: 20, Sampler: Euler, Seed: 7"
+
+
+@pytest.mark.parametrize("text", [TEXT, "ein Ball, größer\n", "ボール 😀", "x" * 20_000])
+def test_pixels_and_text_come_back(tmp_path: Path, text: str) -> None:
+    saved = gallery.save(tmp_path, PIXELS, 7, text)
+    assert saved.path == tmp_path / "00000-7.png" and saved.notice == ""
+    with Image.open(saved.path) as picture:
+        assert np.array_equal(np.asarray(picture), PIXELS)
+    assert gallery.read_text(saved.path) == text
+
+
+def test_the_text_chunk_is_latin_1_where_it_can_be() -> None:
+    assert b"tEXtparameters\0" + "ü".encode("latin-1") in gallery.encode(PIXELS, {"parameters": "ü"})
+    assert b"iTXtparameters\0" in gallery.encode(PIXELS, {"parameters": "ボ"})
+
+
+def test_numbers_go_on_after_the_highest_and_nothing_is_overwritten(tmp_path: Path) -> None:
+    (tmp_path / "00041-1.png").write_bytes(b"mine")
+    (tmp_path / "99 holiday.png").write_bytes(b"mine")
+    assert [gallery.save(tmp_path, PIXELS, 1, TEXT).path.name for _ in range(3)] == ["00042-1.png", "00043-1.png", "00044-1.png"]
+    assert (tmp_path / "00041-1.png").read_bytes() == b"mine"
+
+
+def test_a_part_left_by_a_killed_process_is_stepped_over(tmp_path: Path) -> None:
+    (tmp_path / ".00000.part").write_bytes(b"half")
+    assert gallery.save(tmp_path, PIXELS, 1, TEXT).path.name == "00001-1.png"
+
+
+def test_a_number_published_between_look_and_claim_is_not_used_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, raced = gallery._highest, []
+
+    def late(folder: Path, but: str = "") -> int:
+        found = real(folder, but)
+        if not raced:  # another process publishes right after our first look
+            raced.append((tmp_path / "00000-5.png").write_bytes(b"theirs"))
+        return found
+
+    monkeypatch.setattr(gallery, "_highest", late)
+    assert gallery.save(tmp_path, PIXELS, 5, TEXT).path.name == "00001-5.png"
+    assert (tmp_path / "00000-5.png").read_bytes() == b"theirs"
+
+
+def test_two_processes_at_once_lose_nothing(tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from webui.service import gallery\n"
+        "for i in range(40): gallery.publish(Path(sys.argv[1]), 3, sys.argv[2].encode() * 1000)"
+    )
+    root = Path(gallery.__file__).parents[2]
+    running = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path), mark], cwd=root) for mark in "ab"]
+    assert [process.wait() for process in running] == [0, 0]
+    files = sorted(tmp_path.iterdir())
+    assert len(files) == 80 and len({file.name[:5] for file in files}) == 80
+    contents = [file.read_bytes() for file in files]
+    assert sorted(contents) == [b"a" * 1000] * 40 + [b"b" * 1000] * 40
+
+
+def full_disk(handle: int) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_full_disk_leaves_no_file_and_the_picture_goes_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, other = tmp_path / "out", tmp_path / "other"
+    real = os.fsync
+    monkeypatch.setattr(gallery.os, "fsync", fail_first(full_disk, real))
+    saved = gallery.save(folder, PIXELS, 7, TEXT, fallbacks=[other])
+    assert saved.path.parent == other and gallery.read_text(saved.path) == TEXT
+    assert "No space left" in saved.notice and str(saved.path) in saved.notice and str(folder) in saved.notice
+    assert list(folder.iterdir()) == []
+
+
+def fail_first(failing: Callable[[int], None], real: Callable[[int], None]) -> Callable[[int], None]:
+    calls: list[int] = []
+
+    def call(handle: int) -> None:
+        calls.append(handle)
+        (failing if len(calls) == 1 else real)(handle)
+
+    return call
+
+
+def test_when_every_folder_fails_a_sentence_names_them(tmp_path: Path) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("not a folder")
+    with pytest.raises(StorageError, match=r"could not be written to .*file .*, nor to .*below"):
+        gallery.save(blocked, PIXELS, 7, TEXT, fallbacks=[blocked / "below"])
+
+
+@pytest.mark.parametrize("name", ["file/below", "nul\0"])
+def test_a_folder_that_cannot_be_written_is_known_before_the_work(tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    with pytest.raises(UserError, match="cannot be written to"):
+        gallery.check_folder(tmp_path / name)
+
+
+def test_a_folder_is_made_and_left_empty(tmp_path: Path) -> None:
+    gallery.check_folder(tmp_path / "a" / "b")
+    assert list((tmp_path / "a" / "b").iterdir()) == []
+
+
+def test_what_is_no_picture_is_named(tmp_path: Path) -> None:
+    (tmp_path / "x.png").write_bytes(b"text")
+    with pytest.raises(UserError, match="not a picture"):
+        gallery.read_text(tmp_path / "x.png")

@@ -1,0 +1,82 @@
+"""From a folder with a model file to pictures."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests import tiny_checkpoint
+from webui.engine import events
+from webui.errors import ModelFileError, UserError
+from webui.params import Txt2Img
+from webui.request import Request
+from webui.service.opening import DEFAULTS_KEY, Service, cache_folder, open_engine
+from webui.weights import hashes
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("root")
+    tiny_checkpoint.write(folder / "models" / "builtin" / "model.safetensors", metadata={DEFAULTS_KEY: '{"scale": 4.5}'})
+    tiny_checkpoint.write(folder / "models" / "checkpoints" / "other.safetensors", seed=1)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def service(root: Path) -> Iterator[Service]:
+    with open_engine(root, exact=True) as opened:
+        yield opened
+
+
+def pictures(service: Service, request: Request) -> list[events.Picture]:
+    told = list(service.engine.events(service.engine.submit(request)))
+    assert isinstance(told[-1], events.Finished), told[-1]
+    return [event for event in told if isinstance(event, events.Picture)]
+
+
+def test_a_request_takes_the_models_name_hash_and_defaults(service: Service, root: Path) -> None:
+    request = service.request(Txt2Img(prompt="x", sampler="k_euler_a"))
+    assert (request.model, request.scale, request.width, request.height) == ("builtin", 4.5, 64, 64)
+    assert request.model_hash == hashes.sha256(root / "models/builtin/model.safetensors")
+    assert (request.sampler, request.schedule) == ("Euler a", "Uniform")
+    assert service.request(Txt2Img(model="other")).scale == 7.0
+    seeds = {service.request(Txt2Img()).seed for _ in range(5)}
+    assert len(seeds) == 5 and all(0 <= seed < 2**32 for seed in seeds)
+
+
+def test_two_models_take_turns_and_each_makes_its_own_pictures(service: Service) -> None:
+    params = Txt2Img(prompt="ab", seed=3, steps=2, count=2, reproducible=True)
+    requests = [service.request(dataclasses.replace(params, model=name)) for name in ("builtin", "other", "builtin")]
+    first, second, again = (pictures(service, request) for request in requests)
+    assert [event.pixels.shape for event in first] == [(64, 64, 3)] * 2
+    assert not np.array_equal(first[0].pixels, second[0].pixels)
+    assert np.array_equal(first[1].pixels, again[1].pixels)
+    alone = pictures(service, requests[0].picture(1))
+    assert np.array_equal(alone[0].pixels, first[1].pixels)
+
+
+@pytest.mark.parametrize("params", [Txt2Img(sampler="Eular"), Txt2Img(schedule="Karas"), Txt2Img(model="bultin")])
+def test_unknown_names_are_refused_before_anything_is_queued(service: Service, params: Txt2Img) -> None:
+    with pytest.raises(UserError, match="did you mean"):
+        service.request(params)
+
+
+def test_a_broken_file_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "models" / "builtin" / "model.safetensors"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"not a model")
+    with open_engine(tmp_path) as service, pytest.raises(ModelFileError, match=r"model\.safetensors"):
+        service.request(Txt2Img())
+    tiny_checkpoint.write(path, metadata={DEFAULTS_KEY: "[1]"})
+    with open_engine(tmp_path) as service, pytest.raises(ModelFileError, match=r"model\.safetensors: its webui.defaults"):
+        service.request(Txt2Img())
+
+
+def test_the_cache_is_kept_out_of_git(tmp_path: Path) -> None:
+    assert (cache_folder(tmp_path) / ".gitignore").read_text() == "*\n"
+    (tmp_path / "file").write_text("")
+    cache_folder(tmp_path / "file")  # cannot be made, and need not be

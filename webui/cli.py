@@ -1,0 +1,58 @@
+"""The commands: which there are, and what their errors mean to a shell. Nothing heavy is imported to get here."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from webui.errors import UserError, WebUIError, unknown
+
+ROOT = Path(__file__).resolve().parents[1]
+OWN = {  # commands of webui/commands, and what they do
+    "txt2img": "make pictures from a description",
+    "models": "list the models found, or say what one is",
+    "parameters": "print what can be set (for docs/parameters.md)",
+}
+OTHERS = {  # commands whose module is elsewhere: main(arguments)
+    "train": ("webui.training.command", "train or evaluate the built-in model"),
+    "doctor": ("webui.doctor", "say what is wrong with this installation, and how to mend it"),
+}
+DONE, FAILED, WRONG, STOPPED = 0, 1, 2, 130
+
+
+def main(arguments: Sequence[str], root: Path = ROOT) -> int:
+    """Carry out one command line. Returns 0: done, 1: it failed, 2: the command was wrong, 130: stopped by Ctrl+C."""
+    try:
+        return dispatch(list(arguments), root)
+    except WebUIError as error:
+        sys.stderr.write(f"{error}\n")
+        return WRONG if isinstance(error, UserError) else FAILED
+    except KeyboardInterrupt:
+        sys.stderr.write("\nStopped.\n")
+        return STOPPED
+    except BrokenPipeError:  # whoever read our output has gone; so that Python does not complain at its end:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+
+
+def dispatch(arguments: list[str], root: Path) -> int:
+    """Import the command and run it."""
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        sys.stdout.write(usage())
+        return DONE if arguments else WRONG
+    command, *rest = arguments
+    if command in OWN:
+        return int(importlib.import_module(f"webui.commands.{command}").main(rest, root))
+    if command in OTHERS:
+        return int(importlib.import_module(OTHERS[command][0]).main(rest))
+    raise unknown("command", command, [*OWN, *OTHERS])
+
+
+def usage() -> str:
+    """The help text."""
+    texts = OWN | {name: text for name, (_, text) in OTHERS.items()}
+    lines = [f"  {name:<11} {text}" for name, text in texts.items()]
+    return "\n".join(["Usage: launch.py COMMAND ...", "", "Commands:", *lines, "", "launch.py COMMAND --help explains one.", ""])

@@ -1,0 +1,146 @@
+"""Finished pictures as files: written whole or not at all, never over another, and not lost when the folder fails.
+
+A picture is `NNNNN-seed.png`. Its number is claimed by creating `.NNNNN.part` exclusively; the file is written there, and renamed
+when it is complete. Whoever holds the part alone may publish the number, so processes that write at once need no lock.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import re
+import tempfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from webui.errors import StorageError, UserError, quoted
+from webui.infotext import PNG_KEY
+
+NUMBERED = re.compile(r"\.?(\d{5,})(?:-.*\.png|\.part)")
+COMPRESSION = 1  # zlib's level: a tenth of the time of the usual 6 for a few percent of size
+MOST_TRIES = 1000  # to claim a number while others do
+FALLBACK = "webui-pictures"  # in the folder for temporary files
+
+
+@dataclass(frozen=True, kw_only=True)
+class Saved:
+    """Where a picture is, and in one sentence why it is not where it was meant to be ("" if it is)."""
+
+    path: Path
+    notice: str = ""
+
+
+def check_folder(folder: Path) -> None:
+    """Make `folder` and write into it for a try; `UserError` where that fails, so that it does before the work, not after."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(b"\0")
+    except (OSError, ValueError) as error:
+        raise UserError(f"The folder {quoted(str(folder))} cannot be written to ({_why(error)}); name another one.") from error
+
+
+def save(folder: Path, pixels: Any, seed: int, text: str, fallbacks: Iterable[Path] | None = None) -> Saved:
+    """Write a picture (uint8 [H, W, 3]) with its text; where `folder` fails, into the first of `fallbacks` that does not.
+
+    Raises `StorageError` when all of them fail. The fallback is a folder for temporary files unless others are given.
+    """
+    content = encode(pixels, {PNG_KEY: text})
+    failures = []
+    for place in (folder, *(default_fallbacks() if fallbacks is None else fallbacks)):
+        try:
+            path = publish(place, seed, content)
+        except (OSError, ValueError) as error:
+            failures.append(f"{place} ({_why(error)})")
+            continue
+        notice = f"The picture could not be written to {failures[0]}; it is in {path} instead." if failures else ""
+        return Saved(path=path, notice=notice)
+    raise StorageError(f"The picture could not be written to {', nor to '.join(failures)}; make room and try again.")
+
+
+def default_fallbacks() -> tuple[Path, ...]:
+    """Where a picture goes when its folder fails."""
+    return (Path(tempfile.gettempdir()) / FALLBACK, Path.home() / FALLBACK)
+
+
+def encode(pixels: Any, texts: Mapping[str, str]) -> bytes:
+    """A PNG of uint8 [H, W, 3] with text chunks, in Latin-1 where that suffices and UTF-8 (iTXt) elsewhere: as the field does."""
+    chunks = PngInfo()
+    for key, text in texts.items():
+        chunks.add_text(key, text)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG", pnginfo=chunks, compress_level=COMPRESSION)
+    return buffer.getvalue()
+
+
+def read_text(path: Path) -> str:
+    """The parameters' text of a picture file; "" where it has none, `UserError` where it is no picture."""
+    try:
+        with Image.open(path) as picture:
+            return str(picture.info.get(PNG_KEY, ""))
+    except (OSError, ValueError, SyntaxError) as error:
+        raise UserError(f"{quoted(str(path))} is not a picture that can be read ({_why(error)}).") from error
+
+
+def publish(folder: Path, seed: int, content: bytes) -> Path:
+    """Write `content` into `folder` under the next free number, whole or not at all; returns its path, raises OSError."""
+    folder.mkdir(parents=True, exist_ok=True)
+    number, part, handle = _claim(folder)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        final = folder / f"{number:05}-{seed}.png"
+        part.replace(final)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+    _settle(folder)
+    return final
+
+
+def _claim(folder: Path) -> tuple[int, Path, int]:
+    """A number that is ours alone, its part file, and that file's handle."""
+    number = _highest(folder) + 1
+    for _ in range(MOST_TRIES):
+        part = folder / f".{number:05}.part"
+        try:
+            handle = os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_BINARY", 0), 0o666)
+        except FileExistsError:
+            number += 1
+            continue
+        published = _highest(folder, but=part.name)
+        if published < number:
+            return number, part, handle
+        os.close(handle)  # someone published this number between our look and our claim
+        part.unlink(missing_ok=True)
+        number = published + 1
+    raise FileExistsError(f"no free number after {MOST_TRIES} tries")
+
+
+def _highest(folder: Path, but: str = "") -> int:
+    """The highest number in the folder, of pictures and of parts other than `but`."""
+    with os.scandir(folder) as entries:
+        matches = [NUMBERED.fullmatch(entry.name) for entry in entries if entry.name != but]
+    return max((int(match[1]) for match in matches if match), default=-1)
+
+
+def _settle(folder: Path) -> None:
+    """Have the rename itself on the disk, where the system lets folders be flushed (not on Windows)."""
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def _why(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error).partition("\n")[0] or type(error).__name__

@@ -223,6 +223,7 @@ def pip(root: str, arguments: Sequence[str], say: Say, total: int = 0) -> None:
     """Run `pip install`; `total` packages are counted in the progress shown (0: stay silent). Raises SetupError."""
     python = env.venv_python(root)
     options = ["--disable-pip-version-check", "--no-input", "--only-binary=:all:", "--no-warn-script-location"]
+    options += ["--no-compile"]  # most modules are never imported; Python compiles the others when they are
     options += ["--progress-bar", "raw"] if total else ["--quiet", "--retries", "2"]
     variables = env.child_environment(root, os.environ) | {"PYTHONUNBUFFERED": "1"}
     code, output = follow([python, "-m", "pip", "install", *options, *arguments], variables, total, say)

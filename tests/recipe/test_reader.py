@@ -17,7 +17,13 @@ def seen(colour: str, shape: str, box: tuple[int, int, int, int], cells: int = 4
     return SeenThing(shape=shape, colour=colour, cells=cells, box=box)
 
 
-def prompt(*pairs: tuple[str, str], relation: str | None = None, floor: str | None = None, digit: int | None = None, ordered: bool = False) -> Prompt:
+def prompt(
+    *pairs: tuple[str, str],
+    relation: str | None = None,
+    floor: str | None = None,
+    digit: int | None = None,
+    ordered: bool = False,
+) -> Prompt:
     return Prompt(
         text="",
         count=len(pairs),

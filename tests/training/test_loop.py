@@ -19,12 +19,10 @@ def problem() -> tuple[nn.Linear, dict[str, Tensor]]:
     return nn.Linear(3, 1), {"truth": torch.tensor([[1.0, -2.0, 0.5]])}
 
 
-def run(folder: Path, plan: Plan = PLAN, stop: int | None = None) -> nn.Linear:
+def run(folder: Path, plan: Plan = PLAN) -> nn.Linear:
     network, given = problem()
 
-    def loss(step: int, generator: torch.Generator) -> dict[str, Tensor]:
-        if step == stop:
-            raise KeyboardInterrupt
+    def loss(generator: torch.Generator) -> dict[str, Tensor]:
         x = torch.randn(16, 3, generator=generator)
         return {"loss": (network(x) - x @ given["truth"].T).square().mean()}
 

@@ -25,13 +25,14 @@ def guided(cond: Conditioning, uncond: Conditioning, scale: float, row: MakeRow)
 
     def only(conditioning: Conditioning, role: str) -> Denoise:
         def denoise(x: Tensor, at: Moment) -> Asking:
-            (denoised,) = yield Rows(row(x, at, conditioning, role))
-            return denoised
+            answer: tuple[Tensor, ...] = yield Rows(row(x, at, conditioning, role))
+            return answer[0]
 
         return denoise
 
     def both(x: Tensor, at: Moment) -> Asking:
-        c, u = yield Rows(row(x, at, cond, "cond"), row(x, at, uncond, "uncond"))
+        answer: tuple[Tensor, ...] = yield Rows(row(x, at, cond, "cond"), row(x, at, uncond, "uncond"))
+        c, u = answer
         return u + scale * (c - u)
 
     if scale == 1:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -39,7 +41,7 @@ class PictureTower(nn.Module):
         super().__init__()
         channels = (3, width // 8, width // 4, width // 2, width)
         layers: list[nn.Module] = []
-        for before, after in zip(channels, channels[1:], strict=False):
+        for before, after in pairwise(channels):
             layers += [nn.Conv2d(before, after, 3, stride=2, padding=1), nn.GroupNorm(4, after), nn.SiLU()]
             layers += [nn.Conv2d(after, after, 3, padding=1), nn.GroupNorm(4, after), nn.SiLU()]
         self.body = nn.Sequential(*layers)
@@ -50,7 +52,8 @@ class PictureTower(nn.Module):
     def forward(self, pictures: Tensor) -> Tensor:
         """One vector [B, width] a picture."""
         tokens = self.body(pictures).flatten(2).transpose(1, 2)
-        return self.mixer(tokens + self.places[:, : tokens.shape[1]]).mean(dim=1)
+        mixed: Tensor = self.mixer(tokens + self.places[:, : tokens.shape[1]])
+        return mixed.mean(dim=1)
 
 
 def clip_loss(pair: ClipPair, pictures: Tensor, ids: Tensor) -> dict[str, Tensor]:

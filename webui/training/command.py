@@ -66,7 +66,7 @@ def best_device(wanted: str | None) -> torch.device:
         device = torch.device(wanted)
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise UserError(f"The device '{wanted}' can't be used: {str(error).splitlines()[0]} Give cpu, or leave it out.") from error
+        raise UserError(f"The device '{wanted}' can't be used: {str(error).splitlines()[0]} Give cpu or nothing.") from error
     return device
 
 

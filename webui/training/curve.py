@@ -29,9 +29,9 @@ def panel(draw: ImageDraw.ImageDraw, points: list[tuple[float, float]], name: st
     low, high = min(value for _, value in points), max(value for _, value in points)
     span = (high - low) or 1.0
     inner_width, inner_height = WIDTH - 2 * MARGIN, HEIGHT - 2 * MARGIN
-    path = [
-        (MARGIN + step / last_step * inner_width, top + HEIGHT - MARGIN - (value - low) / span * inner_height) for step, value in points
-    ]
+    bottom = top + HEIGHT - MARGIN
+    path = [(MARGIN + step / last_step * inner_width, bottom - (value - low) / span * inner_height) for step, value in points]
     if len(path) > 1:
         draw.line(path, fill=LINE, width=2)
-    draw.text((MARGIN, top + 4), f"{name}: {points[-1][1]:.4g} at step {points[-1][0]:.0f}, range {low:.4g} to {high:.4g}", fill=INK)
+    title = f"{name}: {points[-1][1]:.4g} at step {points[-1][0]:.0f}, range {low:.4g} to {high:.4g}"
+    draw.text((MARGIN, top + 4), title, fill=INK)

@@ -42,7 +42,7 @@ class Plan:
 
 
 # A loss draws its own batch from the step's generator, so a resumed run sees the batches the unbroken one would have seen.
-Loss = Callable[[int, torch.Generator], Mapping[str, Tensor]]
+Loss = Callable[[torch.Generator], Mapping[str, Tensor]]
 Report = Callable[[int, Mapping[str, float]], None]
 
 
@@ -86,15 +86,17 @@ def train(
     The loss returns named values; the one called "loss" is minimised, the others are reported.
     """
     device = next(network.parameters()).device
-    optimizer = torch.optim.AdamW(network.parameters(), lr=plan.rate, betas=(0.9, 0.99), weight_decay=plan.weight_decay, fused=True)
+    optimizer = torch.optim.AdamW(
+        network.parameters(), lr=plan.rate, betas=(0.9, 0.99), weight_decay=plan.weight_decay, fused=True
+    )
     average = Average(network, plan.average)
     step = load_state(folder, network, optimizer, average.tensors)
     start = saved = told = time.monotonic()
     sums: dict[str, float] = {}
     counted = 0
     while step < plan.steps and (seconds is None or time.monotonic() - start < seconds):
-        values = loss(step, step_generator(plan.seed, step, device))
-        values["loss"].backward()
+        values = loss(step_generator(plan.seed, step, device))
+        values["loss"].backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(network.parameters(), plan.clip)
         for group in optimizer.param_groups:
             group["lr"] = plan.rate_at(step)

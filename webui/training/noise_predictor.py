@@ -16,7 +16,13 @@ def spread_times(count: int, steps: int, generator: torch.Generator, device: tor
 
 
 def noise_predictor_loss(
-    network: UNetModel, latents: Tensor, context: Tensor, alphas_cumprod: Tensor, generator: torch.Generator, *, ceiling: float = 5.0
+    network: UNetModel,
+    latents: Tensor,
+    context: Tensor,
+    alphas_cumprod: Tensor,
+    generator: torch.Generator,
+    *,
+    ceiling: float = 5.0,
 ) -> dict[str, Tensor]:
     """Weighted squared error of the predicted v for scaled latents [B, C, h, w] and context [B, L, W].
 

@@ -20,8 +20,8 @@ def reconstruction(made: Tensor, wanted: Tensor) -> Tensor:
     Edges after Mathieu et al. 2015 (arXiv 1511.05440), gradient difference loss.
     """
     colours = functional.l1_loss(made, wanted)
-    lines = sum((functional.l1_loss(a, b) for a, b in zip(edges(made), edges(wanted), strict=True)), torch.zeros((), device=made.device))
-    return colours + lines
+    across, down = (functional.l1_loss(a, b) for a, b in zip(edges(made), edges(wanted), strict=True))
+    return colours + across + down
 
 
 def divergence(mean: Tensor, logvar: Tensor) -> Tensor:

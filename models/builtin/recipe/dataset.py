@@ -66,7 +66,7 @@ def build(
 def _tell(done: int, total: int, shard: int, began: float) -> None:
     rate = done * shard / max(time.monotonic() - began, 1e-9)
     left = (total - done) * shard / rate / 60
-    print(f"{done}/{total} shards, {rate:.0f} pictures/s, {left:.1f} minutes left", flush=True)  # noqa: T201 for a person
+    print(f"{done}/{total} shards, {rate:.0f} pictures/s, {left:.1f} minutes left", flush=True)
 
 
 def _write_shard(task: tuple[Path, int, int, int, str, int]) -> None:

@@ -1,4 +1,4 @@
-"""Pictures of many prompts by the shipped model, made as a user would: through the product's own engine, with default settings."""
+"""Pictures of many prompts by the shipped model, made as a user would: by the product's own engine, with default settings."""
 
 from __future__ import annotations
 

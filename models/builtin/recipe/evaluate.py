@@ -1,4 +1,4 @@
-"""The published evaluation of the built-in model: 300 prompts, a reader trained on fresh renders, and the other networks' figures.
+"""The published evaluation of the built-in model: 300 prompts, a reader trained on fresh renders, and the other figures.
 
 Everything is made anew from fixed seeds; only the reader is kept in the folder between runs. Results are written beside the
 model as evaluation.json and grid.png.
@@ -25,7 +25,7 @@ from .batches import to_unit, token_rows
 from .captions import caption
 from .dataset import scene_of
 from .draw import draw_pictures
-from .fitting import CAPTION_TOKENS, reporter
+from .fitting import CAPTION_TOKENS, channels_last, reporter
 from .judge import accuracy, all_verdicts, figures, namer, train_relations
 from .pack import CHECKPOINT, IMAGE_TOWER, MODEL, shipped_clip
 from .prompts import Prompt, load_prompts
@@ -42,12 +42,12 @@ GRID = (6, 4)
 def trained_reader(folder: Path) -> Reader:
     """The reader, trained on fresh renders if the folder has none yet."""
     torch.manual_seed(READER_PLAN.seed)
-    reader = Reader().to(memory_format=torch.channels_last)
+    reader = channels_last(Reader())
     state = folder / "reader"
     if not (state / "finished").exists():
         pool = make_pool(POOL, np.random.default_rng(READER_PLAN.seed))
 
-        def loss(step: int, generator: torch.Generator) -> dict[str, Tensor]:
+        def loss(generator: torch.Generator) -> dict[str, Tensor]:
             labels = pool.take(torch.randint(POOL, (BATCH,), generator=generator))
             with torch.autocast("cpu", torch.bfloat16):
                 return reader_loss(reader, labels)
@@ -55,7 +55,8 @@ def trained_reader(folder: Path) -> Reader:
         train(reader, loss, READER_PLAN, state, report=reporter(state, READER_PLAN))
         (state / "finished").touch()
     load_average(state, reader)
-    return reader.eval().requires_grad_(False)
+    reader.eval().requires_grad_(False)
+    return reader
 
 
 def held_out(count: int) -> tuple[list[str], Tensor]:
@@ -69,7 +70,8 @@ def held_out(count: int) -> tuple[list[str], Tensor]:
 def vae_psnr(model: LoadedModel, pictures: Tensor) -> float:
     """Mean PSNR in dB of pictures [-1, 1] through the VAE, in float32 and without sampling."""
     values = []
-    for batch in pictures.split(20):
+    for start in range(0, len(pictures), 20):
+        batch = pictures[start : start + 20]
         error = (model.vae(batch).clamp(-1, 1) - batch).square().mean(dim=(1, 2, 3))
         values.append(10 * torch.log10(4 / error))
     return round(float(torch.cat(values).mean()), 2)
@@ -95,7 +97,7 @@ def evaluate(folder: Path) -> dict[str, object]:
     print("the reader on fresh renders:", eyes, flush=True)
     model = load(CHECKPOINT)
     captions, pictures = held_out(1000)
-    clip = shipped_clip(model.text[0], {key: tensor for key, tensor in read_tensors(IMAGE_TOWER)})
+    clip = shipped_clip(model.text[0], dict(read_tensors(IMAGE_TOWER)))
     found: dict[str, object] = {
         "reader accuracy": eyes,
         "VAE PSNR": vae_psnr(model, pictures[:200]),

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from .prompts import Prompt
 from .reader import Reader, Reading, RelationReader, SeenThing, fresh, pair_features, read
-from .scenes import Scene
+from .scenes import Scene, sample_scene
+from .tracer import render
 from .vocabulary import RELATIONS
 
 Name = Callable[[SeenThing, SeenThing], str]
@@ -70,6 +71,9 @@ def figures(prompts: Sequence[Prompt], verdicts: Sequence[Verdict]) -> dict[str,
     def counted(count: int) -> Callable[[Prompt], bool]:
         return lambda prompt: prompt.count == count
 
+    def any_prompt(_: Prompt) -> bool:
+        return True
+
     return {
         "one object, colour and shape": share(counted(1), lambda v: v.things),
         "one object, colour": share(counted(1), lambda v: v.colours),
@@ -82,10 +86,10 @@ def figures(prompts: Sequence[Prompt], verdicts: Sequence[Verdict]) -> dict[str,
         "two objects, withheld, all right": share(lambda p: p.count == 2 and p.withheld, lambda v: v.everything),
         "three objects, all right": share(counted(3), lambda v: v.everything),
         "three objects, colours and shapes": share(counted(3), lambda v: v.things),
-        "floor": share(lambda p: True, lambda v: v.floor),
-        "count": share(lambda p: True, lambda v: v.count),
+        "floor": share(any_prompt, lambda v: v.floor),
+        "count": share(any_prompt, lambda v: v.count),
         "digit": share(counted(0), lambda v: v.digit),
-        "everything": share(lambda p: True, lambda v: v.everything),
+        "everything": share(any_prompt, lambda v: v.everything),
     }
 
 
@@ -111,9 +115,6 @@ def matched(scene: Scene, reading: Reading) -> tuple[SeenThing, SeenThing] | Non
 
 def train_relations(reader: Reader, rng: np.random.Generator, scenes: int = 3000) -> RelationReader:
     """Fit the relation network to freshly rendered pairs as the reader sees them; both orders of a pair are examples."""
-    from .scenes import sample_scene
-    from .tracer import render
-
     features, targets = [], []
     for _ in range(0, scenes, 100):
         batch = [sample_scene(rng, count=2) for _ in range(100)]
@@ -127,7 +128,7 @@ def train_relations(reader: Reader, rng: np.random.Generator, scenes: int = 3000
     optimizer = torch.optim.AdamW(network.parameters(), lr=3e-3)
     inputs, wanted = torch.tensor(features), torch.tensor(targets)
     for _ in range(600):
-        torch.nn.functional.cross_entropy(network(inputs), wanted).backward()
+        torch.nn.functional.cross_entropy(network(inputs), wanted).backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         optimizer.zero_grad()
     return network.eval()

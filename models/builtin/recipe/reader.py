@@ -25,7 +25,7 @@ SMALLEST = 9
 
 
 class Reader(nn.Module):
-    """Pictures [B, 3, 128, 128] in [-1, 1] to logits: shape [B, 8, 32, 32], colour [B, 9, 32, 32], floor [B, 6], digit [B, 10]."""
+    """Pictures [B, 3, 128, 128] in [-1, 1] to logits: shape and colour [B, 8 and 9, 32, 32], floor [B, 6], digit [B, 10]."""
 
     def __init__(self, width: int = 32) -> None:
         super().__init__()
@@ -132,7 +132,8 @@ def make_pool(count: int, rng: np.random.Generator) -> Pool:
     found: dict[str, list[Tensor]] = {}
     for _ in range(0, count, 100):
         _, labels = fresh(100, rng)
-        parts = {"pictures": ((labels.pictures + 1) * 127.5).round(), **{name: getattr(labels, name) for name in ("shape", "colour", "floor", "digit")}}
+        parts = {name: getattr(labels, name) for name in ("shape", "colour", "floor", "digit")}
+        parts["pictures"] = ((labels.pictures + 1) * 127.5).round()
         for name, tensor in parts.items():
             found.setdefault(name, []).append(torch.where(tensor < 0, 255, tensor).to(torch.uint8))
     return Pool(tensors={name: torch.cat(tensors) for name, tensors in found.items()})

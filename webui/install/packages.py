@@ -140,9 +140,10 @@ def install(root: str, pins: Sequence[str], build: TorchBuild, say: Say) -> None
         repair(Path(folder))
     unfinished.touch()
     Path(folder, env.STAMP).unlink(missing_ok=True)
-    source = build if have_torch and stamp.get("source") == "index" else reachable(build, say)
-    if have_torch and stamp.get("source") == "plain":
-        source = build.plain()
+    if have_torch and "source" in stamp:
+        source = build if stamp["source"] == "index" else build.plain()
+    else:
+        source = reachable(build, say)
     pip(root, [f"pip=={env.PIP_VERSION}"], say)
     listed = [part for name in files for part in ("-r", os.path.join(root, name))]
     pip(root, [*listed, source.requirement, *index_options(source)], say, len(wanted))

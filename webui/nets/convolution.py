@@ -3,7 +3,6 @@ from __future__ import annotations
 
 from typing import Literal, TypeVar
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -34,13 +33,8 @@ class Activated(nn.Sequential):
 
 
 def wrap(x: Tensor, *, left: int, right: int, top: int, bottom: int) -> Tensor:
-    """Pad x [B, C, H, W] with its own opposite edges, however small it is."""
-    height, width = x.shape[-2:]
-    if max(left, right) <= width and max(top, bottom) <= height:
-        return functional.pad(x, (left, right, top, bottom), mode="circular")
-    rows = torch.arange(-top, height + bottom, device=x.device) % height
-    columns = torch.arange(-left, width + right, device=x.device) % width
-    return x[..., rows, :][..., columns]
+    """Pad x [B, C, H, W] with its own opposite edges, by no more than its sides."""
+    return functional.pad(x, (left, right, top, bottom), mode="circular")
 
 
 def norm(channels: int, groups: int, eps: float) -> nn.GroupNorm:

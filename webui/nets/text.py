@@ -93,7 +93,6 @@ class Embeddings(nn.Module):
         """ids [B, N] -> [B, N, width]; `vectors` replace the vectors of tokens, never the table."""
         tokens: Tensor = self.token_embedding(ids)
         if vectors is not None:
-            tokens = tokens.clone()
             for row, replaced in enumerate(vectors):
                 for position, vector in replaced.items():
                     tokens[row, position] = vector.to(tokens)

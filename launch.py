@@ -12,11 +12,7 @@ import sys
 # Parsed by older Pythons too, so nothing newer than Python 3.6 may stand in this file before main() is called.
 SUPPORTED = ((3, 11), (3, 12), (3, 13))
 ROOT = os.path.dirname(os.path.abspath(__file__))
-COMMANDS = {
-    "txt2img": "make pictures from a description",
-    "train": "train or evaluate the built-in model",
-    "models": "list the models found",
-    "doctor": "say what is wrong with this installation, and how to mend it",
+OWN = {  # besides the commands of webui/cli.py
     "test": "run the tests (--slow adds the full-size ones, --coverage shows what they reach)",
     "check-pins": "check that the pinned packages exist for Windows, macOS and Linux (for developers)",
 }
@@ -34,9 +30,16 @@ def wrong_python(version):  # type: (tuple) -> str | None
     return "This needs Python 3.11, 3.12 or 3.13, and was started with Python {}.{}; {}".format(version[0], version[1], remedy)
 
 
+def commands():  # type: () -> dict
+    """Return every command with what it does."""
+    from webui import cli
+
+    return {**cli.OWN, **{name: text for name, (_, text) in cli.OTHERS.items()}, **OWN}
+
+
 def usage():  # type: () -> str
     """Return the help text."""
-    lines = ["  {:<11} {}".format(name, text) for name, text in COMMANDS.items()]
+    lines = ["  {:<11} {}".format(name, text) for name, text in commands().items()]
     return "\n".join(
         ["Usage: python3 launch.py [--torch auto|cuda|rocm|xpu|mps|cpu] COMMAND ...", "", "Commands:", *lines]
         + ["", "python3 launch.py COMMAND --help explains a command. --torch changes the build of PyTorch that is installed."]
@@ -69,6 +72,7 @@ def run(arguments, folder=None):  # type: (list, str | None) -> int
 
 def dispatch(arguments):  # type: (list) -> int
     """Carry out one command line."""
+    from webui.errors import unknown
     from webui.install.environment import RUN_PINS, TEST_PINS, prepare, take_option
 
     torch, rest = take_option(arguments, "--torch")
@@ -78,9 +82,8 @@ def dispatch(arguments):  # type: (list) -> int
     if rest and rest[0] in ("-h", "--help", "help"):
         print(usage())
         return 0
-    if rest and rest[0] not in COMMANDS:
-        say("Unknown command {!r}; known: {}.".format(rest[0][:80], ", ".join(COMMANDS)))
-        return 2
+    if rest and rest[0] not in commands():
+        raise unknown("command", rest[0], commands())
     if rest[:1] == ["doctor"] and torch is None:  # must work when nothing else does, so it prepares nothing
         return run(["-m", "webui.doctor", *rest[1:]])
     prepare(ROOT, (RUN_PINS, TEST_PINS) if rest[:1] == ["test"] else (RUN_PINS,), torch, say)

@@ -165,7 +165,8 @@ def project(tmp_path: Path, bare_venv: Path) -> Path:
     for name in ("launch.py", RUN_PINS, TEST_PINS):
         shutil.copy(ROOT / name, root / name)
     shutil.copytree(ROOT / "webui" / "install", root / "webui" / "install", ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(ROOT / "webui" / "errors.py", root / "webui" / "errors.py")
+    for name in ("errors.py", "cli.py"):
+        shutil.copy(ROOT / "webui" / name, root / "webui" / name)
     (root / "webui" / "__init__.py").write_text('"""A copy."""\n')
     (root / "webui" / "__main__.py").write_text("import sys, os\nprint(sys.argv[1:], sys.prefix)\nsys.exit(7)\n")
     shutil.copytree(bare_venv, root / ".venv", symlinks=True)

@@ -273,6 +273,12 @@ def test_euler_ancestral_asks_for_noise_between_steps_only() -> None:
     assert run.drawn == [(Moment(10.0, 0, 3), 1.0), (Moment(1.0, 1, 3), 0.1)]
 
 
+def test_no_eta_adds_more_noise_than_the_next_level_has() -> None:
+    x = noise_of() * 10
+    found = sample(euler_ancestral, x, (10.0, 1.0), eta=5.0)
+    torch.testing.assert_close(found, PROBLEMS["gmm"](x, 10.0) + random_tensor("noise:0", SHAPE), rtol=0, atol=1e-12)
+
+
 @pytest.mark.parametrize("sampler", [euler, heun])
 def test_churn_keeps_to_its_range_and_draws_in_every_step(sampler: Sampler) -> None:
     sigmas = (10.0, 3.0, 1.0, 0.1, 0.0)

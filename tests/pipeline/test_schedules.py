@@ -161,11 +161,14 @@ def test_an_exact_output_gives_the_exact_clean_latent(prediction: Prediction, dt
         torch.testing.assert_close(network_input(x[row], float(sigma[row])), network_input(x, sigma)[row], rtol=0, atol=tolerance)
 
 
-def test_half_precision_outputs_are_raised_to_the_state_before_they_are_used() -> None:
-    data, noise, sigma = example(1, torch.float32)
+@pytest.mark.parametrize("prediction", ["eps", "v"])
+def test_half_precision_outputs_are_raised_to_the_state_before_they_are_used(prediction: Prediction) -> None:
+    data, noise, sigmas = example(1, torch.float32)
     output = noise.to(torch.bfloat16)
-    found = denoised_from("eps", output, data, sigma)
-    assert torch.equal(found, denoised_from("eps", output.float(), data, sigma)) and found.dtype == torch.float32
+    for sigma in (sigmas, 3.3):
+        found = denoised_from(prediction, output, data, sigma)
+        assert found.dtype == torch.float32
+        assert torch.equal(found, denoised_from(prediction, output.float(), data, sigma))
 
 
 def test_an_unknown_prediction_is_refused() -> None:

@@ -1,0 +1,158 @@
+"""Which device, number type and memory layout: chosen once, from what the machine is, and by measurement where that matters.
+
+Everything but `facts`, `remembered` and `remember` is a function of its arguments, tested with made-up machines.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import tempfile
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+Dtype = Literal["float32", "float16", "bfloat16"]
+TORCH_DTYPES: dict[Dtype, torch.dtype] = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+GAIN = 1.1  # how many times faster something must be to be taken instead of something plainer
+LARGE = 200_000_000  # weights above which a trial would cost more time and memory than it is worth
+
+
+@dataclass(frozen=True, kw_only=True)
+class Machine:
+    """What the choice depends on. `devices` are what torch can use beside the CPU ("cuda", "xpu", "mps"); `bfloat16` whether the
+    CPU has instructions for it; `name` and `torch` tell machines and versions apart."""
+
+    devices: tuple[str, ...] = ()
+    bfloat16: bool = False
+    threads: int = 1
+    name: str = ""
+    torch: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """Where and how the noise predictor computes."""
+
+    device: str = "cpu"
+    dtype: Dtype = "float32"
+    channels_last: bool = False
+
+    @property
+    def torch_dtype(self) -> torch.dtype:
+        """The number type as torch knows it."""
+        return TORCH_DTYPES[self.dtype]
+
+    def in_float32(self) -> Choice:
+        """The same place in float32: for text towers and autoencoders, which run once a picture and overflow in float16."""
+        return replace(self, dtype="float32")
+
+
+CPU_FLOAT32 = Choice()
+
+
+def facts() -> Machine:
+    """This machine."""
+    found = {"cuda": torch.cuda.is_available(), "xpu": torch.xpu.is_available(), "mps": torch.backends.mps.is_available()}
+    capabilities = torch.cpu.get_capabilities()
+    return Machine(
+        devices=tuple(device for device, there in found.items() if there),
+        bfloat16=any(capabilities.get(flag, False) for flag in ("avx512_bf16", "amx_bf16", "bf16")),
+        threads=torch.get_num_threads(),
+        name=f"{platform.system()} {platform.machine()} {capabilities.get('cpu_name', '')}".strip(),
+        torch=torch.__version__,
+    )
+
+
+def candidates(machine: Machine, *, exact: bool = False) -> tuple[Choice, ...]:
+    """What is worth trying on a machine, plainest first; more than one only where measuring must decide.
+
+    `exact` leaves only float32 on the CPU, whose results differ least between machines.
+    """
+    if exact:
+        return (CPU_FLOAT32,)
+    for device in ("cuda", "xpu", "mps"):
+        if device in machine.devices:
+            return (Choice(device=device, dtype="float16", channels_last=device != "mps"),)
+    plain = (CPU_FLOAT32, Choice(channels_last=True))
+    # Without such instructions bfloat16 is emulated; in the ordinary layout it is slower than float32 even with them.
+    return (*plain, Choice(dtype="bfloat16", channels_last=True)) if machine.bfloat16 else plain
+
+
+def by_rule(machine: Machine, *, exact: bool = False) -> Choice:
+    """The choice without a measurement, for models too large to try: there, what saves memory traffic wins."""
+    return candidates(machine, exact=exact)[-1]
+
+
+def fastest(seconds: Mapping[Choice, float]) -> Choice:
+    """The first that nothing later beats by `GAIN`."""
+    best, *others = seconds
+    for other in others:
+        if seconds[other] * GAIN < seconds[best]:
+            best = other
+    return best
+
+
+def choose(
+    machine: Machine, measure: Callable[[tuple[Choice, ...]], Mapping[Choice, float]], *,
+    weights: int, subject: str, memory: Path | None = None, exact: bool = False,
+) -> Choice:
+    """The choice for a noise predictor of so many `weights`. `measure` gives the seconds of a call for each candidate.
+
+    A measurement is kept in the JSON file `memory` under the machine and the `subject` (what was measured), so that it is made
+    once: a choice that changed between runs would change pictures.
+    """
+    options = candidates(machine, exact=exact)
+    if len(options) == 1:
+        return options[0]
+    if weights > LARGE:
+        return by_rule(machine)
+    key = f"{subject} on {machine.name}, {machine.threads} threads, torch {machine.torch}"
+    kept = remembered(memory)
+    with suppress(KeyError, TypeError):
+        choice = Choice(**kept[key])
+        if choice in options:
+            return choice
+    choice = fastest(measure(options))
+    if memory is not None:
+        remember(memory, {**kept, key: asdict(choice)})
+    return choice
+
+
+def remembered(memory: Path | None) -> dict[str, dict[str, Any]]:
+    """The measurements kept in a file; none where it is missing or broken."""
+    with suppress(OSError, ValueError):
+        kept = json.loads(memory.read_text(encoding="utf-8")) if memory is not None else {}
+        return kept if isinstance(kept, dict) else {}
+    return {}
+
+
+def remember(memory: Path, kept: Mapping[str, object]) -> None:
+    """Write the file whole or not at all; a folder that cannot be written to only costs the next start a measurement."""
+    with suppress(OSError):
+        memory.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=memory.parent, prefix=memory.name, suffix=".part")
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            json.dump(kept, file, indent=1, sort_keys=True)
+        Path(name).replace(memory)
+
+
+def best_times(
+    runs: Iterable[tuple[Choice, Callable[[], object]]], clock: Callable[[], float], rounds: int = 5
+) -> dict[Choice, float]:
+    """The least seconds of each run in some rounds; they take turns, so that a busy machine slows all alike."""
+    todo = list(runs)
+    for _, run in todo:
+        run()
+    best = dict.fromkeys((choice for choice, _ in todo), float("inf"))
+    for _ in range(rounds):
+        for choice, run in todo:
+            began = clock()
+            run()
+            best[choice] = min(best[choice], clock() - began)
+    return best

@@ -1,0 +1,194 @@
+"""Driving generations: sending answers, telling the watchers, ending pictures and jobs. No threads, no networks.
+
+The edge of a job is here: whatever a generator raises becomes that job's failure and nobody else's.
+"""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from webui.engine import events
+from webui.engine.events import Pixels
+from webui.engine.jobs import Generation, Job, seconds_left
+from webui.errors import JobError, NotANumber, Stopped, UserError, WebUIError, quoted
+from webui.pipeline.generate import Picture
+from webui.pipeline.protocol import Ask, Call, Decode, Encode, EncodePicture, Gradient, Interrupted, Read, Rows, Step
+from webui.request import Request
+
+LOGGER = logging.getLogger(__name__)
+ASKS = (Rows, Encode, EncodePicture, Decode, Call, Gradient, Read)
+WORK = (Rows, Encode, Call, Gradient)  # asks that an interrupted picture must not wait for; the others finish it
+LONGEST_ERROR = 300  # characters of an unexpected error that are repeated to the user
+MOST_THROWN = 8  # a generator that asks for work again this often after its interruption is closed
+
+PreviewOf = Callable[[Request, Tensor], Tensor]
+
+
+class Driver:
+    """Takes generations from ask to ask. `clock` counts seconds; `preview(request, latent)` gives uint8 [h, w, 3]."""
+
+    def __init__(self, *, clock: Callable[[], float], preview: PreviewOf | None, previews_per_second: float) -> None:
+        self._clock = clock
+        self._preview = preview
+        self._between_previews = 1 / previews_per_second
+        self.ended: list[Job] = []  # jobs that ended, for whoever keeps the queue to take out
+
+    def begin(self, generation: Generation) -> None:
+        """Run a new generation to its first ask."""
+        self._run(generation, lambda: next(generation.source))
+
+    def send(self, generation: Generation, answer: object) -> None:
+        """Answer a generation's ask and run it to the next."""
+        self._run(generation, lambda: generation.source.send(answer))
+
+    def interrupt(self, generation: Generation) -> None:
+        """End a generation early, with what it has."""
+        generation.interrupted = True
+        if isinstance(generation.ask, WORK):
+            self._throw(generation)
+
+    def skip(self, generation: Generation) -> None:
+        """Drop a generation's picture."""
+        self.close(generation)
+        self._leave(generation)
+        generation.job.log.add(events.Skipped(job=generation.job.id, picture=generation.index))
+
+    def skip_waiting(self, job: Job, pictures: set[int]) -> None:
+        """Drop pictures of a job that have not begun."""
+        for index, source in list(job.sources):
+            if index in pictures:
+                job.sources.remove((index, source))
+                job.done += 1
+                job.log.add(events.Skipped(job=job.id, picture=index))
+
+    def close(self, generation: Generation) -> None:
+        """Let a generator go; what it does while it is closed concerns nobody."""
+        generation.over = True
+        try:
+            generation.source.close()
+        except Exception:
+            LOGGER.exception("A generation of job %s raised while it was closed.", generation.job.id)
+
+    def fail(self, job: Job, error: Exception) -> None:
+        """End a job with an error: its other pictures are closed, those delivered stay."""
+        if job.ended:
+            return
+        error_id = uuid.uuid4().hex[:8]
+        LOGGER.error("Job %s failed (error %s).", job.id, error_id, exc_info=error)
+        sentence = str(error) if isinstance(error, WebUIError) else unexpected(error, error_id)
+        by_request = isinstance(error, UserError)
+        self.end(job, events.Failed(job=job.id, sentence=sentence, error_id=error_id, by_request=by_request))
+
+    def end(self, job: Job, event: events.Event) -> None:
+        """Close what is left of a job and tell its last event."""
+        for generation in job.running:
+            self.close(generation)
+        job.running.clear()
+        job.sources.clear()
+        job.log.add(event)
+        self.ended.append(job)
+
+    def end_if_done(self, job: Job) -> None:
+        """End a job none of whose pictures is left to make."""
+        if job.prepared and not job.running and not job.sources and not job.ended:
+            last = events.Interrupted if job.interrupted else events.Finished
+            self.end(job, last(job=job.id, pictures=job.delivered))
+
+    def _run(self, generation: Generation, resume: Callable[[], Ask]) -> None:
+        generation.ask = None
+        try:
+            ask = resume()
+            while isinstance(ask, Step):
+                self._stepped(generation, ask)
+                ask = generation.source.send(None)
+            if not isinstance(ask, ASKS):
+                raise JobError(f"A generation asked for {quoted(repr(ask))}, which is none of the asks of the protocol.")
+        except StopIteration as end:
+            self._deliver(generation, end.value)
+        except (Interrupted, Stopped) as error:
+            if not generation.interrupted:
+                self.fail(generation.job, error)
+                return
+            self.skip(generation)
+            self.end_if_done(generation.job)
+        except Exception as error:  # noqa: BLE001  the edge of a job
+            self.fail(generation.job, error)
+        else:
+            generation.ask = ask
+            if generation.interrupted and isinstance(ask, WORK):
+                self._throw(generation)
+
+    def _throw(self, generation: Generation) -> None:
+        generation.thrown += 1
+        generation.parts, generation.answers = [], {}
+        if generation.thrown > MOST_THROWN:
+            self.skip(generation)
+            self.end_if_done(generation.job)
+            return
+        self._run(generation, lambda: generation.source.throw(Interrupted(generation.denoised)))
+
+    def _stepped(self, generation: Generation, step: Step) -> None:
+        job, at = generation.job, step.at
+        generation.at, generation.denoised = at, step.denoised
+        now = self._clock()
+        left = seconds_left(job, now)
+        job.log.add(events.Progress(job=job.id, picture=generation.index, step=at.step + 1, steps=at.steps, seconds_left=left))
+        due = now - job.last_preview >= self._between_previews
+        if self._preview is not None and job.log.watchers and due and not job.preview_failed:
+            job.last_preview = now
+            self._show(generation, self._preview, step)
+
+    def _show(self, generation: Generation, preview: PreviewOf, step: Step) -> None:
+        job = generation.job
+        try:
+            with torch.no_grad():
+                pixels = preview(job.request, step.denoised).cpu().numpy()
+        except Exception:
+            LOGGER.exception("The preview of job %s failed.", job.id)
+            job.preview_failed = True
+            job.log.add(events.Notice(job=job.id, sentence="There is no preview of this picture; the log says why."))
+            return
+        job.log.add(events.Preview(job=job.id, picture=generation.index, step=step.at.step + 1, pixels=pixels))
+
+    def _deliver(self, generation: Generation, picture: Picture) -> None:
+        job = generation.job
+        try:
+            pixels = to_pixels(picture.pixels)
+            request = job.request.picture(generation.index)
+        except Exception as error:  # noqa: BLE001  the edge of a job
+            self.fail(job, error)
+            return
+        generation.over = True
+        job.delivered += 1
+        job.log.add(events.Picture(
+            job=job.id, picture=generation.index, pixels=pixels, request=request,
+            batched=generation.batched, interrupted=generation.interrupted,
+        ))
+        self._leave(generation)
+        self.end_if_done(job)
+
+    def _leave(self, generation: Generation) -> None:
+        if generation in generation.job.running:
+            generation.job.running.remove(generation)
+            generation.job.done += 1
+
+
+def to_pixels(picture: Tensor) -> Pixels:
+    """uint8 [H, W, 3] on the host of a picture [3, H, W] in [0, 1]; `NotANumber` if it holds values that are not finite."""
+    host = picture.detach().float().cpu()
+    if not bool(torch.isfinite(host).all()):
+        raise NotANumber("The decoded picture holds values that are not numbers. Try another seed or a lower scale.")
+    pixels: Pixels = np.ascontiguousarray((host.clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0).numpy())
+    return pixels
+
+
+def unexpected(error: Exception, error_id: str) -> str:
+    """The sentence for an error that nobody foresaw."""
+    what = quoted(f"{type(error).__name__}: {error}", LONGEST_ERROR)
+    return f"This job failed through a fault in the program or in an extension: {what}. The log has the details under {error_id}."

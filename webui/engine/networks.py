@@ -1,0 +1,64 @@
+"""What the engine needs from whoever holds the networks: this process, a child process, another machine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from webui.engine.batching import RowCall
+from webui.pipeline.protocol import Call, Conditioning, Decode, Encode, EncodePicture, Row
+
+
+@dataclass(frozen=True, eq=False)
+class Predicted:
+    """The clean latents of a call's rows, float32 [C, H, W] each, perhaps still being computed.
+
+    `finite()` waits for them and says of each row whether all its values are finite.
+    """
+
+    rows: tuple[Tensor, ...]
+    finite: Callable[[], tuple[bool, ...]]
+
+
+class Networks(Protocol):
+    """Whoever answers asks. Every method may raise; `out_of_memory` tells which errors mean "use less"."""
+
+    def predict(self, call: RowCall) -> Predicted:
+        """The predicted clean latents of rows that belong together (`batching.group_key`)."""
+        ...
+
+    def encode(self, ask: Encode) -> Conditioning:
+        """What a text means."""
+        ...
+
+    def encode_picture(self, ask: EncodePicture) -> Tensor:
+        """The scaled latent of a picture."""
+        ...
+
+    def decode(self, ask: Decode) -> Tensor:
+        """The picture of a scaled latent."""
+        ...
+
+    def call(self, ask: Call) -> Any:
+        """The output of any other network."""
+        ...
+
+    def ready(self, row: Row) -> bool:
+        """Whether a call with this row needs neither another network nor other patched weights than are held now."""
+        ...
+
+    def free(self) -> None:
+        """Give back all memory that can be had again."""
+        ...
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error means that memory did not suffice; devices say it in different ways."""
+    if isinstance(error, torch.cuda.OutOfMemoryError | MemoryError):
+        return True
+    text = str(error).lower()
+    return isinstance(error, RuntimeError) and ("out of memory" in text or "can't allocate memory" in text)

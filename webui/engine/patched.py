@@ -1,0 +1,80 @@
+"""Networks with patched weights: copies that share every weight that no patch touches. The original is never written to."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from webui.errors import UserError, quoted
+from webui.pipeline.patches import WeightPatch
+from webui.weights.rules import Piece, Rule, translate
+
+Module = TypeVar("Module", bound=nn.Module)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where a network stands in published single files: the prefix of its keys, and the rules from there to its own names."""
+
+    prefix: str
+    rules: tuple[Rule, ...] = (Rule("{rest}", "{rest}"),)
+
+
+def content_key(patches: Iterable[WeightPatch]) -> Hashable:
+    """Names what patches do to weights, whatever their order."""
+    return tuple(sorted((patch.content, patch.key) for patch in patches))
+
+
+def patched(module: Module, place: Place, patches: Sequence[WeightPatch]) -> tuple[Module, list[Tensor]]:
+    """The network with the patches that are about it, and the weights that are new; the network itself where there are none.
+
+    Deltas are computed from the original weight and summed in float32 in the order of their content, so that the order of tags
+    does not matter. `UserError` names a key that the network does not have.
+    """
+    wanted: dict[str, list[WeightPatch]] = {}
+    for patch in sorted(patches, key=lambda each: each.content):
+        if patch.key.startswith(place.prefix):
+            wanted.setdefault(patch.key, []).append(patch)
+    if not wanted:
+        return module, []
+    weights: dict[str, Tensor] = dict(module.named_parameters())
+    changed: dict[str, Tensor] = {}
+    with torch.no_grad():
+        for key, own in wanted.items():
+            pieces = translate(place.rules, key.removeprefix(place.prefix), "this network")
+            if not pieces or any(piece.key not in weights for piece in pieces):
+                raise UserError(f"A patch changes the weight {quoted(key)}, which this model does not have.")
+            changed.update(_changed(weights, pieces, own))
+    return with_weights(module, changed), list(changed.values())
+
+
+def _changed(weights: Mapping[str, Tensor], pieces: Sequence[Piece], patches: Sequence[WeightPatch]) -> dict[str, Tensor]:
+    parts = [weights[piece.key].T if piece.transposed else weights[piece.key] for piece in pieces]
+    original = torch.cat(parts).float() if len(parts) > 1 else parts[0].float()
+    total = torch.zeros_like(original)
+    for patch in patches:
+        delta = patch.delta(original.clone())
+        if delta.shape != original.shape:
+            raise UserError(f"A patch of {quoted(patch.key)} has the shape {list(delta.shape)}, expected {list(original.shape)}.")
+        total += delta.to(total)
+    result = original + total
+    return {piece.key: like(piece.take(result), weights[piece.key]) for piece in pieces}
+
+
+def like(tensor: Tensor, model: Tensor) -> Tensor:
+    """A tensor of its own with the dtype, device and memory layout of another."""
+    return torch.empty_like(model).copy_(tensor)
+
+
+def with_weights(module: Module, changed: Mapping[str, Tensor]) -> Module:
+    """A copy of a network that has some weights of its own, by name, and shares the others."""
+    copied: dict[int, Tensor] = {id(weight): weight for weight in (*module.parameters(), *module.buffers())}
+    for name, weight in module.named_parameters():
+        if name in changed:
+            copied[id(weight)] = nn.Parameter(changed[name], requires_grad=False)
+    return copy.deepcopy(module, copied)  # what is in its memo, deepcopy takes as it is

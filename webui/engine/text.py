@@ -1,0 +1,49 @@
+"""From windows of token ids to a conditioning, by the text towers of a model."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from webui.engine.patched import content_key
+from webui.errors import JobError
+from webui.nets.text import TextTower
+from webui.pipeline.protocol import Conditioning, Encode, TokenChunk
+
+
+def encode(ask: Encode, towers: Sequence[TextTower], *, pooled: bool) -> Conditioning:
+    """Encode a text: windows joined along the tokens, towers along the width; float32 on the towers' device.
+
+    `pooled`: the last tower's pooled output of the first window becomes the conditioning's vector (SDXL).
+    """
+    if len(ask.chunks) != len(towers):
+        raise JobError(f"The text was cut for {len(ask.chunks)} text towers; the model {ask.network!r} has {len(towers)}.")
+    if ask.patches.tokens:
+        raise JobError("Token vectors (textual inversion) cannot be put into a text yet; remove their names from the prompt.")
+    parts, vector = [], None
+    for chunks, tower in zip(ask.chunks, towers, strict=True):
+        device = next(tower.parameters()).device
+        ids = torch.tensor([chunk.ids for chunk in chunks], device=device)
+        output = tower(ids, clip_skip=ask.clip_skip)
+        tokens = weighted(output.tokens.float(), chunks)
+        parts.append(tokens.reshape(-1, tokens.shape[-1]))
+        vector = output.pooled[0].float() if pooled else None
+    return Conditioning(tokens=torch.cat(parts, dim=-1), vector=vector, key=name_of(ask))
+
+
+def weighted(tokens: Tensor, chunks: Sequence[TokenChunk]) -> Tensor:
+    """Tokens [windows, N, width] times their weights, each window scaled back to the mean it had (the community's emphasis)."""
+    if all(weight == 1 for chunk in chunks for weight in chunk.weights):
+        return tokens
+    weights = torch.tensor([chunk.weights for chunk in chunks], dtype=tokens.dtype, device=tokens.device)
+    changed = tokens * weights[..., None]
+    return changed * (tokens.mean(dim=(1, 2), keepdim=True) / changed.mean(dim=(1, 2), keepdim=True))
+
+
+def name_of(ask: Encode) -> str:
+    """A name for the content of a text's conditioning: equal for equal asks."""
+    parts = (ask.network, ask.chunks, ask.clip_skip, content_key(ask.patches.weights))
+    return hashlib.sha256(repr(parts).encode()).hexdigest()

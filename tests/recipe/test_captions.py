@@ -9,7 +9,8 @@ import pytest
 
 from models.builtin.recipe import captions
 from models.builtin.recipe.captions import MARKS, WORDS, caption, mirror
-from models.builtin.recipe.scenes import Scene, Thing, sample_scene
+from models.builtin.recipe.scenes import sample_scene
+from models.builtin.recipe.things import Scene, Thing
 from models.builtin.recipe.vocabulary import MIRRORED
 
 MEANING = {

@@ -9,7 +9,7 @@ import torch
 from models.builtin.recipe.judge import Verdict, figures, judge, matched
 from models.builtin.recipe.prompts import Prompt, SaidThing
 from models.builtin.recipe.reader import BACKGROUND_CLASSES, CARD, SMALLEST, Reader, Reading, SeenThing, fresh, make_pool, regions
-from models.builtin.recipe.scenes import Relation
+from models.builtin.recipe.things import Relation
 from models.builtin.recipe.vocabulary import COLOURS, SHAPES
 
 

@@ -10,7 +10,8 @@ import pytest
 
 from models.builtin.recipe import scenes
 from models.builtin.recipe.layout import hidden_part, inside_frame, screen_box
-from models.builtin.recipe.scenes import Scene, from_dict, sample_scene, to_dict
+from models.builtin.recipe.scenes import sample_scene
+from models.builtin.recipe.things import Scene, from_dict, to_dict
 from models.builtin.recipe.vocabulary import COLOURS, RELATIONS, SHAPES, SHOWN, WITHHELD
 
 

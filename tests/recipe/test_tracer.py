@@ -11,8 +11,9 @@ import torch
 
 from models.builtin.recipe.captions import mirror
 from models.builtin.recipe.layout import screen_box
-from models.builtin.recipe.scenes import Scene, sample_scene
+from models.builtin.recipe.scenes import sample_scene
 from models.builtin.recipe.shapes import DISTANCES, KINDS
+from models.builtin.recipe.things import Scene
 from models.builtin.recipe.tracer import inverse_depth, render
 from models.builtin.recipe.world import build_world, to_local
 

@@ -6,7 +6,7 @@ import dataclasses
 
 import numpy as np
 
-from .scenes import Camera, Light, Scene, Thing
+from .things import Camera, Light, Scene, Thing
 from .vocabulary import COLOURS, MIRRORED, OPPOSITE
 
 SHAPE_WORDS = {

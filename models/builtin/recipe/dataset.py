@@ -22,7 +22,8 @@ import torch
 from numpy.typing import NDArray
 
 from .captions import caption, mirror
-from .scenes import Scene, from_dict, sample_scene, to_dict
+from .scenes import sample_scene
+from .things import Scene, from_dict, to_dict
 from .tracer import render
 
 SHARD = 500

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from .prompts import Prompt
 from .reader import Reader, Reading, RelationReader, SeenThing, fresh, pair_features, read
-from .scenes import Scene, sample_scene
+from .scenes import sample_scene
+from .things import Scene
 from .tracer import render
 from .vocabulary import RELATIONS
 

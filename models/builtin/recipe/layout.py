@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
+from .things import Camera, Thing
 from .vocabulary import SCALE
-
-if TYPE_CHECKING:
-    from .scenes import Camera, Thing
 
 Box = tuple[float, float, float, float]
 """Left, top, right, bottom in the picture's own units: -1 to 1 from left to right and from bottom to top."""

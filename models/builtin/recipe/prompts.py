@@ -16,7 +16,8 @@ from pathlib import Path
 import numpy as np
 
 from .captions import COUNT_WORDS, FINISH_WORDS, FLOOR_WORDS, RELATION_WORDS, SIZE_WORDS, article, noun
-from .scenes import Relation, Scene, Thing, sample_scene
+from .scenes import sample_scene
+from .things import Relation, Scene, Thing
 from .vocabulary import RELATIONS, SHOWN, WITHHELD
 
 SEED = 20260

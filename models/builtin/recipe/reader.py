@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .scenes import Scene, sample_scene
+from .scenes import sample_scene
+from .things import Scene
 from .tracer import render
 from .vocabulary import COLOURS, FLOORS, RELATIONS, SHAPES
 

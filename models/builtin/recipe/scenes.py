@@ -1,18 +1,13 @@
-"""Scenes: frozen descriptions of still lifes, and the generator that draws them.
-
-World axes: x to the right, y up, z away from the viewer, in metres; the floor is y = 0.
-"""
+"""The generator of scenes: what stands where, drawn so that everything is seen and every relation is plain."""
 
 from __future__ import annotations
 
-import dataclasses
 import math
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from .layout import hidden_part, inside_frame, screen_box
+from .things import Camera, Card, Light, Relation, Scene, Thing
 from .vocabulary import FINISHES, FLOORS, RELATIONS, SCALE, SHAPES, SHOWN, SIZES, WALLS, WITHHELD
 
 TOP_HEIGHT = {"cube": 1.12, "cylinder": 1.25}
@@ -24,69 +19,6 @@ COUNT_CHANCES = (0.05, 0.40, 0.40, 0.15)
 FINISH_CHANCES = (0.4, 0.3, 0.15, 0.15)
 MAXIMUM_HIDDEN = {"behind": 0.34, "in front of": 0.34}
 MAXIMUM_TRIES = 400
-
-
-@dataclass(frozen=True, kw_only=True)
-class Thing:
-    """One thing: what it is and where; `position` is (x, z) of its centre, `height` the y of its base, `rotation` a yaw in
-    radians."""
-
-    shape: str
-    colour: str
-    finish: str
-    size: str
-    position: tuple[float, float]
-    height: float
-    rotation: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class Light:
-    """A distant light: the unit vector from the scene towards it."""
-
-    direction: tuple[float, float, float]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Camera:
-    """A pinhole camera: where it is, what it looks at, and half the picture's height at distance 1."""
-
-    position: tuple[float, float, float]
-    target: tuple[float, float, float]
-    half_height: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class Card:
-    """A white card with a digit written on it; `hand` seeds the handwriting."""
-
-    digit: int
-    hand: int
-    position: tuple[float, float]
-    rotation: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class Relation:
-    """Thing `first` is `kind` thing `second`, as in "left of"; both are indices into the scene's things."""
-
-    kind: str
-    first: int
-    second: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class Scene:
-    """A still life: one to three things, or one card, on a floor before a wall; `grain` seeds the floor's planks."""
-
-    things: tuple[Thing, ...]
-    floor: str
-    wall: str
-    light: Light
-    camera: Camera
-    grain: int
-    card: Card | None = None
-    relation: Relation | None = None
 
 
 def sample_scene(
@@ -257,24 +189,3 @@ def _fits(things: list[Thing], kind: str | None, camera: Camera) -> bool:
             if limit == 0.0 and overlap > (-0.03 if len(things) == 2 else 0.08):
                 return False
     return True
-
-
-def to_dict(scene: Scene) -> dict[str, Any]:
-    """The scene as plain values for JSON; `from_dict` gives exactly the same scene back."""
-    return dataclasses.asdict(scene)
-
-
-def from_dict(values: dict[str, Any]) -> Scene:
-    """The scene of `to_dict`'s values, before or after a trip through JSON."""
-    card, relation = values["card"], values["relation"]
-    camera = values["camera"]
-    return Scene(
-        things=tuple(Thing(**{**thing, "position": tuple(thing["position"])}) for thing in values["things"]),
-        floor=values["floor"],
-        wall=values["wall"],
-        light=Light(direction=tuple(values["light"]["direction"])),
-        camera=Camera(position=tuple(camera["position"]), target=tuple(camera["target"]), half_height=camera["half_height"]),
-        grain=values["grain"],
-        card=Card(**{**card, "position": tuple(card["position"])}) if card else None,
-        relation=Relation(**relation) if relation else None,
-    )

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from .materials import Surface, shade
-from .scenes import Scene
 from .shapes import HITS
+from .things import Scene
 from .world import World, build_world, by_kind, to_local, to_world
 
 WALL_DISTANCE = 3.6

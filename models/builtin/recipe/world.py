@@ -11,8 +11,8 @@ from torch import Tensor
 
 from .handwriting import digit_segments
 from .layout import basis
-from .scenes import Scene
 from .shapes import BOUNDS, KINDS
+from .things import Scene
 from .vocabulary import FINISHES, FLOORS, SCALE
 
 PAINT = {

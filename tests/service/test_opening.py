@@ -14,14 +14,19 @@ from webui.engine import events
 from webui.errors import ModelFileError, UserError
 from webui.params import Txt2Img
 from webui.request import Request
-from webui.service.opening import DEFAULTS_KEY, Service, cache_folder, open_engine
+from webui.service.opening import Service, cache_folder, open_engine
+from webui.service.previews import preview_of
 from webui.weights import hashes
+from webui.weights.families import DEFAULTS_KEY, PREVIEW_KEY
+
+PREVIEW = '{"matrix": [[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0]], "bias": [0, 0, 0], "error": 0.1}'
 
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("root")
-    tiny_checkpoint.write(folder / "models" / "builtin" / "model.safetensors", metadata={DEFAULTS_KEY: '{"scale": 4.5}'})
+    own = {DEFAULTS_KEY: '{"scale": 4.5}', PREVIEW_KEY: PREVIEW}
+    tiny_checkpoint.write(folder / "models" / "builtin" / "model.safetensors", metadata=own)
     tiny_checkpoint.write(folder / "models" / "checkpoints" / "other.safetensors", seed=1)
     return folder
 
@@ -80,3 +85,19 @@ def test_the_cache_is_kept_out_of_git(tmp_path: Path) -> None:
     assert (cache_folder(tmp_path) / ".gitignore").read_text() == "*\n"
     (tmp_path / "file").write_text("")
     cache_folder(tmp_path / "file")  # cannot be made, and need not be
+
+
+def test_previews_come_from_the_models_own_map_and_only_where_it_has_one(service: Service) -> None:
+    told = {}
+    for name in ("builtin", "other"):
+        request = service.request(Txt2Img(prompt="ab", seed=3, steps=3, model=name))
+        stream = service.engine.events(service.engine.submit(request), previews=True)
+        told[name] = [event for event in stream if isinstance(event, events.Preview | events.Notice)]
+    assert told["builtin"] and all(isinstance(event, events.Preview) for event in told["builtin"])
+    assert told["builtin"][0].pixels.shape == (8, 8, 3) and told["builtin"][0].pixels.dtype == np.uint8
+    assert told["other"] == []
+
+
+def test_a_map_that_makes_no_sense_is_none(tmp_path: Path) -> None:
+    for nonsense in ("{", "[]", '{"matrix": [[1]]}'):
+        assert preview_of(tiny_checkpoint.write(tmp_path / "m.safetensors", metadata={PREVIEW_KEY: nonsense})) is None

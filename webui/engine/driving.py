@@ -27,11 +27,11 @@ WORK = (Rows, Encode, Call, Gradient)  # asks that an interrupted picture must n
 LONGEST_ERROR = 300  # characters of an unexpected error that are repeated to the user
 MOST_THROWN = 8  # a generator that asks for work again this often after its interruption is closed
 
-PreviewOf = Callable[[Request, Tensor], Tensor]
+PreviewOf = Callable[[Request, Tensor], Tensor | None]
 
 
 class Driver:
-    """Takes generations from ask to ask. `clock` counts seconds; `preview(request, latent)` gives uint8 [h, w, 3]."""
+    """Takes generations from ask to ask. `clock` counts seconds; `preview(request, latent)` gives uint8 [h, w, 3] or None."""
 
     def __init__(self, *, clock: Callable[[], float], preview: PreviewOf | None, previews_per_second: float) -> None:
         self._clock = clock
@@ -148,7 +148,10 @@ class Driver:
         job = generation.job
         try:
             with torch.no_grad():
-                pixels = preview(job.request, step.denoised).cpu().numpy()
+                shown = preview(job.request, step.denoised)
+            if shown is None:
+                return
+            pixels = shown.cpu().numpy()
         except Exception:
             LOGGER.exception("The preview of job %s failed.", job.id)
             job.preview_failed = True

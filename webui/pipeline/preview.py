@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,6 +20,19 @@ class Preview:
     matrix: tuple[tuple[float, ...], ...]
     bias: tuple[float, float, float]
     error: float
+
+    @classmethod
+    def from_json(cls, plain: Mapping[str, Any]) -> Preview:
+        """The preview of `dataclasses.asdict`'s values after a trip through JSON; ValueError where they are none."""
+        try:
+            matrix = tuple(tuple(map(float, row)) for row in plain["matrix"])
+            red, green, blue = map(float, plain["bias"])
+            error = float(plain["error"])
+        except (TypeError, KeyError, ValueError) as fault:
+            raise ValueError(f"A preview needs a matrix [3][C], a bias [3] and an error; {fault}.") from fault
+        if len(matrix) != 3 or len({len(row) for row in matrix}) != 1:
+            raise ValueError(f"A preview's matrix has three rows of equal length; this one has {[len(row) for row in matrix]}.")
+        return cls(matrix=matrix, bias=(red, green, blue), error=error)
 
     def __call__(self, latent: Tensor) -> Tensor:
         """uint8 [h, w, 3], on the latent's device, of a latent [C, h, w]."""

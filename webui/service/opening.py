@@ -21,12 +21,12 @@ from webui.pipeline.samplers import resolve as resolve_sampler
 from webui.request import ModelFacts, Request, SamplerFacts, resolve
 from webui.service.checkpoints import Checkpoint, choose, find
 from webui.service.networks import LazyNetworks
+from webui.service.previews import Previews
 from webui.weights import hashes
-from webui.weights.families import detect
+from webui.weights.families import DEFAULTS_KEY, detect
 from webui.weights.files import read_header
 from webui.weights.model import LoadedModel, load
 
-DEFAULTS_KEY = "webui.defaults"  # in a checkpoint's metadata: JSON such as {"scale": 5}, what suits the model
 RANDOM_SEEDS = 2**32  # as other programs draw them
 HASHES = "hashes.json"
 DEVICES = "devices.json"
@@ -55,7 +55,8 @@ class Service:
 
     def __post_init__(self) -> None:
         choice = partial(choice_for, memory=self.cache / DEVICES, exact=self.exact)
-        self.engine = Engine(self._start, LazyNetworks(self._load, choice), limits=self.limits)
+        previews = Previews(lambda name: self._known[name])
+        self.engine = Engine(self._start, LazyNetworks(self._load, choice), preview=previews, limits=self.limits)
 
     def request(self, params: Txt2Img) -> Request:
         """What `params` mean here: every name known, every default filled in; `UserError` where that cannot be."""

@@ -14,6 +14,8 @@ from webui.weights.files import Header
 
 SPEC_KEY = "webui.spec"  # in a file's metadata: the whole ModelSpec as JSON
 MERGES_KEY = "webui.merges"  # in a file's metadata: the tokenizer's merges as JSON, one list
+DEFAULTS_KEY = "webui.defaults"  # in a file's metadata: JSON such as {"scale": 5}, what suits the model
+PREVIEW_KEY = "webui.preview"  # in a file's metadata: the fitted map from its latents to colours as JSON
 
 SD1_UNET = UNetSpec(model_channels=320, channel_mult=(1, 2, 4, 4), transformer_depth=(1, 1, 1, 0), context_width=768, heads=8)
 SD2_UNET = replace(SD1_UNET, context_width=1024, heads=None, head_width=64, linear_projection=True)

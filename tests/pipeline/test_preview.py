@@ -1,0 +1,49 @@
+"""Previews: a map that is linear is found exactly, and its error is the one it has on pictures it was not fitted to."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+
+import pytest
+import torch
+
+from webui.pipeline.preview import Preview, fit_preview
+
+GENERATOR = torch.Generator().manual_seed(0)
+LATENTS = torch.randn(20, 5, 6, 4, generator=GENERATOR)
+MATRIX = torch.randn(3, 5, generator=GENERATOR) * 0.1
+PICTURES = torch.einsum("kc,nchw->nkhw", MATRIX, LATENTS) + torch.tensor([0.4, 0.5, 0.6]).view(1, 3, 1, 1)
+
+
+def test_a_linear_map_is_recovered() -> None:
+    preview = fit_preview(LATENTS, PICTURES)
+    assert torch.allclose(torch.tensor(preview.matrix), MATRIX, atol=1e-5)
+    assert preview.bias == pytest.approx((0.4, 0.5, 0.6), abs=1e-5)
+    assert preview.error < 1e-5
+    shown = preview(LATENTS[0])
+    expected = (PICTURES[0].permute(1, 2, 0).clamp(0, 1) * 255).round().to(torch.uint8)
+    assert shown.dtype == torch.uint8 and shown.shape == (6, 4, 3)
+    assert (shown.int() - expected.int()).abs().max() <= 1
+
+
+def test_the_error_is_that_of_unseen_pictures() -> None:
+    noise = 0.1 * torch.randn(PICTURES.shape, generator=torch.Generator().manual_seed(1))
+    assert fit_preview(LATENTS, PICTURES + noise).error == pytest.approx(0.1, rel=0.2)
+    spoiled = PICTURES.clone()
+    spoiled[16:] += 0.5  # the fifth that the fit does not see
+    assert fit_preview(LATENTS, spoiled).error == pytest.approx(0.5, rel=1e-3)
+
+
+def test_it_survives_json() -> None:
+    preview = fit_preview(LATENTS, PICTURES)
+    assert Preview.from_json(json.loads(json.dumps(asdict(preview)))) == preview
+
+
+BIAS = {"bias": [0, 0, 0], "error": 0}
+
+
+@pytest.mark.parametrize("plain", [{}, {"matrix": [[1.0]], **BIAS}, {"matrix": 3, **BIAS}])
+def test_nonsense_is_refused(plain: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match="preview"):
+        Preview.from_json(plain)

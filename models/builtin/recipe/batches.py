@@ -37,9 +37,9 @@ def crops(data: DataSet, count: int, side: int, rng: np.random.Generator, device
 
 
 def choose(data: DataSet, count: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Indices of `count` different pictures and whether each is mirrored; cards never are, their digits would turn over."""
-    indices = rng.choice(len(data), size=count, replace=False)
-    flips = rng.random(count) < 0.5
+    """Indices of `count` different pictures (all, if there are fewer) and which to mirror: no cards, whose digits turn over."""
+    indices = rng.choice(len(data), size=min(count, len(data)), replace=False)
+    flips = rng.random(len(indices)) < 0.5
     cards = np.array([data.scenes[i].card is not None for i in indices])
     return indices, flips & ~cards
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,11 +24,12 @@ from webui.weights.model import LoadedModel, load
 
 from .batches import to_unit, token_rows
 from .captions import caption
+from .card import table, write_figures
 from .dataset import scene_of
 from .draw import draw_pictures
-from .fitting import CAPTION_TOKENS, channels_last, reporter
+from .fitting import CAPTION_TOKENS, MODEL, channels_last, reporter
 from .judge import accuracy, all_verdicts, figures, namer, train_relations
-from .pack import CHECKPOINT, IMAGE_TOWER, MODEL, shipped_clip
+from .pack import CHECKPOINT, IMAGE_TOWER, shipped_clip
 from .prompts import Prompt, load_prompts
 from .reader import Reader, make_pool, reader_loss
 from .tracer import render
@@ -88,34 +90,31 @@ def retrieval(pair: ClipPair, model: LoadedModel, captions: list[str], pictures:
     return round(100 * float(torch.stack(right).mean()), 1)
 
 
-def evaluate(folder: Path) -> dict[str, object]:
+def evaluate(folder: Path) -> dict[str, Any]:
     """All figures of the shipped files."""
     rng = np.random.default_rng(HELD_OUT_SEED)
     reader = trained_reader(folder)
     name = namer(train_relations(reader, rng))
     eyes = accuracy(reader, name, rng)
     print("the reader on fresh renders:", eyes, flush=True)
-    model = load(CHECKPOINT)
+    model = load(MODEL / CHECKPOINT)
     captions, pictures = held_out(1000)
-    clip = shipped_clip(model.text[0], dict(read_tensors(IMAGE_TOWER)))
-    found: dict[str, object] = {
-        "reader accuracy": eyes,
-        "VAE PSNR": vae_psnr(model, pictures[:200]),
-        "CLIP retrieval, 1 of 100": retrieval(clip, model, captions, pictures),
+    clip = shipped_clip(model.text[0], dict(read_tensors(MODEL / IMAGE_TOWER)))
+    others = {
+        "VAE, mean PSNR of 200 held-out renders, dB": vae_psnr(model, pictures[:200]),
+        "CLIP, the right one of 100 held-out captions is nearest, %": retrieval(clip, model, captions, pictures),
     }
-    print(found, flush=True)
+    print(others, flush=True)
     prompts = load_prompts()
     drawn = draw_pictures([prompt.text for prompt in prompts])
     verdicts = all_verdicts(reader, name, prompts, to_unit(drawn, torch.device("cpu")))
     shuffled: list[Prompt] = [prompts[i] for i in np.random.default_rng(0).permutation(len(prompts))]
     control = all_verdicts(reader, name, shuffled, to_unit(drawn, torch.device("cpu")))
-    found["prompts"] = figures(prompts, verdicts)
-    found["control, shuffled prompts"] = figures(shuffled, control)
     draw_grid(drawn, MODEL / "grid.png")
     rows = [{"text": prompt.text, **asdict(verdict)} for prompt, verdict in zip(prompts, verdicts, strict=True)]
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "verdicts.json").write_text("\n".join(json.dumps(row) for row in rows))
-    return found
+    return {"prompts": figures(prompts, verdicts), "control": figures(shuffled, control), "reader": eyes, "others": others}
 
 
 def draw_grid(pictures: np.ndarray, file: Path) -> None:
@@ -127,9 +126,10 @@ def draw_grid(pictures: np.ndarray, file: Path) -> None:
 
 
 def main(folder: Path) -> int:
-    """Evaluate, print, and write evaluation.json beside the model."""
+    """Evaluate, print, and write evaluation.json and the model card's figures."""
     found = evaluate(folder)
     text = json.dumps(found, indent=2)
     (MODEL / "evaluation.json").write_text(text + "\n")
+    write_figures(MODEL / "README.md", table(**found))
     print(text)
     return 0

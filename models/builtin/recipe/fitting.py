@@ -33,6 +33,7 @@ from .networks import CONTEXT, model_spec, tokenizer
 N = TypeVar("N", bound=nn.Module)
 PICTURES = 24_000
 SEED = 1
+MODEL = Path(__file__).parents[1]
 CAPTION_DROPOUT = 0.1
 VAE_PLAN = Plan(steps=4500, rate=1.5e-3, warmup=100, decay=0.4, average=0.998, seed=11)
 CLIP_PLAN = Plan(steps=700, rate=1e-3, warmup=100, decay=0.5, average=0.99, weight_decay=0.05, seed=12)
@@ -45,12 +46,17 @@ CAPTION_TOKENS = 36
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """Where and for how long to work: `folder` holds data and state, `seconds` is the slice, `steps` overrides plans' lengths."""
+    """Where and for how long to work.
+
+    `folder` holds data and state, `output` gets the finished files, `seconds` is the slice, `steps` overrides plans' lengths.
+    """
 
     folder: Path
     device: torch.device
     seconds: float | None = None
     steps: Mapping[str, int] | None = None
+    pictures: int = PICTURES
+    output: Path = MODEL
 
     def plan(self, stage: str, plan: Plan) -> Plan:
         """The plan with its length overridden where the run says so."""
@@ -70,7 +76,9 @@ def spec() -> ModelSpec:
 
 def make_pictures(run: Run) -> bool:
     """Render the training pictures."""
-    dataset.build(run.folder / "data", PICTURES, SEED, workers=2 if run.device.type == "cpu" else 1, device=str(run.device))
+    few = min(dataset.SHARD, run.pictures)
+    workers = 2 if run.device.type == "cpu" and run.pictures > few else 1
+    dataset.build(run.folder / "data", run.pictures, SEED, workers=workers, device=str(run.device), shard=few)
     return True
 
 
@@ -135,16 +143,16 @@ def trained_vae(run: Run) -> AutoencoderKL:
     return network
 
 
-def new_clip(run: Run) -> ClipPair:
-    """Untrained CLIP towers on the run's device, with the same first weights each time."""
+def new_clip(device: torch.device) -> ClipPair:
+    """Untrained CLIP towers, with the same first weights each time."""
     torch.manual_seed(CLIP_PLAN.seed)
     pair = ClipPair(TextTower(spec().text[0]), PictureTower(CONTEXT), CONTEXT, CONTEXT, 128)
-    return pair.to(run.device)
+    return pair.to(device)
 
 
 def train_clip(run: Run) -> bool:
     """Train the text and the image tower together; pictures are halved, captions are new each time."""
-    data, coder, pair = dataset.load(run.folder / "data"), words(), new_clip(run)
+    data, coder, pair = dataset.load(run.folder / "data"), words(), new_clip(run.device)
     channels_last(pair.image)
 
     def loss(generator: torch.Generator) -> Mapping[str, Tensor]:
@@ -160,7 +168,7 @@ def train_clip(run: Run) -> bool:
 
 def trained_clip(run: Run) -> ClipPair:
     """The trained towers."""
-    pair = new_clip(run)
+    pair = new_clip(run.device)
     load_average(run.folder / "clip", pair)
     return pair.eval().requires_grad_(False)
 

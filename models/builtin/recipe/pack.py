@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -23,9 +22,8 @@ from .batches import encode_pictures, to_unit
 from .dataset import load
 from .fitting import Run, new_clip, spec, trained_clip, trained_vae, words
 
-MODEL = Path(__file__).parents[1]
-CHECKPOINT = MODEL / "model.safetensors"
-IMAGE_TOWER = MODEL / "clip_image.safetensors"
+CHECKPOINT = "model.safetensors"
+IMAGE_TOWER = "clip_image.safetensors"
 SCALE = 4.0
 """Guidance scale that suits the model: found by trying a few on prompts outside the published list."""
 PREVIEW_PICTURES = 400
@@ -34,7 +32,7 @@ PREVIEW_PICTURES = 400
 def preview_of(run: Run) -> Preview:
     """The linear map from this VAE's latents to colours."""
     data, vae = load(run.folder / "data"), trained_vae(run)
-    indices = np.arange(PREVIEW_PICTURES)
+    indices = np.arange(min(PREVIEW_PICTURES, len(data)))
     latents = encode_pictures(vae, data, indices, False, run.device).cpu()
     pictures = to_unit(data.picture(indices), torch.device("cpu")) / 2 + 0.5
     return fit_preview(latents, functional.avg_pool2d(pictures, vae.spec.factor))
@@ -53,9 +51,9 @@ def make_files(run: Run) -> bool:
         "modelspec.title": model.title,
         "modelspec.license": "Apache-2.0",
     }
-    save_checkpoint(CHECKPOINT, model, unet, trained_vae(run), [pair.text], words().merges, torch.float16, metadata)
-    save(IMAGE_TOWER, {name: tensor.half().cpu() for name, tensor in image_half(pair).items()}, {"format": "pt"})
-    print(f"{CHECKPOINT.name}: noise predictor after {step} steps, preview error {preview.error:.3f}")
+    save_checkpoint(run.output / CHECKPOINT, model, unet, trained_vae(run), [pair.text], words().merges, torch.float16, metadata)
+    save(run.output / IMAGE_TOWER, {name: tensor.half().cpu() for name, tensor in image_half(pair).items()}, {"format": "pt"})
+    print(f"{CHECKPOINT}: noise predictor after {step} steps, preview error {preview.error:.3f}")
     return True
 
 
@@ -66,7 +64,7 @@ def image_half(pair: ClipPair) -> dict[str, Tensor]:
 
 def shipped_clip(text: torch.nn.Module, tensors: dict[str, Tensor]) -> ClipPair:
     """The pair of the checkpoint's text tower and the shipped image half."""
-    pair = new_clip(Run(folder=MODEL, device=torch.device("cpu")))
+    pair = new_clip(torch.device("cpu"))
     state = {**tensors, **{f"text.{name}": tensor for name, tensor in text.state_dict().items()}}
     pair.load_state_dict({name: tensor.float() for name, tensor in state.items()})
     return pair.eval().requires_grad_(False)

@@ -1,0 +1,94 @@
+"""The whole recipe on a handful of pictures: every stage runs, goes on where it stopped, and the result is a model."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from models.builtin.recipe import dataset
+from models.builtin.recipe.batches import choose, crops, encode_all, token_rows
+from models.builtin.recipe.card import BEGIN, END, table, write_figures
+from models.builtin.recipe.fitting import Run, trained_clip, trained_vae, words
+from models.builtin.recipe.pack import CHECKPOINT, IMAGE_TOWER, shipped_clip
+from models.builtin.recipe.scenes import sample_scene
+from models.builtin.recipe.stages import STAGES
+from webui.service.previews import preview_of
+from webui.weights.files import read_tensors
+from webui.weights.model import load
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    folder = tmp_path_factory.mktemp("recipe")
+    one = {"vae": 1, "clip": 1, "noise": 1}
+    made = Run(folder=folder, device=torch.device("cpu"), steps=one, pictures=12, output=folder)
+    assert all(stage(made) for stage in STAGES.values())
+    return made
+
+
+def test_the_packed_files_hold_what_was_trained(run: Run) -> None:
+    model = load(run.folder / CHECKPOINT)
+    assert model.spec.prediction == "v" and model.tokenizers[0].size == model.spec.text[0].vocabulary
+    vae = trained_vae(run)
+    picture = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    assert torch.allclose(model.vae(picture), vae(picture), atol=2e-2)
+    pair, shipped = trained_clip(run), shipped_clip(model.text[0], dict(read_tensors(run.folder / IMAGE_TOWER)))
+    ids = token_rows(["a red ball"], words(), 36)
+    assert torch.allclose(shipped.place_texts(ids), pair.place_texts(ids), atol=1e-2)
+    preview = preview_of(run.folder / CHECKPOINT)
+    assert preview is not None and len(preview.matrix[0]) == 8
+
+
+def test_a_finished_stage_has_nothing_left_to_do(run: Run) -> None:
+    before = {path: path.stat().st_mtime_ns for path in run.folder.rglob("*.npy")}
+    assert STAGES["data"](run)
+    assert {path: path.stat().st_mtime_ns for path in run.folder.rglob("*.npy")} == before
+
+
+def test_latents_are_standard_and_mirrored_ones_are_of_the_mirrored_picture(run: Run) -> None:
+    data = dataset.load(run.folder / "data")
+    latents = encode_all(trained_vae(run), data, run.folder / "latents.pt", run.device)
+    assert latents.plain.shape == latents.mirrored.shape == (12, 8, 16, 16)
+    assert latents.plain.float().std(dim=(0, 2, 3)).mean() == pytest.approx(1, abs=0.1)
+    taken = latents.take(np.array([3, 4]), np.array([True, False]))
+    assert torch.equal(taken, torch.stack([latents.mirrored[3], latents.plain[4]]).float())
+    assert not torch.allclose(latents.plain.float(), latents.mirrored.float(), atol=0.1)
+
+
+def test_batches_never_mirror_a_card(run: Run) -> None:
+    data = dataset.load(run.folder / "data")
+    rng = np.random.default_rng(0)
+    data = dataclasses.replace(data, scenes=(sample_scene(rng, count=0), *data.scenes[1:]))
+    cards = {index for index, scene in enumerate(data.scenes) if scene.card is not None}
+    assert 0 in cards
+    mirrored = set()
+    for _ in range(30):
+        indices, flips = choose(data, 50, rng)
+        assert len(set(indices.tolist())) == len(indices) == 12
+        mirrored |= set(indices[flips].tolist())
+    assert mirrored == set(range(12)) - cards
+    assert crops(data, 4, 32, rng, run.device).shape == (4, 3, 32, 32)
+
+
+def test_token_rows_start_end_and_are_cut() -> None:
+    coder = words()
+    short, long = token_rows(["a red ball", "a red ball " * 20], coder, 12).tolist()
+    assert short[0] == long[0] == coder.start
+    assert short[1:4] == coder.encode("a red ball") and set(short[4:]) == {coder.end}
+    assert long[-1] == coder.end and coder.end not in long[:-1]
+
+
+def test_figures_go_between_the_cards_marks(tmp_path: Path) -> None:
+    card = tmp_path / "README.md"
+    card.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
+    write_figures(card, table({"count": 90.0, "digit": None}, {"count": 10.0, "digit": None}, {"floor": 99.5}, {"PSNR": 31.25}))
+    text = card.read_text()
+    assert "| count | 90 | 10 |" in text and "| digit | none | none |" in text and "| PSNR | 31.25 |" in text
+    assert text.startswith("before\n") and text.endswith("\nafter\n") and "old" not in text
+    card.write_text("no marks")
+    with pytest.raises(ValueError, match="must have the lines"):
+        write_figures(card, "x")

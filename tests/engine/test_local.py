@@ -157,13 +157,13 @@ def test_weight_patches_have_an_effect_leave_no_trace_and_do_not_depend_on_their
     networks = local()
     before = {name: weight.clone() for name, weight in tiny_model().unet.state_dict().items()}
     plain = networks.predict(call_of([row()])).rows[0]
-    a, b = lora(KEY, 0.3, "a"), lora(KEY, 0.7, "b")
+    a, b, c = lora(KEY, 0.3, "a"), lora(KEY, 0.7, "b"), lora(KEY, 0.011, "c")
     assert networks.ready(row())
-    patched = row(patches=Patches(weights=(a, b)))
+    patched = row(patches=Patches(weights=(a, b, c)))
     assert not networks.ready(patched)
     one = networks.predict(call_of([patched])).rows[0]
     assert networks.ready(patched)
-    other = local().predict(call_of([row(patches=Patches(weights=(b, a)))])).rows[0]
+    other = local().predict(call_of([row(patches=Patches(weights=(c, b, a)))])).rows[0]
     assert torch.equal(one, other)
     assert not close(one, plain)
     assert torch.equal(networks.predict(call_of([row()])).rows[0], plain)

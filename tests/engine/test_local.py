@@ -158,7 +158,8 @@ def test_weight_patches_have_an_effect_leave_no_trace_and_do_not_depend_on_their
     before = {name: weight.clone() for name, weight in tiny_model().unet.state_dict().items()}
     plain = networks.predict(call_of([row()])).rows[0]
     a, b, c = (
-        WeightPatch(KEY, lambda weight, seed=seed: noise(*weight.shape, seed=seed) / 3, content) for seed, content in enumerate("abc")
+        WeightPatch(KEY, lambda weight, seed=seed: noise(*weight.shape, seed=seed) / 3, content)
+        for seed, content in enumerate("abc")
     )
     assert networks.ready(row())
     patched = row(patches=Patches(weights=(a, b, c)))

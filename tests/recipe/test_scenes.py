@@ -99,3 +99,12 @@ def test_impossible_wishes_are_refused(wishes: dict[str, object]) -> None:
         sample_scene(np.random.default_rng(0), **wishes)
     with pytest.raises(ValueError, match="card"):
         sample_scene(np.random.default_rng(0), count=0, withheld=True)
+
+
+def test_a_scene_without_room_is_drawn_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    places, failures = scenes._arrange, [None, None]
+    monkeypatch.setattr(scenes, "_arrange", lambda *given: failures.pop() if failures else places(*given))
+    scene = sample_scene(np.random.default_rng(0), count=2, relation="behind", withheld=True)
+    assert failures == []
+    assert len(scene.things) == 2 and scene.relation is not None and scene.relation.kind == "behind"
+    assert sum((thing.colour, thing.shape) in WITHHELD for thing in scene.things) == 1

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from tests import tiny_checkpoint
 from webui.engine import events
@@ -15,7 +16,7 @@ from webui.errors import ModelFileError, UserError
 from webui.params import Txt2Img
 from webui.request import Request
 from webui.service.opening import Service, cache_folder, open_engine
-from webui.service.previews import preview_of
+from webui.service.previews import Previews, preview_of
 from webui.weights import hashes
 from webui.weights.families import DEFAULTS_KEY, PREVIEW_KEY
 
@@ -87,15 +88,15 @@ def test_the_cache_is_kept_out_of_git(tmp_path: Path) -> None:
     cache_folder(tmp_path / "file")  # cannot be made, and need not be
 
 
-def test_previews_come_from_the_models_own_map_and_only_where_it_has_one(service: Service) -> None:
-    told = {}
-    for name in ("builtin", "other"):
-        request = service.request(Txt2Img(prompt="ab", seed=3, steps=3, model=name))
-        stream = service.engine.events(service.engine.submit(request), previews=True)
-        told[name] = [event for event in stream if isinstance(event, events.Preview | events.Notice)]
-    assert told["builtin"] and all(isinstance(event, events.Preview) for event in told["builtin"])
-    assert told["builtin"][0].pixels.shape == (8, 8, 3) and told["builtin"][0].pixels.dtype == np.uint8
-    assert told["other"] == []
+def test_previews_come_from_the_models_own_map_and_only_where_it_has_one(root: Path) -> None:
+    files = {"builtin": root / "models/builtin/model.safetensors", "other": root / "models/checkpoints/other.safetensors"}
+    show = Previews(files.__getitem__)
+    common = {"prompt": "", "steps": 1, "sampler": "Euler", "schedule": "Karras", "scale": 1.0, "seed": 0}
+    request = Request(model="builtin", width=64, height=48, **common)
+    shown = show(request, torch.full((4, 8, 6), 0.5))
+    assert shown is not None and shown.shape == (8, 6, 3) and shown.dtype == torch.uint8
+    assert set(shown.flatten().tolist()) == {128}
+    assert show(dataclasses.replace(request, model="other"), torch.zeros(4, 8, 6)) is None
 
 
 def test_a_map_that_makes_no_sense_is_none(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,9 +37,20 @@ def crops(data: DataSet, count: int, side: int, rng: np.random.Generator, device
     return to_unit(np.stack(mirrored), device)
 
 
-def choose(data: DataSet, count: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Indices of `count` different pictures (all, if there are fewer) and which to mirror: no cards, whose digits turn over."""
-    indices = rng.choice(len(data), size=min(count, len(data)), replace=False)
+def chances(data: DataSet, weights: Sequence[float]) -> np.ndarray:
+    """How likely each picture is to be drawn, where pictures of n things (a card: 0) have the weight `weights[n]`."""
+    drawn = np.array([weights[len(scene.things)] for scene in data.scenes])
+    return drawn / drawn.sum()
+
+
+def choose(
+    data: DataSet, count: int, rng: np.random.Generator, likely: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Indices of `count` different pictures (all, if there are fewer) and which to mirror: no cards, whose digits turn over.
+
+    All pictures are equally likely unless `likely` has a chance for each.
+    """
+    indices = rng.choice(len(data), size=min(count, len(data)), replace=False, p=likely)
     flips = rng.random(len(indices)) < 0.5
     cards = np.array([data.scenes[i].card is not None for i in indices])
     return indices, flips & ~cards

@@ -65,3 +65,11 @@ def test_a_requests_parameters_resolve_to_it_again() -> None:
     params = parameters_of(request)
     assert params.model_hash == MODEL.hash[:10] and params.model == "builtin"
     assert resolved(params) == request
+
+
+def test_a_clip_skip_beyond_the_text_tower_is_a_sentence() -> None:
+    model = ModelFacts(name="small", native_size=64, text_layers=4)
+    sampler = SamplerFacts(name="Euler", schedule="Karras")
+    assert resolve(Txt2Img(clip_skip=4), model=model, sampler=sampler, random_seed=lambda: 1).clip_skip == 4
+    with pytest.raises(UserError, match="Clip skip was 5; the text tower of small has 4 layers"):
+        resolve(Txt2Img(clip_skip=5), model=model, sampler=sampler, random_seed=lambda: 1)

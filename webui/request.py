@@ -71,6 +71,7 @@ class ModelFacts:
     hash: str = ""
     native_size: int
     scale: float = 7.0
+    text_layers: int = 12
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +88,9 @@ def resolve(params: Txt2Img, *, model: ModelFacts, sampler: SamplerFacts, random
 
     Options that the sampler does not have are dropped, so that equal pictures have equal requests.
     """
+    if params.clip_skip is not None and params.clip_skip > model.text_layers:
+        layers = f"the text tower of {model.name} has {model.text_layers} layers"
+        raise UserError(f"Clip skip was {params.clip_skip}; {layers}: use 1 to {model.text_layers}, or leave it out.")
     named = (name for name, parameter in parameters(params).items() if parameter.option and name in sampler.options)
     options = {name: getattr(params, name) for name in named}
     return Request(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import logging
 import signal
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -30,6 +32,8 @@ DESCRIPTION = """Make pictures from a description with the built-in model, or an
 
 Prints the path of each picture. Ctrl+C ends early and keeps what there is; a second one ends at once."""
 OUTPUT = Path("outputs") / "txt2img"  # below the program's folder
+LOG = Path("cache") / "log.txt"  # below the program's folder: details of failures, under the ids that people are shown
+LOG_BYTES = 1_000_000
 LOOK_SECONDS = 0.1  # between looks whether Ctrl+C was pressed
 DONE, FAILED, WRONG, STOPPED = 0, 1, 2, 130
 
@@ -69,7 +73,7 @@ def main(arguments: list[str], root: Path) -> int:
     try:
         from webui.service.opening import open_engine  # imports torch, which takes seconds
 
-        with open_engine(root, paths=True, exact=options.exact) as service:
+        with logging_to(root / LOG), open_engine(root, paths=True, exact=options.exact) as service:
             outcome = Outcome(request=service.request(params), folder=folder)
             follow(service, outcome, bar, quiet=options.json)
     finally:
@@ -150,6 +154,25 @@ def report(outcome: Outcome, seconds: float, *, as_json: bool) -> None:
     elif outcome.code is None:
         count = len(outcome.pictures)
         say(f"{count} picture{'s' if count != 1 else ''} in {duration(seconds)}.")
+
+
+@contextmanager
+def logging_to(file: Path) -> Iterator[None]:
+    """Send what the program logs to a file instead of the terminal; where it cannot be written, nowhere."""
+    logger = logging.getLogger("webui")
+    handler: logging.Handler
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        handler = RotatingFileHandler(file, maxBytes=LOG_BYTES, backupCount=1, encoding="utf-8")
+    except OSError:
+        handler = logging.NullHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        handler.close()
 
 
 @contextmanager

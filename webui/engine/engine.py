@@ -335,7 +335,9 @@ class Engine:
         if any(isinstance(outcome.error, OutOfMemory) for outcome in outcomes):
             self._fits.pop(key, None)
         elif any(outcome.halved for outcome in outcomes):
-            self._fits[key] = max(len(outcome.predicted.rows) for outcome in outcomes if outcome.predicted is not None)
+            fitted = [len(outcome.predicted.rows) for outcome in outcomes if outcome.predicted is not None]
+            if fitted:
+                self._fits[key] = max(fitted)
 
     def _settle(self, most: int) -> None:
         """Wait until at most `most` calls are in flight; rows that are not finite fail their job."""

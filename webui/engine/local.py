@@ -239,6 +239,13 @@ class LocalNetworks:
         if width != spec.unet.context_width:
             wanted = spec.unet.context_width
             raise JobError(f"The model {row.network!r} reads texts of width {wanted}, but the job gives it {width}.")
+        label, vector = spec.unet.label_width, row.conditioning.vector
+        if label is not None and (vector is None or vector.shape[-1] != label):
+            given = 0 if vector is None else vector.shape[-1]
+            raise JobError(
+                f"The model {row.network!r} wants {label} numbers beside the text (sizes and crops, as in SDXL), but the job "
+                f"gives it {given}; drawing with such models is not possible yet, so choose another one."
+            )
         places = (layouts.UNET, layouts.VAE, *layouts.TEXT_PLACES)
         for patch in row.patches.weights:
             if not patch.key.startswith(places):

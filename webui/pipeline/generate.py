@@ -53,11 +53,17 @@ class Picture:
 Generation = Generator[Ask, Any, Picture]
 
 
-def generate(request: Request, model: Model, registry: Registry = Registry(), patches: Patches = NO_PATCHES) -> Generation:
-    """Make the one picture of `request`; raises `Stopped` where it is interrupted before its first step has ended."""
+def generate(
+    request: Request, model: Model, registry: Registry = Registry(), patches: Patches = NO_PATCHES, device: str = "cpu"
+) -> Generation:
+    """Make the one picture of `request`; raises `Stopped` where it is interrupted before its first step has ended.
+
+    `device` is where the answers come from and the state is kept; noise is drawn on the CPU all the same.
+    """
     cond, uncond = yield from conditionings(request, model, patches)
+    denoise = guided(cond, uncond, request.scale, plain_row(model.name, patches))
     try:
-        latent = yield from sample(request, model, registry, guided(cond, uncond, request.scale, plain_row(model.name, patches)))
+        latent = yield from sample(request, model, registry, denoise, device)
     except Interrupted as early:
         if early.latent is None:
             raise Stopped("The picture was interrupted before its first step had ended, so there is nothing to keep.") from None
@@ -87,14 +93,17 @@ def encode(chunks: tuple[tuple[TokenChunk, ...], ...], request: Request, model: 
     return Encode(chunks, network=model.name, clip_skip=request.clip_skip, patches=patches)
 
 
-def sample(request: Request, model: Model, registry: Registry, denoise: Denoise) -> Generator[Ask, Any, Tensor]:
+def sample(
+    request: Request, model: Model, registry: Registry, denoise: Denoise, device: str = "cpu"
+) -> Generator[Ask, Any, Tensor]:
     """From noise to a clean latent [C, h, w], by the request's sampler along its schedule."""
     info, schedule = resolve(request.sampler, request.schedule, samplers=registry.samplers, schedules=registry.schedules)
     sigmas = registry.schedules[schedule](request.steps, NoiseTable.from_betas(*model.spec.betas, model.spec.train_steps))
     shape = latent_shape(request, model.spec)
-    start = info.start(noise.initial(request.seed, shape), sigmas[0])
+    start = info.start(noise.initial(request.seed, shape, device=device), sigmas[0])
+    fresh = noise.per_step(request.seed, shape, device=device)
     options = {name: value for name, value in request.sampler_options.items() if name in info.options}
-    latent: Tensor = yield from info.function(denoise, start, sigmas, noise.per_step(request.seed, shape), **options)
+    latent: Tensor = yield from info.function(denoise, start, sigmas, fresh, **options)
     return latent
 
 

@@ -52,7 +52,7 @@ class Patches:
     def key(self) -> tuple[Any, ...]:
         """Rows whose keys are equal may share a call: weight patches by content, hook objects by identity."""
         return (
-            tuple(sorted(patch.content for patch in self.weights)),
+            tuple(sorted((patch.content, patch.key) for patch in self.weights)),
             tuple(map(id, self.attention)),
             tuple(map(id, self.blocks)),
             tuple(map(id, self.tokens)),

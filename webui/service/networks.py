@@ -45,6 +45,10 @@ class LazyNetworks:
         """The output of any other network."""
         return self._of(ask.network).call(ask)
 
+    def device_of(self, network: str) -> str:
+        """Where the answers for a network come from."""
+        return self._of(network).choice.device
+
     def ready(self, row: Row) -> bool:
         """Whether the row's network and patches are held now."""
         choice = self._choices.get(row.network)

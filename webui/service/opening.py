@@ -50,13 +50,15 @@ class Service:
     registry: Registry = field(default_factory=Registry)
     seed: Callable[[], int] = random_seed
     _known: dict[str, Path] = field(default_factory=dict)  # models by the names that requests give them
+    _networks: LazyNetworks = field(init=False)
     _described: dict[str, Model] = field(default_factory=dict)
     _fresh: dict[str, LoadedModel] = field(default_factory=dict)  # loaded to be described; the networks take it from here
 
     def __post_init__(self) -> None:
         choice = partial(choice_for, memory=self.cache / DEVICES, exact=self.exact)
         previews = Previews(lambda name: self._known[name])
-        self.engine = Engine(self._start, LazyNetworks(self._load, choice), preview=previews, limits=self.limits)
+        self._networks = LazyNetworks(self._load, choice)
+        self.engine = Engine(self._start, self._networks, preview=previews, limits=self.limits)
 
     def request(self, params: Txt2Img) -> Request:
         """What `params` mean here: every name known, every default filled in; `UserError` where that cannot be."""
@@ -89,7 +91,8 @@ class Service:
     def _start(self, request: Request) -> Sequence[Source]:
         """One generation a picture. Runs in the engine's thread, which loads the model."""
         model = self._describe(request.model)
-        return [generate(request.picture(index), model, self.registry) for index in range(request.count)]
+        device = self._networks.device_of(request.model)
+        return [generate(request.picture(index), model, self.registry, device=device) for index in range(request.count)]
 
     def _describe(self, name: str) -> Model:
         if name not in self._described:
@@ -135,4 +138,5 @@ def model_facts(checkpoint: Checkpoint, digest: str = "") -> ModelFacts:
         raise ModelFileError(f"{checkpoint.path.name}: {error}") from error
     except (ValueError, TypeError, AttributeError) as error:
         raise ModelFileError(f"{checkpoint.path.name}: its {DEFAULTS_KEY} are not JSON of the form {{'scale': 5}}.") from error
-    return ModelFacts(name=checkpoint.name, hash=digest, native_size=spec.native_size, scale=scale)
+    layers = min((tower.layers for tower in spec.text), default=1)
+    return ModelFacts(name=checkpoint.name, hash=digest, native_size=spec.native_size, scale=scale, text_layers=layers)

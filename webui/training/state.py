@@ -89,8 +89,8 @@ def load_state(folder: Path, network: nn.Module, optimizer: torch.optim.Optimize
     return step
 
 
-def load_average(folder: Path, network: nn.Module) -> int:
-    """Read only the averaged weights of the newest state into a network; returns the step.
+def load_average(folder: Path, network: nn.Module, kind: str = "average") -> int:
+    """Read only the averaged weights of the newest state, or the last ones (kind "weight"), into a network; returns the step.
 
     Raises:
         FileNotFoundError: there is no state in `folder`.
@@ -100,9 +100,9 @@ def load_average(folder: Path, network: nn.Module) -> int:
         raise FileNotFoundError(f"no training state in {folder}; run the training of this network first")
     pieces: dict[str, Tensor] = {}
     for file in sorted(state.glob("*.safetensors")):
-        pieces.update({key: tensor for key, tensor in load_file(file).items() if key.startswith("average:")})
+        pieces.update({key: tensor for key, tensor in load_file(file).items() if key.startswith(f"{kind}:")})
     tensors = join(pieces)
     with torch.no_grad():
         for name, parameter in network.named_parameters():
-            parameter.copy_(tensors[f"average:{name}"])
+            parameter.copy_(tensors[f"{kind}:{name}"])
     return int(json.loads((state / "state.json").read_text())["step"])

@@ -84,6 +84,13 @@ def detect(header: Header) -> ModelSpec:
     """
     if SPEC_KEY in header.metadata:
         return _own_spec(header.metadata[SPEC_KEY])
+    try:
+        return _by_shapes(header)
+    except (ValueError, IndexError, TypeError, ZeroDivisionError) as error:
+        raise ModelFileError(f"Its weights have shapes that no known model has ({error}); the file may be damaged.") from error
+
+
+def _by_shapes(header: Header) -> ModelSpec:
     shapes = {key: info.shape for key, info in header.tensors.items()}
     found = layouts.text_place(shapes)
     if layouts.UNET + "input_blocks.0.0.weight" not in shapes:

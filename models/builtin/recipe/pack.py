@@ -42,7 +42,8 @@ def make_files(run: Run) -> bool:
     """Write the averaged weights of all networks as they ship."""
     model = spec()
     unet = UNetModel(model.unet)
-    step = load_average(run.folder / "noise", unet)
+    # The rate has ended at zero, so the last weights are settled; the moving average still holds much of the faster steps before.
+    step = load_average(run.folder / "noise", unet, "weight")
     pair = trained_clip(run)
     preview = preview_of(run)
     metadata = {

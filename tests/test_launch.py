@@ -582,6 +582,7 @@ def test_variables_of_the_user_do_not_reach_the_packages() -> None:
     made = environment.child_environment("/project", given)
     assert made["PYTHONPATH"] == "/project" and "PYTHONHOME" not in made and "PIP_USER" not in made
     assert made["PATH"] == "/bin" and made["HTTPS_PROXY"] == "http://proxy"
+    assert "PYTHONDONTWRITEBYTECODE" not in environment.child_environment("/project", {"PYTHONDONTWRITEBYTECODE": "1"})
 
 
 # --- pins ------------------------------------------------------------------------------------------------------------

@@ -113,7 +113,9 @@ def is_ready(root: str, pins: Sequence[str], torch: str | None = None) -> bool:
 
 def child_environment(root: str, environ: Mapping[str, str]) -> dict[str, str]:
     """Return the variables to run the environment's Python with: only its own packages and this folder can be imported."""
-    dropped = ("PYTHONHOME", "PYTHONPATH", "PIP_USER", "PIP_TARGET", "PIP_PREFIX", "__PYVENV_LAUNCHER__")
+    # Packages are installed without bytecode, which the first start writes; without it each start takes four seconds more.
+    python = ("PYTHONHOME", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE", "__PYVENV_LAUNCHER__")
+    dropped = (*python, "PIP_USER", "PIP_TARGET", "PIP_PREFIX")
     kept = {name: value for name, value in environ.items() if name not in dropped}
     return kept | {"PYTHONPATH": root, "PYTHONNOUSERSITE": "1", "PYTHONUTF8": "1", "PYTHONSAFEPATH": "1"}
 

@@ -81,6 +81,13 @@ def test_an_unfinished_save_is_not_read(tmp_path: Path) -> None:
     assert load_average(tmp_path, problem()[0]) == 40
 
 
+def test_a_finished_run_started_again_leaves_its_state_alone(tmp_path: Path) -> None:
+    run(tmp_path)
+    before = {file: (file.stat().st_mtime_ns, file.read_bytes()) for file in tmp_path.rglob("*") if file.is_file()}
+    run(tmp_path)
+    assert {file: (file.stat().st_mtime_ns, file.read_bytes()) for file in tmp_path.rglob("*") if file.is_file()} == before
+
+
 def test_a_missing_state_is_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="run the training"):
         load_average(tmp_path, problem()[0])

@@ -42,6 +42,9 @@ def join(pieces: dict[str, Tensor]) -> dict[str, Tensor]:
 
 def save_state(folder: Path, step: int, network: nn.Module, optimizer: torch.optim.Optimizer, average: dict[str, Tensor]) -> None:
     """Write step, weights, averaged weights and the optimizer's moments; a crash leaves the older or the newer state whole."""
+    new = folder / f"step-{step:07d}"
+    if new.exists():  # a finished run was started again: the state is there, and removing it first would risk it
+        return
     tensors: dict[str, Tensor] = {}
     for name, parameter in network.named_parameters():
         tensors[f"weight:{name}"] = parameter.detach().float()
@@ -49,14 +52,12 @@ def save_state(folder: Path, step: int, network: nn.Module, optimizer: torch.opt
         for moment in MOMENTS:
             if parameter in optimizer.state:
                 tensors[f"{moment}:{name}"] = optimizer.state[parameter][moment].float()
-    new = folder / f"step-{step:07d}"
     unfinished = folder / "unfinished"
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(parents=True)
     for number, group in enumerate(shards(tensors)):
         save_file({key: tensor.cpu() for key, tensor in group.items()}, unfinished / f"{number:03d}.safetensors")
     (unfinished / "state.json").write_text(json.dumps({"step": step}))
-    shutil.rmtree(new, ignore_errors=True)
     unfinished.rename(new)
     for old in folder.glob("step-*"):
         if old != new:

@@ -17,7 +17,8 @@ OWN = {  # besides the commands of webui/cli.py
     "check-pins": "check that the pinned packages exist for Windows, macOS and Linux (for developers)",
 }
 NO_PAGE_YET = "The page in the browser comes with the next release; until then see: python3 launch.py --help"
-COVERAGE = ["--cov=webui/nets", "--cov=webui/pipeline", "--cov=webui/engine", "--cov-report=term-missing:skip-covered", "--cov-fail-under=90"]
+COVERED = ["--cov=webui/nets", "--cov=webui/pipeline", "--cov=webui/engine"]
+COVERAGE = [*COVERED, "--cov-report=term-missing:skip-covered", "--cov-fail-under=90"]
 
 
 def wrong_python(version):  # type: (tuple) -> str | None

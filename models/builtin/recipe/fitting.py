@@ -22,12 +22,13 @@ from webui.pipeline.schedules import NoiseTable
 from webui.training.clip import ClipPair, PictureTower, clip_loss
 from webui.training.curve import draw_curves
 from webui.training.loop import Loss, Plan, train
-from webui.training.noise_predictor import noise_predictor_loss
+from webui.training.noise_predictor import level_chances, noise_predictor_loss
 from webui.training.state import load_average
 from webui.training.vae import standardise, vae_loss
 
 from . import dataset
 from .batches import chances, choose, crops, encode_all, encode_pictures, numpy_generator, to_unit, token_rows
+from .meaning import Taught, meanings_of
 from .networks import CONTEXT, model_spec, tokenizer
 
 N = TypeVar("N", bound=nn.Module)
@@ -39,11 +40,13 @@ EMPHASIS = (1.0, 0.6, 1.4, 1.0)
 """How often the noise predictor sees cards and one, two, three things, against their share: two are the harder lesson."""
 VAE_PLAN = Plan(steps=4500, rate=1.5e-3, warmup=100, decay=0.4, average=0.998, seed=11)
 CLIP_PLAN = Plan(steps=700, rate=1e-3, warmup=100, decay=0.5, average=0.99, weight_decay=0.05, seed=12)
-NOISE_PLAN = Plan(steps=5050, rate=7e-4, warmup=200, decay=0.46, average=0.999, seed=13)
+NOISE_PLAN = Plan(steps=12000, rate=7e-4, warmup=200, decay=0.4, average=0.999, seed=13)
 VAE_BATCH, VAE_SIDE = 16, 64
 CLIP_BATCH = 128
 NOISE_BATCH = 32
 CAPTION_TOKENS = 36
+MEANING = 0.3
+"""Weight of the second lesson beside the first."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,11 +183,10 @@ def train_noise_predictor(run: Run) -> bool:
     model, data, coder = spec(), dataset.load(run.folder / "data"), words()
     latents = encode_all(trained_vae(run), data, run.folder / "latents.pt", run.device)
     tower = trained_clip(run).text
-    table = NoiseTable.from_betas(*model.betas, model.train_steps)
-    alphas = table.alphas_cumprod.to(run.device)
-    likely = chances(data, EMPHASIS)
-    torch.manual_seed(NOISE_PLAN.seed)
-    network = UNetModel(model.unet).to(run.device)
+    meanings = meanings_of(data, model.vae.factor, run.device)
+    alphas = NoiseTable.from_betas(*model.betas, model.train_steps).alphas_cumprod.to(run.device)
+    levels, likely = level_chances(alphas), chances(data, EMPHASIS)
+    network = new_noise_predictor(run.device)
 
     def loss(generator: torch.Generator) -> Mapping[str, Tensor]:
         rng = numpy_generator(generator)
@@ -192,7 +194,15 @@ def train_noise_predictor(run: Run) -> bool:
         texts = ["" if rng.random() < CAPTION_DROPOUT else text for text in data.captions(indices, rng, flips)]
         with torch.no_grad():
             context = tower(token_rows(texts, coder, model.text[0].positions).to(run.device)).tokens.float()
-        clean = latents.take(indices, flips)
-        return noise_predictor_loss(network, clean, context, alphas, generator)
+        values = noise_predictor_loss(network.unet, latents.take(indices, flips), context, alphas, levels, generator)
+        meaning = network.meaning_loss(*meanings.take(indices, flips))
+        return {**values, "loss": values["loss"] + MEANING * meaning, "meaning": meaning.detach()}
 
     return fit(run, "noise", network, loss, NOISE_PLAN)
+
+
+def new_noise_predictor(device: torch.device) -> Taught:
+    """An untrained noise predictor with its second lesson's head, with the same first weights each time."""
+    torch.manual_seed(NOISE_PLAN.seed)
+    shape = spec().unet
+    return Taught(UNetModel(shape), shape.channel_mult[1] * shape.model_channels).to(device)

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from webui.nets.unet import UNetModel
 from webui.pipeline.preview import Preview, fit_preview
 from webui.training.clip import ClipPair
 from webui.training.state import load_average
@@ -20,7 +19,7 @@ from webui.weights.model import save_checkpoint
 
 from .batches import encode_pictures, to_unit
 from .dataset import load
-from .fitting import Run, new_clip, spec, trained_clip, trained_vae, words
+from .fitting import Run, new_clip, new_noise_predictor, spec, trained_clip, trained_vae, words
 
 CHECKPOINT = "model.safetensors"
 IMAGE_TOWER = "clip_image.safetensors"
@@ -41,9 +40,9 @@ def preview_of(run: Run) -> Preview:
 def make_files(run: Run) -> bool:
     """Write the averaged weights of all networks as they ship."""
     model = spec()
-    unet = UNetModel(model.unet)
+    taught = new_noise_predictor(torch.device("cpu"))
     # The rate has ended at zero, so the last weights are settled; the moving average still holds much of the faster steps before.
-    step = load_average(run.folder / "noise", unet, "weight")
+    step = load_average(run.folder / "noise", taught, "weight")
     pair = trained_clip(run)
     preview = preview_of(run)
     metadata = {
@@ -52,7 +51,7 @@ def make_files(run: Run) -> bool:
         "modelspec.title": model.title,
         "modelspec.license": "Apache-2.0",
     }
-    save_checkpoint(run.output / CHECKPOINT, model, unet, trained_vae(run), [pair.text], words().merges, torch.float16, metadata)
+    save_checkpoint(run.output / CHECKPOINT, model, taught.unet, trained_vae(run), [pair.text], words().merges, torch.float16, metadata)
     save(run.output / IMAGE_TOWER, {name: tensor.half().cpu() for name, tensor in image_half(pair).items()}, {"format": "pt"})
     print(f"{CHECKPOINT}: noise predictor after {step} steps, preview error {preview.error:.3f}")
     return True

@@ -1,0 +1,34 @@
+"""From the shipped files back to training state, so that another machine can go on where the last one stopped."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from webui.training.loop import Average
+from webui.training.state import newest, save_state
+from webui.weights.files import read_tensors
+from webui.weights.model import load
+
+from .fitting import MODEL, Run, new_noise_predictor
+from .pack import CHECKPOINT, IMAGE_TOWER, shipped_clip
+
+
+def keep(folder: Path, network: nn.Module, step: int) -> None:
+    """Write a network's weights as a state without an optimizer's memory, unless the folder has a state already."""
+    if newest(folder) is None:
+        network.requires_grad_(True)
+        save_state(folder, step, network, torch.optim.SGD(network.parameters()), Average(network, 0).tensors)
+
+
+def make_state(run: Run) -> bool:
+    """Give every network that has no state yet the shipped weights: VAE and CLIP as finished, the noise predictor at step 0."""
+    model = load(MODEL / CHECKPOINT)
+    keep(run.folder / "vae", model.vae, 1)
+    keep(run.folder / "clip", shipped_clip(model.text[0], dict(read_tensors(MODEL / IMAGE_TOWER))), 1)
+    taught = new_noise_predictor(torch.device("cpu"))
+    taught.unet.load_state_dict(model.unet.state_dict())
+    keep(run.folder / "noise", taught, 0)
+    return True

@@ -7,14 +7,15 @@ model as evaluation.json and grid.png.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
 from webui.training.clip import ClipPair
 from webui.training.loop import Plan, train
@@ -26,27 +27,41 @@ from .batches import to_unit, token_rows
 from .captions import caption
 from .card import table, write_figures
 from .dataset import scene_of
+from .digits import DigitReader, cards
 from .draw import draw_pictures
 from .fitting import CAPTION_TOKENS, MODEL, channels_last, reporter
 from .judge import accuracy, all_verdicts, figures, namer, train_relations
 from .pack import CHECKPOINT, IMAGE_TOWER, shipped_clip
 from .prompts import Prompt, load_prompts
-from .reader import Reader, make_pool, reader_loss
+from .reader import Eyes, Reader, make_pool, reader_loss
 from .tracer import render
 
-READER_PLAN = Plan(steps=2500, rate=2e-3, warmup=100, decay=0.5, average=0.99, seed=21)
-POOL, BATCH = 8000, 32
+N = TypeVar("N", bound=nn.Module)
+READER_PLAN = Plan(steps=4500, rate=2e-3, warmup=100, decay=0.5, average=0.99, seed=21)
+POOL, BATCH = 16_000, 32
+DIGIT_PLAN = Plan(steps=1500, rate=2e-3, warmup=50, decay=0.5, average=0.99, seed=22)
+CARDS, DIGIT_BATCH = 5000, 64
 HELD_OUT_SEED = 900_001
 """Seed of the scenes nobody trains on: the training set has another one."""
 GRID = (6, 4)
 
 
-def trained_reader(folder: Path) -> Reader:
-    """The reader, trained on fresh renders if the folder has none yet."""
+def trained(folder: Path, network: N, plan: Plan, data: Callable[[], Callable[[torch.Generator], dict[str, Tensor]]]) -> N:
+    """The network, trained if the folder has none yet; `data` renders what it learns from and returns its loss."""
+    if not (folder / "finished").exists():
+        train(network, data(), plan, folder, report=reporter(folder, plan))
+        (folder / "finished").touch()
+    load_average(folder, network)
+    network.eval().requires_grad_(False)
+    return network
+
+
+def trained_eyes(folder: Path) -> Eyes:
+    """The reader and the reader of digits, trained on fresh renders."""
     torch.manual_seed(READER_PLAN.seed)
-    reader = channels_last(Reader())
-    state = folder / "reader"
-    if not (state / "finished").exists():
+    reader, digits = channels_last(Reader()), DigitReader()
+
+    def look() -> Callable[[torch.Generator], dict[str, Tensor]]:
         pool = make_pool(POOL, np.random.default_rng(READER_PLAN.seed))
 
         def loss(generator: torch.Generator) -> dict[str, Tensor]:
@@ -54,11 +69,21 @@ def trained_reader(folder: Path) -> Reader:
             with torch.autocast("cpu", torch.bfloat16):
                 return reader_loss(reader, labels)
 
-        train(reader, loss, READER_PLAN, state, report=reporter(state, READER_PLAN))
-        (state / "finished").touch()
-    load_average(state, reader)
-    reader.eval().requires_grad_(False)
-    return reader
+        return loss
+
+    def look_at_cards() -> Callable[[torch.Generator], dict[str, Tensor]]:
+        pictures, wanted = cards(CARDS, np.random.default_rng(DIGIT_PLAN.seed))
+
+        def loss(generator: torch.Generator) -> dict[str, Tensor]:
+            chosen = torch.randint(CARDS, (DIGIT_BATCH,), generator=generator)
+            return {"loss": torch.nn.functional.cross_entropy(digits(pictures[chosen]), wanted[chosen])}
+
+        return loss
+
+    return Eyes(
+        reader=trained(folder / "reader", reader, READER_PLAN, look),
+        digits=trained(folder / "digits", digits, DIGIT_PLAN, look_at_cards),
+    )
 
 
 def held_out(count: int) -> tuple[list[str], Tensor]:
@@ -93,10 +118,10 @@ def retrieval(pair: ClipPair, model: LoadedModel, captions: list[str], pictures:
 def evaluate(folder: Path) -> dict[str, Any]:
     """All figures of the shipped files."""
     rng = np.random.default_rng(HELD_OUT_SEED)
-    reader = trained_reader(folder)
-    name = namer(train_relations(reader, rng))
-    eyes = accuracy(reader, name, rng)
-    print("the reader on fresh renders:", eyes, flush=True)
+    eyes = trained_eyes(folder)
+    name = namer(train_relations(eyes, rng))
+    seen = accuracy(eyes, name, rng)
+    print("the reader on fresh renders:", seen, flush=True)
     model = load(MODEL / CHECKPOINT)
     captions, pictures = held_out(1000)
     clip = shipped_clip(model.text[0], dict(read_tensors(MODEL / IMAGE_TOWER)))
@@ -107,14 +132,14 @@ def evaluate(folder: Path) -> dict[str, Any]:
     print(others, flush=True)
     prompts = load_prompts()
     drawn = draw_pictures([prompt.text for prompt in prompts])
-    verdicts = all_verdicts(reader, name, prompts, to_unit(drawn, torch.device("cpu")))
+    verdicts = all_verdicts(eyes, name, prompts, to_unit(drawn, torch.device("cpu")))
     shuffled: list[Prompt] = [prompts[i] for i in np.random.default_rng(0).permutation(len(prompts))]
-    control = all_verdicts(reader, name, shuffled, to_unit(drawn, torch.device("cpu")))
+    control = all_verdicts(eyes, name, shuffled, to_unit(drawn, torch.device("cpu")))
     draw_grid(drawn, MODEL / "grid.png")
     rows = [{"text": prompt.text, **asdict(verdict)} for prompt, verdict in zip(prompts, verdicts, strict=True)]
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "verdicts.json").write_text("\n".join(json.dumps(row) for row in rows))
-    return {"prompts": figures(prompts, verdicts), "control": figures(shuffled, control), "reader": eyes, "others": others}
+    return {"prompts": figures(prompts, verdicts), "control": figures(shuffled, control), "reader": seen, "others": others}
 
 
 def draw_grid(pictures: np.ndarray, file: Path) -> None:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from .prompts import Prompt
-from .reader import Reader, Reading, RelationReader, SeenThing, fresh, pair_features, read
+from .reader import Eyes, Reading, RelationReader, SeenThing, fresh, pair_features, read
 from .scenes import sample_scene
 from .things import Scene
 from .tracer import render
@@ -114,12 +114,12 @@ def matched(scene: Scene, reading: Reading) -> tuple[SeenThing, SeenThing] | Non
     return seen[pairs[relation.first]], seen[pairs[relation.second]]
 
 
-def train_relations(reader: Reader, rng: np.random.Generator, scenes: int = 3000) -> RelationReader:
+def train_relations(eyes: Eyes, rng: np.random.Generator, scenes: int = 3000) -> RelationReader:
     """Fit the relation network to freshly rendered pairs as the reader sees them; both orders of a pair are examples."""
     features, targets = [], []
     for _ in range(0, scenes, 100):
         batch = [sample_scene(rng, count=2) for _ in range(100)]
-        for scene, reading in zip(batch, read(reader, render(batch).pictures.float() / 127.5 - 1), strict=True):
+        for scene, reading in zip(batch, read(eyes, render(batch).pictures.float() / 127.5 - 1), strict=True):
             pair = matched(scene, reading)
             if pair is not None and scene.relation is not None:
                 features.append(pair_features(*pair))
@@ -135,12 +135,12 @@ def train_relations(reader: Reader, rng: np.random.Generator, scenes: int = 3000
     return network.eval()
 
 
-def accuracy(reader: Reader, name: Name, rng: np.random.Generator, count: int = 1000) -> Mapping[str, float]:
+def accuracy(eyes: Eyes, name: Name, rng: np.random.Generator, count: int = 1000) -> Mapping[str, float]:
     """How often the reader is right on renders nobody trained on, in percent, fact by fact."""
     right: dict[str, list[bool]] = {"things": [], "count": [], "floor": [], "relation": [], "digit": []}
     for _ in range(0, count, 100):
         scenes, labels = fresh(100, rng)
-        for scene, reading in zip(scenes, read(reader, labels.pictures), strict=True):
+        for scene, reading in zip(scenes, read(eyes, labels.pictures), strict=True):
             wanted = {(thing.colour, thing.shape) for thing in scene.things}
             right["things"].append({(thing.colour, thing.shape) for thing in reading.things} == wanted)
             right["count"].append(len(reading.things) == len(scene.things))
@@ -153,7 +153,7 @@ def accuracy(reader: Reader, name: Name, rng: np.random.Generator, count: int = 
     return {fact: round(100 * sum(facts) / len(facts), 2) for fact, facts in right.items() if facts}
 
 
-def all_verdicts(reader: Reader, name: Name, prompts: Sequence[Prompt], pictures: Tensor) -> list[Verdict]:
+def all_verdicts(eyes: Eyes, name: Name, prompts: Sequence[Prompt], pictures: Tensor) -> list[Verdict]:
     """Read and judge one picture [3, 128, 128] in [-1, 1] a prompt."""
-    readings = [reading for start in range(0, len(pictures), 50) for reading in read(reader, pictures[start : start + 50])]
+    readings = [reading for start in range(0, len(pictures), 50) for reading in read(eyes, pictures[start : start + 50])]
     return [judge(prompt, reading, name) for prompt, reading in zip(prompts, readings, strict=True)]

@@ -38,10 +38,7 @@ class Taught(nn.Module):
         self.unet = unet
         self.head = nn.Sequential(nn.Conv2d(width, 64, 1), nn.SiLU(), nn.Conv2d(64, SHAPE_CLASSES + COLOUR_CLASSES, 1))
         self._features: Tensor | None = None
-        unet.output_blocks[READ_AT].register_forward_hook(self._keep)
-
-    def _keep(self, block: nn.Module, inputs: object, output: Tensor) -> None:
-        self._features = output
+        unet.output_blocks[READ_AT].register_forward_hook(lambda _block, _inputs, output: setattr(self, "_features", output))
 
     def meaning_loss(self, shapes: Tensor, colours: Tensor) -> Tensor:
         """Cross entropy of the last call's features against shares of classes, [B, classes, h, w] each; a number."""

@@ -51,7 +51,8 @@ def make_files(run: Run) -> bool:
         "modelspec.title": model.title,
         "modelspec.license": "Apache-2.0",
     }
-    save_checkpoint(run.output / CHECKPOINT, model, taught.unet, trained_vae(run), [pair.text], words().merges, torch.float16, metadata)
+    target, merges = run.output / CHECKPOINT, words().merges
+    save_checkpoint(target, model, taught.unet, trained_vae(run), [pair.text], merges, torch.float16, metadata)
     save(run.output / IMAGE_TOWER, {name: tensor.half().cpu() for name, tensor in image_half(pair).items()}, {"format": "pt"})
     print(f"{CHECKPOINT}: noise predictor after {step} steps, preview error {preview.error:.3f}")
     return True

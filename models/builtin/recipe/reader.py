@@ -1,7 +1,8 @@
 """A reader of pictures, independent of the model it judges: trained on fresh renders to say what stands where.
 
-One convolutional network names shape and colour of every 4 x 4 pixels, the floor, and a card's digit. Things are connected
-regions of one shape and colour; a small second network names the relation of two of them from where their regions lie.
+One convolutional network names shape and colour of every 4 x 4 pixels, and the floor. Things are connected regions of one
+shape and colour; a small second network names the relation of two of them from where their regions lie, a third the digit of
+a card that the first one found.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from .digits import DigitReader, box_of, cut
 from .scenes import sample_scene
 from .things import Scene
 from .tracer import render
@@ -26,7 +28,7 @@ SMALLEST = 9
 
 
 class Reader(nn.Module):
-    """Pictures [B, 3, 128, 128] in [-1, 1] to logits: shape and colour [B, 8 and 9, 32, 32], floor [B, 6], digit [B, 10]."""
+    """Pictures [B, 3, 128, 128] in [-1, 1] to logits: shape and colour [B, 8 and 9, 32, 32], floor [B, 6]."""
 
     def __init__(self, width: int = 32) -> None:
         super().__init__()
@@ -42,16 +44,23 @@ class Reader(nn.Module):
         self.shape = nn.Conv2d(3 * width, BACKGROUND_CLASSES, 1)
         self.colour = nn.Conv2d(3 * width, len(COLOURS), 1)
         self.floor = nn.Linear(4 * width, len(FLOORS))
-        self.digit = nn.Sequential(nn.Linear(4 * width * 64, 64), nn.SiLU(), nn.Linear(64, 10))
 
-    def forward(self, pictures: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """The four groups of logits."""
+    def forward(self, pictures: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The three groups of logits."""
         fine = self.fine(pictures)
         middle = self.middle(fine)
         coarse = self.coarse(middle)
         upper = self.join_middle(torch.cat([functional.interpolate(coarse, scale_factor=2.0), middle], dim=1))
         top = self.join_fine(torch.cat([functional.interpolate(upper, scale_factor=2.0), fine], dim=1))
-        return self.shape(top), self.colour(top), self.floor(coarse.mean(dim=(2, 3))), self.digit(coarse.flatten(1))
+        return self.shape(top), self.colour(top), self.floor(coarse.mean(dim=(2, 3)))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Eyes:
+    """The networks that read a picture."""
+
+    reader: Reader
+    digits: DigitReader
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +90,6 @@ class Labels:
     shape: Tensor
     colour: Tensor
     floor: Tensor
-    digit: Tensor
 
 
 def fresh(count: int, rng: np.random.Generator) -> tuple[list[Scene], Labels]:
@@ -101,17 +109,14 @@ def fresh(count: int, rng: np.random.Generator) -> tuple[list[Scene], Labels]:
         shape=shape,
         colour=colour,
         floor=torch.tensor([FLOORS.index(scene.floor) for scene in scenes]),
-        digit=torch.tensor([scene.card.digit if scene.card else -1 for scene in scenes]),
     )
 
 
 def reader_loss(reader: Reader, labels: Labels) -> dict[str, Tensor]:
-    """Cross-entropies of all four answers; colours count where there is a thing, digits where there is a card."""
-    shape, colour, floor, digit = (logits.float() for logits in reader(labels.pictures))
+    """Cross-entropies of all three answers; colours count where there is a thing."""
+    shape, colour, floor = (logits.float() for logits in reader(labels.pictures))
     loss = functional.cross_entropy(shape, labels.shape) * 4 + functional.cross_entropy(colour, labels.colour, ignore_index=-1)
     loss = loss + 0.5 * functional.cross_entropy(floor, labels.floor)
-    if bool((labels.digit >= 0).any()):
-        loss = loss + 0.5 * functional.cross_entropy(digit, labels.digit, ignore_index=-1)
     return {"loss": loss, "cells": (shape.argmax(1) == labels.shape).float().mean()}
 
 
@@ -124,7 +129,7 @@ class Pool:
     def take(self, indices: Tensor) -> Labels:
         """The labels of some of its pictures."""
         parts = {name: tensor[indices] for name, tensor in self.tensors.items()}
-        wide = {name: torch.where(parts[name] == 255, -1, parts[name].long()) for name in ("shape", "colour", "floor", "digit")}
+        wide = {name: torch.where(parts[name] == 255, -1, parts[name].long()) for name in ("shape", "colour", "floor")}
         return Labels(pictures=parts["pictures"].float() / 127.5 - 1, **wide)
 
 
@@ -133,7 +138,7 @@ def make_pool(count: int, rng: np.random.Generator) -> Pool:
     found: dict[str, list[Tensor]] = {}
     for _ in range(0, count, 100):
         _, labels = fresh(100, rng)
-        parts = {name: getattr(labels, name) for name in ("shape", "colour", "floor", "digit")}
+        parts = {name: getattr(labels, name) for name in ("shape", "colour", "floor")}
         parts["pictures"] = ((labels.pictures + 1) * 127.5).round()
         for name, tensor in parts.items():
             found.setdefault(name, []).append(torch.where(tensor < 0, 255, tensor).to(torch.uint8))
@@ -141,22 +146,18 @@ def make_pool(count: int, rng: np.random.Generator) -> Pool:
 
 
 @torch.no_grad()
-def read(reader: Reader, pictures: Tensor) -> list[Reading]:
-    """Read pictures [B, 3, 128, 128] in [-1, 1]."""
-    shape, colour, floor, digit = reader(pictures)
+def read(eyes: Eyes, pictures: Tensor) -> list[Reading]:
+    """Read pictures [B, 3, 128, 128] in [-1, 1]; each is looked at in a mirror too, and both looks are averaged."""
+    looks = zip(eyes.reader(pictures), eyes.reader(pictures.flip(-1)), strict=True)
+    shape, colour, floor = (look + (mirrored.flip(-1) if look.ndim == 4 else mirrored) for look, mirrored in looks)
     kinds, colours = shape.argmax(1).numpy(), colour.argmax(1).numpy()
     readings = []
     for index in range(len(pictures)):
         things = regions(kinds[index], colours[index])
-        cards = int((kinds[index] == CARD).sum())
-        is_card = cards > max((thing.cells for thing in things), default=SMALLEST)
-        readings.append(
-            Reading(
-                things=() if is_card else things,
-                floor=FLOORS[int(floor[index].argmax())],
-                digit=int(digit[index].argmax()) if is_card else None,
-            )
-        )
+        card = kinds[index] == CARD
+        is_card = int(card.sum()) > max((thing.cells for thing in things), default=SMALLEST)
+        digit = int(eyes.digits(cut(pictures[index : index + 1], [box_of(card, CELL)])).argmax()) if is_card else None
+        readings.append(Reading(things=() if is_card else things, floor=FLOORS[int(floor[index].argmax())], digit=digit))
     return readings
 
 

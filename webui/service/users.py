@@ -1,0 +1,298 @@
+"""Who may use this program: accounts with passwords, and the sessions of those who signed in.
+
+Passwords are kept as salted scrypt hashes, sessions as the SHA-256 of a random token. All accounts and sessions are in memory too,
+and written through, so that asking who sent a request waits for no disk.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import secrets
+import threading
+import time
+import unicodedata
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from webui.errors import UserError, quoted
+from webui.service.attempts import Attempts
+from webui.service.database import Database
+from webui.service.passwords import Hasher
+
+OWNER_ID = 1
+LONGEST_NAME = 40  # characters
+SHORTEST_PASSWORD, LONGEST_PASSWORD = 8, 200  # characters
+DAY = 86400.0
+IDLE_SECONDS = 7 * DAY  # a session that is not used ends
+LONGEST_SECONDS = 30 * DAY  # and so does every session
+SEEN_SECONDS = 300.0  # the time of a session's last use is written no more often
+MOST_SESSIONS = 50  # of one account; the one used longest ago ends
+LONGEST_AGENT = 200  # characters kept of what a browser says it is
+READABLE = "abcdefghjkmnpqrstuvwxyz23456789"  # for passwords we make: nothing that looks like something else
+WRONG = "The name or the password is wrong."
+Clock = Callable[[], float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class User:
+    """An account; an owner may do everything."""
+
+    id: int
+    name: str
+    owner: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Session:
+    """Somebody who signed in somewhere; `id` names the session without opening it."""
+
+    id: str
+    user: User
+    created: float
+    seen: float
+    ends: float
+    address: str
+    agent: str
+
+
+def new_password() -> str:
+    """A password nobody guesses and everybody can type: four groups of five, 99 bits."""
+    return "-".join("".join(secrets.choice(READABLE) for _ in range(5)) for _ in range(4))
+
+
+def check_name(name: str) -> str:
+    """The name as it is kept; `UserError` where it cannot be one."""
+    clean = unicodedata.normalize("NFC", name).strip()
+    if not clean or len(clean) > LONGEST_NAME or not clean.isprintable() or not re.search(r"\w", clean):
+        raise UserError(f"A name has 1 to {LONGEST_NAME} letters, digits and signs; {quoted(name)} is none.")
+    return clean
+
+
+def check_password(password: str) -> str:
+    """The password as it is hashed; `UserError` where it is too short or too long."""
+    clean = unicodedata.normalize("NFC", password)
+    if not SHORTEST_PASSWORD <= len(clean) <= LONGEST_PASSWORD:
+        raise UserError(f"A password has {SHORTEST_PASSWORD} to {LONGEST_PASSWORD} characters; that one has {len(clean):,}.")
+    return clean
+
+
+class Users:
+    """The accounts and sessions of one database, whose only writer this is. Safe from any thread."""
+
+    def __init__(
+        self, database: Database, clock: Clock = time.time, *, hasher: Hasher | None = None, attempts: Attempts | None = None
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._hasher = hasher or Hasher()
+        self._attempts = attempts or Attempts(clock)
+        self._writing = threading.RLock()  # held while the database is written
+        self._turn = threading.RLock()  # held for moments only, so that whoever asks for a session never waits for a disk
+        rows = database.all("SELECT id, name, owner, password IS NOT NULL AS able FROM users ORDER BY id")
+        self._users = {row["id"]: User(id=row["id"], name=row["name"], owner=bool(row["owner"])) for row in rows}
+        self._able = {row["id"] for row in rows if row["able"]}
+        self._written: dict[str, float] = {}  # when sessions were last used, as the database knows it
+        self._sessions: dict[str, Session] = {}
+        for row in database.all("SELECT * FROM sessions ORDER BY seen"):
+            self._sessions[row["token"]] = Session(
+                id=row["token"][:16], user=self._users[row["user"]], created=row["created"], seen=row["seen"], ends=row["ends"],
+                address=row["address"], agent=row["agent"],
+            )  # fmt: skip
+            self._written[row["token"]] = row["seen"]
+
+    # --- accounts
+
+    def get(self, id: int) -> User:  # noqa: A002
+        """The account with that number; `UserError` where there is none."""
+        user = self._users.get(id)
+        if user is None:
+            raise UserError(f"There is no account {id}.")
+        return user
+
+    def all(self) -> list[User]:
+        """Every account, the owner's first."""
+        with self._turn:
+            return list(self._users.values())
+
+    def can_sign_in(self, id: int) -> bool:  # noqa: A002
+        """Whether the account has a password."""
+        return id in self._able
+
+    def has_passwords(self) -> bool:
+        """Whether any account can sign in."""
+        return bool(self._able)
+
+    def create(self, name: str, password: str, owner: bool = False) -> User:
+        """Make an account; `UserError` where the name is taken or the password too short."""
+        clean, hashed = check_name(name), self._hasher.hash(check_password(password))
+        with self._writing:
+            if any(clean.casefold() == user.name.casefold() for user in self.all()):
+                raise UserError(f"The name {quoted(clean)} is taken; choose another one.")
+            with self._database.write() as connection:
+                made = connection.execute(
+                    "INSERT INTO users (name, owner, password, created) VALUES (?, ?, ?, ?)",
+                    (clean, int(owner), hashed, self._clock()),
+                )
+            user = User(id=int(made.lastrowid or 0), name=clean, owner=owner)
+            with self._turn:
+                self._users[user.id] = user
+                self._able.add(user.id)
+        return user
+
+    def set_password(self, id: int, password: str) -> None:  # noqa: A002
+        """Give the account a password, and end its sessions."""
+        self.get(id)
+        hashed = self._hasher.hash(check_password(password))
+        with self._writing:
+            with self._database.write() as connection:
+                connection.execute("UPDATE users SET password = ? WHERE id = ?", (hashed, id))
+            with self._turn:
+                self._able.add(id)
+            self.sign_out_everywhere(id)
+
+    def remove(self, id: int) -> None:  # noqa: A002
+        """Remove the account with what the database has of it; its pictures' files stay.
+
+        Its sessions end in any case. `UserError` for the first owner, and while jobs of the account wait or run.
+        """
+        user = self.get(id)
+        if id == OWNER_ID:
+            raise UserError("The first owner's account cannot be removed; whoever sits at this machine works with it.")
+        with self._writing:
+            self.sign_out_everywhere(id)
+            with self._database.write() as connection:
+                query = "SELECT COUNT(*) FROM jobs WHERE user = ? AND state IN ('queued', 'running')"
+                waiting = connection.execute(query, (id,)).fetchone()[0]
+                statement = "UPDATE users SET password = NULL WHERE id = ?" if waiting else "DELETE FROM users WHERE id = ?"
+                connection.execute(statement, (id,))
+            with self._turn:
+                self._able.discard(id)
+                if not waiting:
+                    del self._users[id]
+        if waiting:
+            raise UserError(
+                f"{user.name} cannot sign in any more, but has {waiting} unfinished jobs: cancel them, then remove the account."
+            )
+
+    # --- sessions
+
+    def sign_in(self, name: str, password: str, address: str, agent: str) -> str:
+        """Begin a session; returns its token, which only the caller has. Takes as long for names that nobody has.
+
+        `UserError` where name or password are wrong, and after too many tries with that name or from that address.
+        """
+        clean = unicodedata.normalize("NFC", name).strip()[:LONGEST_NAME]
+        with self._attempts.trying(clean.casefold(), address) as attempt:
+            user = next((user for user in self.all() if user.name.casefold() == clean.casefold()), None)
+            row = self._database.one("SELECT password FROM users WHERE id = ?", (user.id,)) if user else None
+            hashed = row["password"] if row else None
+            fits = self._hasher.fits(unicodedata.normalize("NFC", password[: 4 * LONGEST_PASSWORD]), hashed)
+            if user is None or not fits:
+                raise UserError(WRONG)
+            attempt.succeeded()
+        return self._begin(user, str(hashed), address, agent)
+
+    def session(self, token: str) -> User | None:
+        """Who has that token, if the session has not ended; the session counts as used now."""
+        key = _key(token)
+        with self._turn:
+            session = self._sessions.get(key)
+            if session is None or not self._lasts(session):
+                return None
+            self._sessions[key] = replace(session, seen=self._clock())
+            return session.user
+
+    def lasts(self, token: str) -> bool:
+        """Whether the session goes on; asking is no use of it."""
+        session = self._sessions.get(_key(token))
+        return session is not None and self._lasts(session)
+
+    def sign_out(self, token: str) -> None:
+        """End a session."""
+        self._end([_key(token)])
+
+    def sign_out_everywhere(self, id: int) -> None:  # noqa: A002
+        """End all sessions of an account."""
+        self._end(self._keys(lambda session: session.user.id == id))
+
+    def end(self, by: User, session: str) -> None:
+        """End the session with that id: one's own, or as an owner anybody's; `UserError` where there is none."""
+        found = self._keys(lambda each: each.id == session and (by.owner or each.user.id == by.id))
+        if not found:
+            raise UserError(f"There is no session {quoted(session)}; it may have ended already.")
+        self._end(found)
+
+    def sessions(self) -> list[Session]:
+        """Everyone who is signed in, the latest seen first; for owners."""
+        with self._turn:
+            lasting = [session for session in self._sessions.values() if self._lasts(session)]
+        return sorted(lasting, key=lambda session: session.seen, reverse=True)
+
+    def id_of(self, token: str) -> str:
+        """The id of the session with that token."""
+        return _key(token)[:16]
+
+    def unwritten(self) -> bool:
+        """Whether it is time for `write_seen`."""
+        with self._turn:
+            return any(self._due(key, session) for key, session in self._sessions.items())
+
+    def write_seen(self) -> None:
+        """Write when sessions were last used, and forget those that ended."""
+        self._end(self._keys(lambda session: not self._lasts(session)))
+        with self._writing:
+            with self._turn:
+                due = [(session.seen, key) for key, session in self._sessions.items() if self._due(key, session)]
+            if due:
+                with self._database.write() as connection:
+                    connection.executemany("UPDATE sessions SET seen = ? WHERE token = ?", due)
+                with self._turn:
+                    self._written.update({key: seen for seen, key in due if key in self._sessions})
+
+    def _begin(self, user: User, hashed: str, address: str, agent: str) -> str:
+        token, now = secrets.token_urlsafe(32), self._clock()
+        key = _key(token)
+        session = Session(
+            id=key[:16], user=user, created=now, seen=now, ends=now + LONGEST_SECONDS, address=address,
+            agent=agent[:LONGEST_AGENT],
+        )  # fmt: skip
+        with self._writing:
+            own = sorted(self._keys(lambda each: each.user.id == user.id), key=lambda old: self._sessions[old].seen)
+            self._end(own[: max(len(own) - MOST_SESSIONS + 1, 0)])
+            with self._database.write() as connection:
+                # While the password was hashed the account may have been removed, or its password changed.
+                row = connection.execute("SELECT password FROM users WHERE id = ?", (user.id,)).fetchone()
+                if row is None or row["password"] != hashed:
+                    raise UserError(WRONG)
+                connection.execute(
+                    "INSERT INTO sessions (token, user, created, seen, ends, address, agent) VALUES (?, ?, ?, ?, ?, ?, ?)",
+                    (key, user.id, now, now, session.ends, session.address, session.agent),
+                )
+            with self._turn:
+                self._sessions[key], self._written[key] = session, now
+        return token
+
+    def _keys(self, wanted: Callable[[Session], bool]) -> list[str]:
+        with self._turn:
+            return [key for key, session in self._sessions.items() if wanted(session)]
+
+    def _end(self, keys: list[str]) -> None:
+        with self._turn:  # in memory first: whatever the disk does, they have ended
+            known = [key for key in keys if self._sessions.pop(key, None) is not None]
+            for key in known:
+                self._written.pop(key, None)
+        if known:
+            with self._writing, self._database.write() as connection:
+                connection.executemany("DELETE FROM sessions WHERE token = ?", [(key,) for key in known])
+
+    def _lasts(self, session: Session) -> bool:
+        now = self._clock()
+        return now < session.ends and now < session.seen + IDLE_SECONDS
+
+    def _due(self, key: str, session: Session) -> bool:
+        return session.seen - self._written[key] >= SEEN_SECONDS or not self._lasts(session)
+
+
+def _key(token: str) -> str:
+    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()

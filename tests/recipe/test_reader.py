@@ -6,9 +6,22 @@ import numpy as np
 import pytest
 import torch
 
+from models.builtin.recipe.digits import SIDE, DigitReader, box_of, cards, cut
 from models.builtin.recipe.judge import Verdict, figures, judge, matched
 from models.builtin.recipe.prompts import Prompt, SaidThing
-from models.builtin.recipe.reader import BACKGROUND_CLASSES, CARD, SMALLEST, Reader, Reading, SeenThing, fresh, make_pool, regions
+from models.builtin.recipe.reader import (
+    BACKGROUND_CLASSES,
+    CARD,
+    SMALLEST,
+    Eyes,
+    Reader,
+    Reading,
+    SeenThing,
+    fresh,
+    make_pool,
+    read,
+    regions,
+)
 from models.builtin.recipe.things import Relation
 from models.builtin.recipe.vocabulary import COLOURS, SHAPES
 
@@ -116,13 +129,63 @@ def test_a_pool_keeps_labels() -> None:
     pool = make_pool(100, np.random.default_rng(6))
     _, labels = fresh(100, np.random.default_rng(6))
     kept = pool.take(torch.arange(100))
-    for name in ("shape", "colour", "floor", "digit"):
+    for name in ("shape", "colour", "floor"):
         assert torch.equal(getattr(kept, name), getattr(labels, name)), name
     assert torch.allclose(kept.pictures, labels.pictures, atol=1e-6)
 
 
 def test_the_reader_answers_for_every_cell() -> None:
-    shape, colour, floor, digit = Reader(width=8)(torch.zeros(2, 3, 128, 128))
+    shape, colour, floor = Reader(width=8)(torch.zeros(2, 3, 128, 128))
     assert shape.shape == (2, BACKGROUND_CLASSES, 32, 32)
     assert colour.shape == (2, len(COLOURS), 32, 32)
-    assert floor.shape == (2, 6) and digit.shape == (2, 10)
+    assert floor.shape == (2, 6)
+
+
+class Painted(Reader):
+    """Sees a shape where a picture is bright, and nothing of it that lies left of the middle: a reader with a blind side."""
+
+    def forward(self, pictures: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        bright = torch.nn.functional.avg_pool2d(pictures.mean(1, keepdim=True), 4)
+        shape = torch.zeros(len(pictures), BACKGROUND_CLASSES, 32, 32)
+        shape[:, CARD] = bright[:, 0]
+        shape[:, CARD, :, :16] /= 4
+        shape[:, 0] = 0.3
+        return shape, torch.zeros(len(pictures), len(COLOURS), 32, 32), torch.zeros(len(pictures), 6)
+
+
+def test_a_picture_and_its_mirror_image_read_alike() -> None:
+    pictures = torch.full((1, 3, 128, 128), -1.0)
+    pictures[:, :, 40:80, 8:48] = 1.0
+    eyes = Eyes(reader=Painted(width=8), digits=DigitReader().requires_grad_(False))
+    (seen_one,), (seen_other,) = read(eyes, pictures), read(eyes, pictures.flip(-1))
+    assert seen_one.digit is not None and seen_other.digit is not None
+    assert not bool((eyes.reader(pictures)[0].argmax(1) == CARD).any())  # alone, it would have missed the card
+
+
+def test_a_card_is_cut_out_whole_and_to_one_size() -> None:
+    pictures = torch.rand(2, 3, 128, 128)
+    pictures[0, :, 30:60, 50:90] = 0.25
+    pictures[0, :, 45:50, 60:80] = 0.75
+    boxes = [box_of(np.pad(np.ones((30, 40), bool), ((30, 68), (50, 38)))), (0.0, 0.0, 128.0, 128.0)]
+    assert boxes[0] == (50.0, 30.0, 90.0, 60.0)
+    inside = cut(pictures, boxes)
+    assert inside.shape == (2, 1, SIDE, SIDE)
+    assert torch.allclose(inside.mean(dim=(1, 2, 3)), torch.zeros(2), atol=1e-4)
+    assert torch.allclose(inside.std(dim=(1, 2, 3)), torch.ones(2), atol=1e-3)
+    flat = inside[0, 0, 1:-1, 1:-1].round(decimals=2).unique()  # two colours and their seam, nothing of the noise around
+    assert len(flat) < 12
+    assert float(inside[0, 0, SIDE * 17 // 30, SIDE // 2]) > 1 > float(inside[0, 0, 3, 3])
+
+
+def test_digits_can_be_learnt_from_cards() -> None:
+    pictures, wanted = cards(100, np.random.default_rng(1))
+    assert set(wanted.tolist()) == set(range(10))
+    torch.manual_seed(0)
+    network = DigitReader()
+    optimizer = torch.optim.AdamW(network.parameters(), lr=3e-3)
+    for _ in range(40):
+        torch.nn.functional.cross_entropy(network(pictures), wanted).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    fresh_pictures, fresh_digits = cards(100, np.random.default_rng(2))
+    assert float((network(fresh_pictures).argmax(1) == fresh_digits).float().mean()) > 0.5  # chance: 0.1

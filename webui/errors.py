@@ -20,6 +20,14 @@ class UserError(WebUIError):
     """The request or command cannot be carried out as given (exit code 2)."""
 
 
+class NotFound(UserError):
+    """There is no such thing, or it is somebody else's (HTTP 404)."""
+
+
+class TooMany(UserError):
+    """More than one person may ask for at once (HTTP 429)."""
+
+
 class UnknownName(UserError):
     """A name that nothing is registered under; `near` holds the known names most like it."""
 

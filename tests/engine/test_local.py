@@ -13,9 +13,9 @@ from webui.engine.device import Choice
 from webui.engine.local import LocalNetworks, Room
 from webui.errors import JobError, UnknownName, UserError
 from webui.nets.spec import ModelSpec, TextSpec
+from webui.pipeline.noise_table import NoiseTable
 from webui.pipeline.patches import NO_PATCHES, Patches, WeightPatch
 from webui.pipeline.protocol import Call, Conditioning, Decode, Encode, EncodePicture, Moment, Row, TokenChunk
-from webui.pipeline.schedules import NoiseTable
 
 WIDE = replace(
     TINY,

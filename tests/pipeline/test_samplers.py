@@ -17,9 +17,10 @@ from tests.analytic import DEVIATION, MEAN, PROBLEMS, exact, sd_alphas_cumprod, 
 from tests.random_weights import random_tensor
 from webui.errors import UnknownName
 from webui.nets.spec import Prediction
+from webui.pipeline.noise_table import NoiseTable, denoised_from, network_input
 from webui.pipeline.protocol import Asking, Conditioning, Moment, Row, Rows, Sampler, Step, answer_all
 from webui.pipeline.samplers import SAMPLERS, SamplerInfo, ddim, dpmpp_2m, euler, euler_ancestral, heun, moments, resolve
-from webui.pipeline.schedules import SCHEDULES, NoiseTable, denoised_from, network_input
+from webui.pipeline.schedules import SCHEDULES
 
 RECORDED = load_file(Path(__file__).parents[1] / "data" / "samplers.safetensors")
 TABLE = NoiseTable.from_betas()

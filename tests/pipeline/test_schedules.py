@@ -17,7 +17,8 @@ from torch import Tensor
 
 from webui.errors import UserError
 from webui.nets.spec import Prediction
-from webui.pipeline.schedules import SCHEDULES, NoiseTable, denoised_from, network_input
+from webui.pipeline.noise_table import NoiseTable, denoised_from, network_input
+from webui.pipeline.schedules import SCHEDULES
 
 RECORDED: dict[str, Any] = json.loads((Path(__file__).parents[1] / "data" / "schedules.json").read_text())
 TABLE = NoiseTable.from_betas(0.00085, 0.012, 1000)

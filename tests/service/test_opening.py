@@ -15,7 +15,8 @@ from webui.engine import events
 from webui.errors import ModelFileError, UserError
 from webui.params import Txt2Img
 from webui.request import Request
-from webui.service.opening import Service, cache_folder, open_engine
+from webui.service.folders import cache_folder
+from webui.service.opening import Service, open_engine
 from webui.service.previews import Previews, preview_of
 from webui.weights import hashes
 from webui.weights.families import DEFAULTS_KEY, PREVIEW_KEY

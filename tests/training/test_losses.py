@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from webui.nets.autoencoder import AutoencoderKL
 from webui.nets.spec import TextSpec, VAESpec
 from webui.nets.text import TextTower
-from webui.pipeline.schedules import NoiseTable
+from webui.pipeline.noise_table import NoiseTable
 from webui.training.clip import ClipPair, PictureTower, clip_loss
 from webui.training.noise_predictor import noise_predictor_loss, spread_times
 from webui.training.vae import divergence, edges, standardise, vae_loss

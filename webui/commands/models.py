@@ -51,7 +51,8 @@ def list_all(root: Path) -> int:
 
 def info(name: str, root: Path) -> int:
     """Print what is known of a checkpoint; `ModelFileError` says what is wrong with it."""
-    from webui.service.opening import HASHES, cache_folder
+    from webui.service.folders import cache_folder
+    from webui.service.requests import HASHES
     from webui.weights import hashes
 
     cache = cache_folder(root) / HASHES

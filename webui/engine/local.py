@@ -27,9 +27,9 @@ from webui.nets.autoencoder import AutoencoderKL
 from webui.nets.spec import ModelSpec
 from webui.nets.text import TextTower
 from webui.nets.unet import Hooks, UNetModel
+from webui.pipeline.noise_table import NoiseTable, denoised_from, network_input
 from webui.pipeline.patches import WeightPatch
 from webui.pipeline.protocol import Call, Conditioning, Decode, Encode, EncodePicture, Row
-from webui.pipeline.schedules import NoiseTable, denoised_from, network_input
 from webui.weights import layouts
 from webui.weights.model import LoadedModel
 

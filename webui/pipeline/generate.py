@@ -17,11 +17,12 @@ from webui.nets.spec import ModelSpec
 from webui.nets.tokenizer import Tokenizer
 from webui.pipeline import noise
 from webui.pipeline.guidance import guided, plain_row
+from webui.pipeline.noise_table import NoiseTable
 from webui.pipeline.patches import NO_PATCHES, Patches
 from webui.pipeline.prompt import pad_windows, windows
 from webui.pipeline.protocol import Ask, Conditioning, Decode, Denoise, Encode, Interrupted, TokenChunk
 from webui.pipeline.samplers import SAMPLERS, SamplerInfo, resolve
-from webui.pipeline.schedules import SCHEDULES, NoiseTable, Schedule
+from webui.pipeline.schedules import SCHEDULES, Schedule
 from webui.request import Request
 
 

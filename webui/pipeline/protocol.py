@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from webui.pipeline.patches import NO_PATCHES, Patches
+
+if TYPE_CHECKING:  # so that the page can list samplers before torch is there
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -152,9 +153,9 @@ class Interrupted(Exception):
 Ask = Rows | Encode | EncodePicture | Decode | Call | Gradient | Read | Step
 
 # The type of an answer depends on the ask, which the single send type of a generator cannot say: hence Any.
-Asking = Generator[Ask, Any, Tensor]
-Denoise = Callable[[Tensor, Moment], Asking]
-Noise = Callable[[Moment, float], Tensor]
+Asking = Generator[Ask, Any, "Tensor"]
+Denoise = Callable[["Tensor", Moment], Asking]
+Noise = Callable[[Moment, float], "Tensor"]
 Sampler = Callable[..., Asking]
 
 

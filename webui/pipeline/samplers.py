@@ -14,12 +14,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from types import MappingProxyType
-
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from webui.errors import unknown
 from webui.pipeline.protocol import Asking, Denoise, Moment, Noise, Sampler, Step
 from webui.pipeline.schedules import SCHEDULES, Schedule
+
+if TYPE_CHECKING:  # so that the page can list samplers before torch is there
+    from torch import Tensor
 
 AUTOMATIC = "Automatic"  # the schedule a sampler is usually run with
 

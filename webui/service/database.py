@@ -68,6 +68,11 @@ class Database:
             row: sqlite3.Row | None = self._connection.execute(query, values).fetchone()
             return row
 
+    @property
+    def changes(self) -> int:
+        """A number that rises with every row that is written: while it stays, so does what was read."""
+        return self._connection.total_changes
+
     def close(self) -> None:
         """Close the file; the log of writes is folded into it."""
         with self._turn:

@@ -30,7 +30,8 @@ CREATE TABLE jobs (
     state TEXT NOT NULL CHECK (state IN ('queued', 'running', 'done', 'failed', 'cancelled', 'interrupted')),
     place REAL NOT NULL,                   -- order among the waiting jobs of one user
     pictures INTEGER NOT NULL,             -- wanted
-    attempts INTEGER NOT NULL DEFAULT 0,   -- how often it began; above 1 after the program was killed
+    attempts INTEGER NOT NULL DEFAULT 0,   -- how often it began since it last got a picture; above 1 after the program was killed
+    turn INTEGER NOT NULL DEFAULT 0,       -- rises with every job that begins, 0 before; whose last is lowest is served next
     created REAL NOT NULL,
     started REAL,
     ended REAL,
@@ -39,6 +40,7 @@ CREATE TABLE jobs (
 ) STRICT;
 CREATE INDEX jobs_by_state ON jobs (state, user, place);
 CREATE INDEX jobs_by_user ON jobs (user, created);
+CREATE INDEX jobs_by_turn ON jobs (user, turn);
 
 CREATE TABLE events (
     job TEXT NOT NULL REFERENCES jobs ON DELETE CASCADE,
@@ -70,6 +72,11 @@ CREATE TABLE pictures (
 ) STRICT;
 CREATE INDEX pictures_by_user ON pictures (user, trashed, number);
 CREATE UNIQUE INDEX pictures_of_job ON pictures (job, place);
+
+CREATE TABLE saving (                      -- pictures about to be written: what a killed program left is found by this
+    path TEXT PRIMARY KEY,                 -- absolute
+    row TEXT NOT NULL                      -- JSON of the row that pictures will get
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE inputs (
     digest TEXT NOT NULL,                  -- SHA-256 of the file's bytes, which is its name too

@@ -11,11 +11,12 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from webui.errors import ModelFileError, quoted
+
+if TYPE_CHECKING:  # so that a header can be told apart without the seconds that importing torch takes
+    from torch import Tensor
 
 HOLES = {"n": r"\d+", "p": "weight|bias", "rest": ".*"}
 
@@ -93,6 +94,8 @@ def converted(rules: Iterable[Rule], tensors: Mapping[str, Tensor], layout: str)
 
 def restored(rules: Iterable[Rule], tensors: Mapping[str, Tensor], layout: str) -> dict[str, Tensor]:
     """Undo `converted`: return `tensors` under the keys of the table's left side, parts put together again."""
+    import torch
+
     table = tuple(rules)
     whole: dict[str, list[Tensor | None]] = {}
     for key, tensor in tensors.items():

@@ -18,7 +18,7 @@ from webui.nets.spec import ModelSpec
 from webui.nets.text import TextTower
 from webui.nets.tokenizer import Tokenizer
 from webui.nets.unet import UNetModel
-from webui.pipeline.schedules import NoiseTable
+from webui.pipeline.noise_table import NoiseTable
 from webui.training.clip import ClipPair, PictureTower, clip_loss
 from webui.training.curve import draw_curves
 from webui.training.loop import Loss, Plan, train

@@ -1,0 +1,109 @@
+"""Noise levels: how a model's training steps become sigmas, and what its network is shown and answers at each.
+
+Samplers see x = data + sigma * noise (Karras et al. 2022, arXiv:2206.00364). Networks were trained on
+sqrt(a) * data + sqrt(1 - a) * noise, a = 1 / (1 + sigma^2) being the "alpha bar" of DDPM (Ho et al. 2020, arXiv:2006.11239).
+Everything here translates between the two.
+"""
+
+from __future__ import annotations
+
+import bisect
+import math
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from webui.nets.spec import Prediction
+
+# Zero-terminal-SNR models end at alpha bar 0, sigma infinite: we start just below, at sigma 4096, where float32 still works.
+SMALLEST_ALPHA = 2.0**-24
+
+
+@dataclass(frozen=True, eq=False)
+class NoiseTable:
+    """The noise levels a model was trained at: `alphas_cumprod` [T], float64, falling, in (0, 1).
+
+    Whole t are the training steps 0 .. T - 1; between them log sigma is interpolated linearly, and nothing is rounded.
+    """
+
+    alphas_cumprod: Tensor
+
+    def __post_init__(self) -> None:
+        alphas = self.alphas_cumprod.detach().to("cpu", torch.float64).clamp(min=SMALLEST_ALPHA)
+        if alphas.ndim != 1 or len(alphas) < 2 or not bool((alphas.diff() < 0).all()) or not float(alphas[0]) < 1:
+            raise ValueError("alphas_cumprod must be a falling row of at least two numbers below 1.")
+        object.__setattr__(self, "alphas_cumprod", alphas)
+
+    @classmethod
+    def from_betas(cls, start: float = 0.00085, end: float = 0.012, steps: int = 1000) -> NoiseTable:
+        """Stable Diffusion's "scaled linear" schedule: the square roots of `steps` betas are evenly spaced."""
+        betas = torch.linspace(math.sqrt(start), math.sqrt(end), steps, dtype=torch.float64) ** 2
+        return cls((1 - betas).cumprod(0))
+
+    @cached_property
+    def sigmas(self) -> Tensor:
+        """The noise level of every training step, [T], float64, rising: sqrt((1 - a) / a)."""
+        return ((1 - self.alphas_cumprod) / self.alphas_cumprod).sqrt()
+
+    @cached_property
+    def _log_sigmas(self) -> tuple[float, ...]:
+        return tuple(map(math.log, self.sigmas.tolist()))
+
+    @property
+    def sigma_min(self) -> float:
+        """The lowest noise level of the training steps, at t = 0."""
+        return float(self.sigmas[0])
+
+    @property
+    def sigma_max(self) -> float:
+        """The highest noise level of the training steps, at t = T - 1."""
+        return float(self.sigmas[-1])
+
+    def t_of(self, sigma: float) -> float:
+        """The time of a noise level, in [0, T - 1]; levels outside the table get the nearest end."""
+        logs = self._log_sigmas
+        level = math.log(sigma) if sigma > 0 else -math.inf
+        if not logs[0] < level < logs[-1]:
+            return 0.0 if level <= logs[0] else float(len(logs) - 1)
+        low = bisect.bisect_right(logs, level) - 1
+        return low + (level - logs[low]) / (logs[low + 1] - logs[low])
+
+    def sigma_of(self, t: float) -> float:
+        """The noise level of a time in [0, T - 1]; times outside get the nearest end. Whole t give the table's own entries."""
+        logs = self._log_sigmas
+        t = min(max(t, 0.0), len(logs) - 1.0)
+        low = int(t)
+        if t == low:
+            return float(self.sigmas[low])
+        return math.exp(logs[low] + (t - low) * (logs[low + 1] - logs[low]))
+
+
+def network_input(x: Tensor, sigma: float | Tensor) -> Tensor:
+    """What the network is shown for x = data + sigma * noise: x / sqrt(1 + sigma^2), which has the scale it was trained at.
+
+    `sigma` is one number, or one for each row of `x` [N, ...]. Karras et al. 2022, table 1, c_in of VP.
+    """
+    level = _per_row(sigma, x)
+    return x / (1 + level**2).sqrt()
+
+
+def denoised_from(prediction: Prediction, output: Tensor, x: Tensor, sigma: float | Tensor) -> Tensor:
+    """The clean latent that a network's `output` for `network_input(x, sigma)` stands for, in the dtype of `x`.
+
+    "eps": the output is the noise (Ho et al. 2020). "v": sqrt(a) * noise - sqrt(1 - a) * data (Salimans and Ho 2022,
+    arXiv:2202.00512, appendix D). `sigma` is one number, or one for each row of `x` [N, ...].
+    """
+    level = _per_row(sigma, x)
+    output = output.to(x.dtype)
+    if prediction == "eps":
+        return x - level * output
+    if prediction == "v":
+        return x / (1 + level**2) - level / (1 + level**2).sqrt() * output
+    raise ValueError(f"Prediction {prediction!r} is neither 'eps' nor 'v'.")
+
+
+def _per_row(sigma: float | Tensor, x: Tensor) -> Tensor:
+    level = torch.as_tensor(sigma, dtype=x.dtype, device=x.device)
+    return level.reshape(level.shape + (1,) * (x.ndim - level.ndim)) if level.ndim else level

@@ -1,0 +1,34 @@
+"""How much one person may ask for: checked before a job is queued, with a sentence for each limit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from webui import params
+from webui.errors import TooMany, UserError
+from webui.request import Request
+
+
+@dataclass(frozen=True, kw_only=True)
+class UserLimits:
+    """The most of each thing: `queue` jobs that have not ended, `pixels` and `steps` of a picture, `count` pictures of a job."""
+
+    queue: int = 50
+    pixels: int = params.MOST_PIXELS
+    steps: int = 150
+    count: int = 100
+
+    def check(self, request: Request, waiting: int) -> None:
+        """Raise `UserError` where a request is too large, `TooMany` where its user has `waiting` jobs and may have no more."""
+        pixels = request.width * request.height
+        if pixels > self.pixels:
+            size = f"{request.width}x{request.height}, {pixels:,} pixels"
+            raise UserError(f"The size was {size}; here a picture has at most {self.pixels:,}: make it smaller.")
+        if request.steps > self.steps:
+            raise UserError(f"Steps was {request.steps}; here it is at most {self.steps}.")
+        if request.count > self.count:
+            raise UserError(f"Count was {request.count}; here a job has at most {self.count} pictures: make several jobs of it.")
+        if waiting >= self.queue:
+            raise TooMany(
+                f"You have {waiting} jobs that have not ended, and may have {self.queue}; wait for one, or cancel some."
+            )

@@ -1,0 +1,108 @@
+"""The composition root of the page: everything behind it, opened and closed together. Imports no torch."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import json
+import secrets
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from sqlite3 import Connection
+from types import TracebackType
+from typing import Any, Self
+
+from webui.request import Request
+from webui.service.broadcast import Broadcast
+from webui.service.database import Database
+from webui.service.engines import EngineHandle, ThreadEngine
+from webui.service.folders import CACHE, DATA, OUTPUTS, own_folder
+from webui.service.jobs import Jobs, Slots
+from webui.service.limits import UserLimits
+from webui.service.queue import Queue
+from webui.service.requests import Resolver
+from webui.service.users import Users
+from webui.service.worker import Worker
+
+DATABASE = "webui.sqlite3"
+Clock = Callable[[], float]
+
+
+@dataclass(kw_only=True, eq=False)
+class Studio:
+    """What the page, the API and the commands use."""
+
+    root: Path
+    outputs: Path
+    database: Database
+    users: Users
+    queue: Queue
+    resolver: Resolver
+    worker: Worker
+    engine: EngineHandle
+    pictures: Any
+    inputs: Any
+    styles: Any
+    preferences: Any
+
+    def close(self) -> None:
+        """End in good order: jobs that run are queued again for the next start."""
+        self.worker.close()
+        self.database.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+
+def open_studio(
+    root: Path, *, output: Path | None = None, models_from: Sequence[Path] = (), engine: EngineHandle | None = None,
+    clock: Clock = time.time, limits: UserLimits = UserLimits(), slots: Slots = Slots(),
+) -> Studio:
+    """The studio of the program's folder; torch is imported by the engine, when it is warmed or gets its first job."""
+    database = Database(own_folder(root, DATA) / DATABASE)
+    cache = own_folder(root, CACHE)
+    outputs = root / OUTPUTS if output is None else output
+    broadcast = Broadcast()
+    jobs = Jobs(database, clock, broadcast)
+    resolver = Resolver(models_folder=root / "models", cache=cache, others=tuple(models_from))
+    handle = ThreadEngine(root) if engine is None else engine
+    pictures = _part("pictures", "Pictures", database, outputs, clock)
+    record = pictures.record if pictures is not None else _record
+    worker = Worker(jobs, handle, broadcast, outputs, record=record, slots=slots)
+    studio = Studio(
+        root=root, outputs=outputs, database=database, users=Users(database, clock),
+        queue=Queue(jobs, worker, resolver, broadcast, limits), resolver=resolver, worker=worker, engine=handle, pictures=pictures,
+        inputs=_part("inputs", "Inputs", database, root, clock), styles=_part("styles", "Styles", database),
+        preferences=_part("preferences", "Preferences", database),
+    )
+    worker.start()
+    return studio
+
+
+def _part(module: str, name: str, *arguments: Any) -> Any:
+    """A part that another change brings; None until then."""
+    if importlib.util.find_spec(f"webui.service.{module}") is None:
+        return None
+    return getattr(importlib.import_module(f"webui.service.{module}"), name)(*arguments)
+
+
+def _record(
+    connection: Connection, *, user: int, job: str, place: int, path: Path, width: int, height: int, request: Request,
+    parameters: str, interrupted: bool,
+) -> str:
+    """A picture's row, until `webui.service.pictures` writes it."""
+    name = secrets.token_hex(8)
+    row = (
+        name, user, job, place, str(path), path.stat().st_size, width, height, str(request.seed), request.prompt, parameters,
+        json.dumps(request.to_dict()), int(interrupted), time.time(),
+    )
+    connection.execute(
+        "INSERT INTO pictures (id, user, job, place, path, bytes, width, height, seed, prompt, parameters, request, interrupted, "
+        "created) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", row,
+    )
+    return name

@@ -1,7 +1,7 @@
 """Who may use this program: accounts with passwords, and the sessions of those who signed in.
 
-Passwords are kept as salted scrypt hashes, sessions as the SHA-256 of a random token. All accounts and sessions are in memory too,
-and written through, so that asking who sent a request waits for no disk.
+Passwords are kept as salted scrypt hashes, sessions as the SHA-256 of a random token. All accounts and sessions are in memory too
+(written through), so that asking who sent a request waits for no disk.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Which of Gradio's own routes the page needs; the others are not there for anybody.
 
-Gradio comes with a proxy for any address, a reader of files, descriptions of everything the page can do, an editor that runs code,
-and more. What is open is listed here; a route of a later version is closed until somebody puts it on the list.
+Gradio comes with a proxy for any address, a reader of files, descriptions of all the page can do, an editor that runs code, and
+more. What is open is listed here; a route of a later version is closed until somebody puts it on the list.
 """
 
 from __future__ import annotations

@@ -100,7 +100,7 @@ def foreign(scope: Scope, method: str, host: str) -> bool:
     if origins and origins[0].lower() not in (f"http://{host}", f"https://{host}"):
         return True
     if method not in SAFE_METHODS:
-        return not origins and sites != ["same-origin"] or sites not in ([], ["same-origin"])
+        return (not origins and sites != ["same-origin"]) or sites not in ([], ["same-origin"])
     return sites not in ([], ["same-origin"], ["none"]) and not followed_link(scope)
 
 

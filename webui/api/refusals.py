@@ -7,6 +7,7 @@ from typing import Any
 
 from starlette.formparsers import MultiPartException
 from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.types import Scope
 
 from webui.api.headers import wants_page
 
@@ -20,7 +21,7 @@ class Refusal:
     headers: dict[str, str] = field(default_factory=dict)
     elsewhere: str = ""  # where a person is sent instead
 
-    def response(self, scope: dict[str, Any]) -> Response:
+    def response(self, scope: Scope) -> Response:
         """The answer."""
         if scope["method"] in ("GET", "HEAD") and wants_page(scope):
             if self.elsewhere:

@@ -45,7 +45,7 @@ class Tunnel:
     """One tunnel, started once. Every method may be called from any thread, and only `end` waits, for seconds at most."""
 
     def __init__(
-        self, prepare: Prepare, *, tell: Callable[[TunnelState], None] = lambda state: None, patience: float = PATIENCE
+        self, prepare: Prepare, *, tell: Callable[[TunnelState], None] | None = None, patience: float = PATIENCE
     ) -> None:
         self._prepare = prepare
         self._tell = tell
@@ -108,7 +108,7 @@ class Tunnel:
             _stop(self._process)
 
     def _watch(self, process: subprocess.Popen[bytes]) -> None:
-        """Read what the program says until it ends; a silent one, or one that only talks nonsense, gets no longer than patience."""
+        """Read what the program says until it ends; one that says no address gets no longer than patience."""
         lines: queue.Queue[str | None] = queue.Queue(maxsize=1000)
         assert process.stdout is not None
         threading.Thread(target=_read, args=(process.stdout, lines), name="tunnel-output", daemon=True).start()
@@ -152,7 +152,8 @@ class Tunnel:
             if state == self._state:
                 return
             self._state = state
-        self._tell(state)
+        if self._tell is not None:
+            self._tell(state)
 
 
 def _read(output: IO[bytes], lines: queue.Queue[str | None]) -> None:

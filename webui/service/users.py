@@ -92,6 +92,7 @@ class Users:
         rows = database.all("SELECT id, name, owner, password IS NOT NULL AS able FROM users ORDER BY id")
         self._users = {row["id"]: User(id=row["id"], name=row["name"], owner=bool(row["owner"])) for row in rows}
         self._able = {row["id"] for row in rows if row["able"]}
+        self._highest = max(self._users, default=0)  # a number that was given is not given again while this runs
         self._written: dict[str, float] = {}  # when sessions were last used, as the database knows it
         self._sessions: dict[str, Session] = {}
         for row in database.all("SELECT * FROM sessions ORDER BY seen"):
@@ -130,11 +131,12 @@ class Users:
             if any(clean.casefold() == user.name.casefold() for user in self.all()):
                 raise UserError(f"The name {quoted(clean)} is taken; choose another one.")
             with self._database.write() as connection:
-                made = connection.execute(
-                    "INSERT INTO users (name, owner, password, created) VALUES (?, ?, ?, ?)",
-                    (clean, int(owner), hashed, self._clock()),
+                connection.execute(
+                    "INSERT INTO users (id, name, owner, password, created) VALUES (?, ?, ?, ?, ?)",
+                    (self._highest + 1, clean, int(owner), hashed, self._clock()),
                 )
-            user = User(id=int(made.lastrowid or 0), name=clean, owner=owner)
+            self._highest += 1
+            user = User(id=self._highest, name=clean, owner=owner)
             with self._turn:
                 self._users[user.id] = user
                 self._able.add(user.id)

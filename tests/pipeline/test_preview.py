@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from typing import Any
 
 import pytest
 import torch
@@ -35,6 +36,18 @@ def test_the_error_is_that_of_unseen_pictures() -> None:
     assert fit_preview(LATENTS, spoiled).error == pytest.approx(0.5, rel=1e-3)
 
 
+@pytest.mark.parametrize("count", [2, 3, 4, 5, 9])
+def test_few_pictures_have_an_error_too(count: int) -> None:
+    spoiled = PICTURES[:count].clone()
+    spoiled[-1] += 0.5
+    assert fit_preview(LATENTS[:count], spoiled).error == pytest.approx(0.5, rel=1e-3)
+
+
+def test_one_picture_is_too_few() -> None:
+    with pytest.raises(ValueError, match="two pictures or more"):
+        fit_preview(LATENTS[:1], PICTURES[:1])
+
+
 def test_it_survives_json() -> None:
     preview = fit_preview(LATENTS, PICTURES)
     assert Preview.from_json(json.loads(json.dumps(asdict(preview)))) == preview
@@ -43,7 +56,15 @@ def test_it_survives_json() -> None:
 BIAS = {"bias": [0, 0, 0], "error": 0}
 
 
-@pytest.mark.parametrize("plain", [{}, {"matrix": [[1.0]], **BIAS}, {"matrix": 3, **BIAS}])
-def test_nonsense_is_refused(plain: dict[str, object]) -> None:
+ROWS = [[1.0], [1.0], [1.0]]
+NONSENSE: list[object] = [
+    {}, [], 3, {"matrix": [[1.0]], **BIAS}, {"matrix": 3, **BIAS}, {"matrix": [[float("nan")]] * 3, **BIAS},
+    {"matrix": [[1e300]] * 3, **BIAS}, {"matrix": [[10**400]] * 3, **BIAS}, {"matrix": ROWS, "bias": [0, 0], "error": 0},
+    {"matrix": ROWS, "bias": [0, 0, 0], "error": float("inf")},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("plain", NONSENSE)
+def test_nonsense_is_refused(plain: Any) -> None:
     with pytest.raises(ValueError, match="preview"):
         Preview.from_json(plain)

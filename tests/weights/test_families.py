@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import time
+from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.nets.families import FULL, TINY
 from tests.random_weights import header as recorded_header
 from webui.errors import ModelFileError
-from webui.weights.families import FAMILIES, SPEC_KEY, detect, is_undecided
+from webui.weights.bounds import checked
+from webui.weights.families import DEFAULTS_KEY, FAMILIES, SPEC_KEY, default_scale, detect, is_undecided
 from webui.weights.files import Header, TensorInfo
 
 UNET = "model.diffusion_model."
@@ -76,7 +81,7 @@ def test_a_file_with_its_own_spec_is_taken_at_its_word_and_a_broken_one_is_refus
         (("down_blocks.0.resnets.0.norm1.weight",), "diffusers folder"),
         (("emb_params",), "a textual inversion"),
         (("model.diffusion_model.double_blocks.0.img_attn.qkv.weight",), "Flux"),
-        (("something.else",), "1 keys begin with something.else"),
+        (("something.else",), "1 keys begin with 'something.else'"),
         ((), "begin with nothing"),
     ],
 )
@@ -92,7 +97,7 @@ def changed(name: str, drop: str = "nothing", **shapes: tuple[int, ...]) -> Head
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("file", "said"),
     [
         (changed("sd15-tiny", "cond_stage_model."), "no text towers .* 4 input channels"),
         (changed("sd15-tiny", "first_stage_model."), "no autoencoder"),
@@ -103,6 +108,132 @@ def changed(name: str, drop: str = "nothing", **shapes: tuple[int, ...]) -> Head
         (changed("sd15-tiny", **{"input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight": (32, 99)}), "width 48; .* needs 99"),
     ],
 )
-def test_a_checkpoint_that_fits_no_family_or_is_incomplete_says_why(given: Header, said: str) -> None:
+def test_a_checkpoint_that_fits_no_family_or_is_incomplete_says_why(file: Header, said: str) -> None:
     with pytest.raises(ModelFileError, match=said):
-        detect(given)
+        detect(file)
+
+
+def test_every_known_family_is_within_bounds() -> None:
+    assert all(checked(spec) is spec for spec in FAMILIES.values())
+
+
+def with_spec(path: str, value: Any) -> Header:
+    """The header of a file whose own description has `value` at a place such as "unet.groups" or "text.0.skip"."""
+    plain = FAMILIES["sd15"].to_json()
+    *way, last = path.split(".")
+    place: Any = plain
+    for step in way:
+        place = place[int(step) if isinstance(place, list) else step]
+    place[last] = value
+    return header("sd15-tiny", **{SPEC_KEY: json.dumps(plain)})
+
+
+ODD = [
+    ("prediction", "x0"), ("prediction", ["v"]), ("native_size", 0), ("native_size", 500), ("native_size", 8192),
+    ("native_size", 1e300), ("native_size", 512.0), ("native_size", True), ("train_steps", 10**9), ("betas", [0.5, 0.5]),
+    ("betas", [0.1]), ("betas", [float("nan"), 0.1]), ("betas", [0.02, 0.01]), ("betas", "ab"), ("title", "\x1b[2Jgone"),
+    ("title", ""), ("title", "\ud800"), ("family", 3), ("family", "x" * 101), ("text", []), ("text", None), ("unet", None),
+    ("unet.heads", 7), ("unet.heads", 0), ("unet.groups", 7), ("unet.in_channels", 3), ("unet.out_channels", 5),
+    ("unet.model_channels", 2**40), ("unet.channel_mult", [1] * 4000), ("unet.channel_mult", [1, 2, 4, "4"]),
+    ("unet.channel_mult", 4), ("unet.transformer_depth", [1, 1]), ("unet.linear_projection", 1), ("unet.guidance_width", 5),
+    ("unet.context_width", 770), ("vae.scale", float("nan")), ("vae.scale", 0), ("vae.scale", 10**400), ("vae.shift", "0"),
+    ("vae.groups", 31), ("vae.channel_mult", [1] * 5), ("vae.picture_channels", 4), ("vae.latent_channels", 8),
+    ("text.0.kind", "t5"), ("text.0.heads", 11), ("text.0.skip", 13), ("text.0.padding", 49408), ("text.0.positions", 2),
+    ("text.0.activation", None), ("text.0.final_norm", "yes"),
+]  # fmt: skip
+
+
+SAID_ELSEWHERE = {
+    "unet": "UNetSpec", "unet.channel_mult": "UNetSpec", "unet.context_width": "give tokens of width", "unet.in_channels": "latents have",
+    "unet.out_channels": "latents have", "vae.latent_channels": "latents have",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("place", "value"), ODD)
+def test_a_description_that_no_model_can_have_is_refused_by_its_field(place: str, value: Any) -> None:
+    with pytest.raises(ModelFileError) as refused:
+        detect(with_spec(place, value))
+    sentence = str(refused.value)
+    assert sentence.startswith("Its own description, webui.spec") and sentence.endswith(".") and len(sentence) < 500
+    assert sentence.isprintable()
+    words = (place.split(".")[-1], SAID_ELSEWHERE.get(place, place))
+    assert any(word in sentence for word in words), sentence
+
+
+PLAIN = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.sampled_from(["v", "clip", 10**300])
+SCRAPS = st.recursive(
+    PLAIN,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=6), inner, max_size=4),
+    max_leaves=8,
+)
+FIELDS = ["unet", "vae", "text", "family", "title", "prediction", "betas", "train_steps", "native_size", "unet.heads",
+          "unet.channel_mult", "unet.transformer_depth", "unet.groups", "vae.scale", "vae.channel_mult", "text.0", "text.0.heads",
+          "text.0.padding", "text.0.kind"]  # fmt: skip
+
+
+@settings(deadline=None, max_examples=150)
+@given(SCRAPS | st.text(), st.sampled_from(FIELDS), SCRAPS)
+def test_any_json_as_a_description_gives_a_spec_or_a_sentence_and_quickly(whole: Any, place: str, part: Any) -> None:
+    files = [header_of(SPEC_KEY, json.dumps(whole)), header_of(SPEC_KEY, str(whole))]
+    if place != "text.0":
+        files.append(with_spec(place, part))
+    else:
+        files.append(with_spec("text", [part]))
+    for file in files:
+        began = time.process_time()
+        try:
+            spec = detect(file)
+        except ModelFileError as error:
+            assert str(error).endswith(".")
+        else:
+            assert checked(spec) == spec and {spec: 1}[spec] == 1  # usable as a key
+        assert time.process_time() - began < 1
+
+
+def header_of(key: str, text: str) -> Header:
+    return Header(tensors={}, metadata={key: text})
+
+
+@pytest.mark.parametrize(
+    ("text", "scale"), [("{}", 7.0), ('{"scale": 4.5, "more": []}', 4.5), ('{"scale": null}', 7.0), ('{"scale": 0}', 0)]
+)
+def test_a_file_may_say_which_scale_suits_it(text: str, scale: float) -> None:
+    assert default_scale(header_of(DEFAULTS_KEY, text), 7.0) == scale
+    assert default_scale(Header(tensors={}, metadata={}), 3.0) == 3.0
+
+
+@pytest.mark.parametrize("value", ["99", "-1", "1e300", "NaN", "Infinity", '"5"', "true", "[5]", '{"scale": 5}'])
+def test_a_scale_nobody_could_set_is_refused_when_the_file_is_chosen(value: str) -> None:
+    with pytest.raises(ModelFileError, match=r"webui\.defaults cannot be used: CFG scale was .*from 0 to 30"):
+        default_scale(header_of(DEFAULTS_KEY, f'{{"scale": {value}}}'), 7.0)
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.text() | SCRAPS.map(json.dumps) | SCRAPS.map(lambda value: json.dumps({"scale": value})))
+def test_any_json_as_defaults_gives_a_scale_or_a_sentence(text: str) -> None:
+    try:
+        assert 0 <= default_scale(header_of(DEFAULTS_KEY, text), 7.0) <= 30
+    except ModelFileError as error:
+        assert str(error).endswith(".")
+
+
+def test_json_as_deep_as_can_be_is_a_sentence() -> None:
+    for deep in ("[" * 100_000, '{"scale":' * 50_000, '{"scale": ' + "[" * 900 + "]" * 900 + "}"):
+        with pytest.raises(ModelFileError, match=r"webui\."):
+            default_scale(header_of(DEFAULTS_KEY, deep), 7.0)
+        with pytest.raises(ModelFileError, match=r"webui\."):
+            detect(header_of(SPEC_KEY, deep))
+
+
+def test_sizes_that_cannot_be_built_are_refused_too() -> None:
+    for shapes in ({"input_blocks.0.0.weight": (36, 4, 3, 3)}, {"input_blocks.0.0.weight": (3, 4, 3, 3)}):
+        with pytest.raises(ModelFileError, match=r"shapes that no known model has|No known noise predictor"):
+            detect(changed("sd15-tiny", **shapes))
+
+
+def test_very_many_blocks_are_refused_at_once() -> None:
+    many = {f"input_blocks.{block}.0.out_layers.3.weight": (32, 32, 3, 3) for block in range(1, 20_000)}
+    began = time.process_time()
+    with pytest.raises(ModelFileError, match="input blocks"):
+        detect(changed("sd15-tiny", **many))
+    assert time.process_time() - began < 2

@@ -139,13 +139,21 @@ class ModelSpec:
 
     @classmethod
     def from_json(cls, plain: Mapping[str, Any]) -> ModelSpec:
-        """The inverse of `to_json`; a ValueError names unknown or missing fields."""
+        """The inverse of `to_json`; a ValueError names unknown or missing fields. What the fields hold is not checked."""
         parts: dict[str, Callable[[Any], Any]] = {
             "unet": lambda value: _build(UNetSpec, value),
             "vae": lambda value: _build(VAESpec, value),
-            "text": lambda value: tuple(_build(TextSpec, each) for each in value),
+            "text": _towers,
         }
+        if not isinstance(plain, Mapping):
+            raise ValueError("A model's description must be a table of its fields.")
         return _build(cls, {key: parts[key](value) if key in parts else value for key, value in plain.items()})
+
+
+def _towers(value: Any) -> tuple[TextSpec, ...]:
+    if not isinstance(value, list):
+        raise ValueError("text must be a list of text towers.")
+    return tuple(_build(TextSpec, each) for each in value)
 
 
 def _plain(value: Any) -> Any:
@@ -154,11 +162,15 @@ def _plain(value: Any) -> Any:
     return [_plain(each) for each in value] if isinstance(value, (list, tuple)) else value
 
 
-def _build(cls: type[S], plain: Mapping[str, Any]) -> S:
-    known = {field.name for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
-    if unknown := sorted(set(plain) - known):
-        raise ValueError(f"Unknown fields in {cls.__name__}: {', '.join(unknown)}; known: {', '.join(sorted(known))}.")
+def _build(cls: type[S], plain: Any) -> S:
+    if not isinstance(plain, Mapping):
+        raise ValueError(f"{cls.__name__} must be a table of its fields.")
+    fields = {field.name: field for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    if unknown := sorted(set(plain) - set(fields)):
+        raise ValueError(f"Unknown fields in {cls.__name__}: {', '.join(unknown)}; known: {', '.join(sorted(fields))}.")
+    if missing := [name for name, field in fields.items() if field.default is dataclasses.MISSING and name not in plain]:
+        raise ValueError(f"{cls.__name__} is incomplete: {', '.join(missing)} missing.")
     try:
         return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in plain.items()})
     except TypeError as error:
-        raise ValueError(f"{cls.__name__} is incomplete: {error}.") from error
+        raise ValueError(f"{cls.__name__} has a field of the wrong kind: {error}.") from error

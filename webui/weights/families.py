@@ -7,15 +7,20 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 
-from webui.errors import ModelFileError
+from webui.errors import ModelFileError, UserError, quoted
 from webui.nets.spec import Layout, ModelSpec, TextSpec, UNetSpec, VAESpec
+from webui.params import Txt2Img
 from webui.weights import layouts
+from webui.weights.bounds import checked
 from webui.weights.files import Header
 
 SPEC_KEY = "webui.spec"  # in a file's metadata: the whole ModelSpec as JSON
 MERGES_KEY = "webui.merges"  # in a file's metadata: the tokenizer's merges as JSON, one list
 DEFAULTS_KEY = "webui.defaults"  # in a file's metadata: JSON such as {"scale": 5}, what suits the model
 PREVIEW_KEY = "webui.preview"  # in a file's metadata: the fitted map from its latents to colours as JSON
+LONGEST_REASON = 300  # characters of what is wrong with a file's own description
+MOST_BLOCKS = 64  # in one half of a noise predictor; each is looked for among all keys
+SD21_V = "sd21-v"
 
 SD1_UNET = UNetSpec(model_channels=320, channel_mult=(1, 2, 4, 4), transformer_depth=(1, 1, 1, 0), context_width=768, heads=8)
 SD2_UNET = replace(SD1_UNET, context_width=1024, heads=None, head_width=64, linear_projection=True)
@@ -54,7 +59,7 @@ FAMILIES: Mapping[str, ModelSpec] = {
         _variant(SD15, "sd15-inpaint", "Stable Diffusion 1 inpainting", 9),
         _variant(SD15, "sd15-ip2p", "InstructPix2Pix", 8),
         SD21,
-        replace(SD21, family="sd21-v", title="Stable Diffusion 2 (768, v prediction)", prediction="v", native_size=768),
+        replace(SD21, family=SD21_V, title="Stable Diffusion 2 (768, v prediction)", prediction="v", native_size=768),
         _variant(SD21, "sd2-inpaint", "Stable Diffusion 2 inpainting", 9),
         _variant(SD21, "sd2-depth", "Stable Diffusion 2 depth", 5),
         SDXL,
@@ -80,12 +85,13 @@ OTHER_KINDS = (
 def detect(header: Header) -> ModelSpec:
     """Return the spec of a checkpoint from its header: its own, if its metadata has one, else its family's with the file's sizes.
 
-    Raises `ModelFileError`, which says what was found instead, if it is no checkpoint of a known family.
+    Raises `ModelFileError`, which says what was found instead, if it is no checkpoint of a known family, or one whose numbers no
+    model can have (see `bounds.py`).
     """
     if SPEC_KEY in header.metadata:
         return _own_spec(header.metadata[SPEC_KEY])
     try:
-        return _by_shapes(header)
+        return checked(_by_shapes(header))
     except (ValueError, IndexError, TypeError, ZeroDivisionError) as error:
         raise ModelFileError(f"Its weights have shapes that no known model has ({error}); the file may be damaged.") from error
 
@@ -122,11 +128,39 @@ def _says_v(header: Header) -> bool:
     return "v_pred" in header.tensors or header.metadata.get("modelspec.prediction_type", "").startswith("v")
 
 
+def as_velocity(spec: ModelSpec) -> ModelSpec:
+    """What an undecided spec is once its network turned out to predict velocity: the 768 pixel model."""
+    told = FAMILIES[SD21_V]
+    return replace(spec, family=told.family, title=told.title, prediction=told.prediction, native_size=told.native_size)
+
+
+def default_scale(header: Header, otherwise: float) -> float:
+    """The guidance scale that a file says suits it, `otherwise` where it says nothing.
+
+    Raises `ModelFileError` where it is none that a person could set.
+    """
+    try:
+        plain = json.loads(header.metadata.get(DEFAULTS_KEY, "{}"))
+        if not isinstance(plain, dict):
+            raise ValueError
+        scale = Txt2Img(scale=plain.get("scale")).scale
+    except (ValueError, RecursionError) as error:
+        raise ModelFileError(f"Its {DEFAULTS_KEY} are not JSON of the form {{'scale': 5}}.") from error
+    except UserError as error:
+        raise ModelFileError(f"Its {DEFAULTS_KEY} cannot be used: {error}") from error
+    return otherwise if scale is None else scale
+
+
 def _own_spec(text: str) -> ModelSpec:
     try:
-        return ModelSpec.from_json(json.loads(text))
-    except (ValueError, TypeError, AttributeError, AssertionError, RecursionError) as error:
-        raise ModelFileError(f"Its own description, {SPEC_KEY} in its metadata, cannot be used: {error}") from error
+        return checked(ModelSpec.from_json(json.loads(text)))
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise ModelFileError(f"Its own description, {SPEC_KEY} in its metadata, cannot be used: {_sentence(error)}") from error
+
+
+def _sentence(error: Exception) -> str:
+    """What an error says, as the end of a sentence and not longer than one."""
+    return quoted(str(error).rstrip("."), LONGEST_REASON)[1:-1] + "."
 
 
 def _family(kinds: tuple[Layout, ...], unet: UNetSpec) -> ModelSpec:
@@ -148,7 +182,7 @@ def _what_else(shapes: Mapping[str, tuple[int, ...]]) -> str:
     for pattern, name in OTHER_KINDS:
         if any(re.match(pattern, key) for key in shapes):
             return f"It looks like {name}."
-    return f"Its {len(shapes)} keys begin with {', '.join(sorted(shapes)[:3]) or 'nothing'}."
+    return f"Its {len(shapes)} keys begin with {', '.join(map(quoted, sorted(shapes)[:3])) or 'nothing'}."
 
 
 def _count(keys: Mapping[str, tuple[int, ...]], pattern: str) -> int:
@@ -177,7 +211,10 @@ def unet_spec(shapes: Mapping[str, tuple[int, ...]]) -> UNetSpec:
     channels, in_channels = _needed(shapes, "input_blocks.0.0.weight", "noise predictor")[:2]
     widths: list[list[int]] = [[]]
     depths: list[list[int]] = [[]]
-    for block in range(1, _count(shapes, r"input_blocks\.(\d+)\.")):
+    blocks = _count(shapes, r"input_blocks\.(\d+)\.")
+    if blocks > MOST_BLOCKS:
+        raise ModelFileError(f"No known noise predictor has {blocks} input blocks.")
+    for block in range(1, blocks):
         if f"input_blocks.{block}.0.op.weight" in shapes:
             widths.append([])
             depths.append([])

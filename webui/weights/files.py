@@ -22,6 +22,8 @@ if TYPE_CHECKING:  # a header can be read without the seconds that importing tor
     from torch import Tensor
 
 LONGEST_HEADER = 100_000_000  # bytes, as in the format's reference implementation
+MOST_AXES = 64  # of a tensor, as in torch; more would only be there to make the product of the sides slow
+LARGEST_SIDE = 1 << 62
 TORCH_NAMES = {
     "F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "I64": "int64", "I32": "int32", "I16": "int16",
     "I8": "int8", "U8": "uint8", "BOOL": "bool", "F8_E4M3": "float8_e4m3fn", "F8_E5M2": "float8_e5m2", "U16": "uint16",
@@ -160,17 +162,22 @@ def _safetensors_header(file: BinaryIO, path: Path) -> Header:
     metadata = plain.pop("__metadata__", None) or {}
     if not isinstance(metadata, dict):
         raise ModelFileError(f"{path.name} is broken: its metadata is not a table.")
+    try:
+        texts = {key: str(value) for key, value in metadata.items()}
+    except RecursionError as error:
+        raise ModelFileError(f"{path.name} is broken: its metadata is not a table of texts.") from error
     tensors = {key: _entry(path, key, entry, 8 + length) for key, entry in plain.items()}
     needed = max((info.end for info in tensors.values()), default=0)
     if needed > size:
         raise ModelFileError(f"{path.name} is cut short: it has {size} bytes of {needed}. Download it again.")
-    return Header(tensors=tensors, metadata={str(key): str(value) for key, value in metadata.items()})
+    return Header(tensors=tensors, metadata=texts)
 
 
 def _entry(path: Path, key: str, entry: Any, offset: int) -> TensorInfo:
     try:
         shape, dtype, (begin, end) = tuple(entry["shape"]), entry["dtype"], entry["data_offsets"]
-        whole = all(type(value) is int and value >= 0 for value in (*shape, begin, end))
+        numbers = (*shape, begin, end)
+        whole = len(shape) <= MOST_AXES and all(type(value) is int and 0 <= value < LARGEST_SIDE for value in numbers)
         if dtype not in ITEM_BYTES:
             raise ModelFileError(f"{path.name}: {quoted(key)} has the dtype {quoted(str(dtype))}, which is not supported.")
         if not whole or end - begin != math.prod(shape) * ITEM_BYTES[dtype]:

@@ -10,20 +10,20 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from webui.errors import ModelFileError
+from webui.errors import ModelFileError, quoted
 from webui.nets.autoencoder import AutoencoderKL
-from webui.nets.spec import ModelSpec
+from webui.nets.spec import ModelSpec, Prediction
 from webui.nets.text import TextTower
 from webui.nets.tokenizer import Tokenizer
 from webui.nets.unet import UNetModel
 from webui.weights import hashes, layouts
-from webui.weights.families import FAMILIES, MERGES_KEY, SPEC_KEY, detect, is_undecided
+from webui.weights.families import MERGES_KEY, SPEC_KEY, as_velocity, detect, is_undecided
 from webui.weights.files import Header, read_header, read_tensors, save
 from webui.weights.rules import Piece, restored, translate
 from webui.weights.vocabulary import clip_tokenizer
@@ -68,10 +68,22 @@ def load(
     _fill(networks, plan, path, torch.device(device), dtype)
     unet, vae, text = _typed(networks)
     if is_undecided(header, spec) and predicts_velocity(unet):
-        velocity = FAMILIES["sd21-v"]
-        spec = replace(spec, family=velocity.family, title=velocity.title, prediction="v", native_size=velocity.native_size)
+        spec = as_velocity(spec)
     digest = None if hash_cache is None else hashes.sha256(path, hash_cache)
     return LoadedModel(spec=spec, unet=unet, vae=vae, text=text, tokenizers=tokenizers, path=path, sha256=digest)
+
+
+def asked_prediction(path: Path, header: Header, spec: ModelSpec) -> Prediction:
+    """Return what a checkpoint's noise predictor predicts, by loading it alone and calling it once."""
+    try:
+        unet = build(spec)["unet"]
+        plan = {key: tuple(use for use in uses if use[0] == "unet") for key, uses in plan_of(spec, header).items()}
+        _check(plan, header, {"unet": unet})
+    except ModelFileError as error:
+        raise ModelFileError(f"{path.name}: {error}") from error
+    _fill({"unet": unet}, plan, path, torch.device("cpu"), torch.float32)
+    assert isinstance(unet, UNetModel)
+    return "v" if predicts_velocity(unet) else "eps"
 
 
 def build(spec: ModelSpec) -> dict[str, nn.Module]:
@@ -116,7 +128,7 @@ def plan_of(spec: ModelSpec, header: Header) -> Plan:
             pieces = translate(rules, key.removeprefix(tower), f"a {spec.title} text tower")
             plan[key] = tuple((f"text{towers[tower]}", piece) for piece in pieces)
         else:
-            raise ModelFileError(f"The key {key!r} belongs to no part of a {spec.title} checkpoint.")
+            raise ModelFileError(f"The key {quoted(key)} belongs to no part of a {spec.title} checkpoint.")
     return plan
 
 
@@ -187,7 +199,7 @@ def _unpadded(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _some(keys: Sequence[str]) -> str:
-    return ", ".join(keys[:SHOWN]) + (", ..." if len(keys) > SHOWN else "")
+    return ", ".join(quoted(key)[1:-1] for key in keys[:SHOWN]) + (", ..." if len(keys) > SHOWN else "")
 
 
 def _fill(networks: Mapping[str, nn.Module], plan: Plan, path: Path, device: torch.device, dtype: torch.dtype) -> None:

@@ -1,0 +1,36 @@
+"""What took long to find out about files, kept in a small JSON file; one that is missing or damaged only costs the time again."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+
+def read(memory: Path | None) -> dict[str, Any]:
+    """The entries; none where there is no file, or none that makes sense."""
+    try:
+        entries = json.loads(memory.read_text("utf-8")) if memory is not None else {}
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return entries if isinstance(entries, dict) else {}
+
+
+def add(memory: Path | None, new: Mapping[str, Any]) -> None:
+    """Put entries into the file, which is replaced whole; where that is impossible (read-only folder) nothing is remembered."""
+    if memory is None:
+        return
+    temporary: Path | None = None
+    try:
+        memory.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{memory.name}.", dir=memory.parent)
+        temporary = Path(name)
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            json.dump({**read(memory), **new}, file, indent=0)
+        temporary.replace(memory)
+    except OSError:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)

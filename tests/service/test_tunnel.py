@@ -1,4 +1,4 @@
-"""The tunnel, with a made-up program that works, dies, is silent or talks nonsense: nobody waits for it, and a sentence says why."""
+"""The tunnel, with a made-up program that works, dies, is silent or talks nonsense: nobody waits, and a sentence says why."""
 
 from __future__ import annotations
 

@@ -138,9 +138,9 @@ def test_an_account_with_unfinished_jobs_is_only_shut(users: Users, database: Da
     anna = users.create("Anna", SECRET)
     token = sign_in(users)
     with database.write() as connection:
+        values = "('j', ?, '', '{}', 'running', 0, 1, 0)"
         connection.execute(
-            "INSERT INTO jobs (id, user, kind, request, state, place, pictures, created) VALUES ('j', ?, '', '{}', 'running', 0, 1, 0)",
-            (anna.id,),
+            f"INSERT INTO jobs (id, user, kind, request, state, place, pictures, created) VALUES {values}", (anna.id,)
         )
     with pytest.raises(UserError, match="1 unfinished"):
         users.remove(anna.id)
@@ -422,9 +422,8 @@ def test_success_forgets_the_failures_with_the_name_only(clock: Clock) -> None:
 
 def test_tries_at_the_same_time_count(clock: Clock) -> None:
     attempts = Attempts(clock, by_name=2)
-    with attempts.trying("anna", AWAY), attempts.trying("anna", AWAY):
-        with pytest.raises(TooManyAttempts), attempts.trying("anna", AWAY):
-            pass
+    with attempts.trying("anna", AWAY), attempts.trying("anna", AWAY), pytest.raises(TooManyAttempts):
+        attempts.trying("anna", AWAY).__enter__()
 
 
 def test_what_is_remembered_of_tries_is_bounded(clock: Clock) -> None:

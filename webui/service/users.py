@@ -184,16 +184,12 @@ class Users:
 
         `UserError` where name or password are wrong, and after too many tries with that name or from that address.
         """
-        clean = unicodedata.normalize("NFC", name).strip()[:LONGEST_NAME]
-        with self._attempts.trying(clean.casefold(), address) as attempt:
-            user = next((user for user in self.all() if user.name.casefold() == clean.casefold()), None)
-            row = self._database.one("SELECT password FROM users WHERE id = ?", (user.id,)) if user else None
-            hashed = row["password"] if row else None
-            fits = self._hasher.fits(unicodedata.normalize("NFC", password[: 4 * LONGEST_PASSWORD]), hashed)
-            if user is None or not fits:
-                raise UserError(WRONG)
-            attempt.succeeded()
-        return self._begin(user, str(hashed), address, agent)
+        user, hashed = self._known(name, password, address)
+        return self._begin(user, hashed, address, agent)
+
+    def confirm(self, id: int, password: str, address: str) -> None:  # noqa: A002
+        """Have somebody who is signed in say the password again; `UserError` as for signing in."""
+        self._known(self.get(id).name, password, address)
 
     def session(self, token: str) -> User | None:
         """Who has that token, if the session has not ended; the session counts as used now."""
@@ -251,6 +247,19 @@ class Users:
                     connection.executemany("UPDATE sessions SET seen = ? WHERE token = ?", due)
                 with self._turn:
                     self._written.update({key: seen for seen, key in due if key in self._sessions})
+
+    def _known(self, name: str, password: str, address: str) -> tuple[User, str]:
+        """The account with that name and password, and the hash that it fits."""
+        clean = unicodedata.normalize("NFC", name).strip()[:LONGEST_NAME]
+        with self._attempts.trying(clean.casefold(), address) as attempt:
+            user = next((user for user in self.all() if user.name.casefold() == clean.casefold()), None)
+            row = self._database.one("SELECT password FROM users WHERE id = ?", (user.id,)) if user else None
+            hashed = row["password"] if row else None
+            fits = self._hasher.fits(unicodedata.normalize("NFC", password[: 4 * LONGEST_PASSWORD]), hashed)
+            if user is None or not fits:
+                raise UserError(WRONG)
+            attempt.succeeded()
+        return user, str(hashed)
 
     def _begin(self, user: User, hashed: str, address: str, agent: str) -> str:
         token, now = secrets.token_urlsafe(32), self._clock()

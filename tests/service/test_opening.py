@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from tests import tiny_checkpoint
+from tests.random_weights import checkpoint
 from webui.engine import events
 from webui.errors import ModelFileError, UserError
 from webui.params import Txt2Img
@@ -20,6 +21,7 @@ from webui.service.opening import Service, open_engine
 from webui.service.previews import Previews, preview_of
 from webui.weights import hashes
 from webui.weights.families import DEFAULTS_KEY, PREVIEW_KEY
+from webui.weights.files import save
 
 PREVIEW = '{"matrix": [[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0]], "bias": [0, 0, 0], "error": 0.1}'
 
@@ -78,9 +80,23 @@ def test_a_broken_file_is_named(tmp_path: Path) -> None:
     path.write_bytes(b"not a model")
     with open_engine(tmp_path) as service, pytest.raises(ModelFileError, match=r"model\.safetensors"):
         service.request(Txt2Img())
-    tiny_checkpoint.write(path, metadata={DEFAULTS_KEY: "[1]"})
-    with open_engine(tmp_path) as service, pytest.raises(ModelFileError, match=r"model\.safetensors: its webui.defaults"):
-        service.request(Txt2Img())
+    for defaults in ("[1]", '{"scale": 99}', '{"scale": NaN}'):
+        tiny_checkpoint.write(path, metadata={DEFAULTS_KEY: defaults})
+        with open_engine(tmp_path) as service, pytest.raises(ModelFileError, match=r"model\.safetensors: Its webui.defaults"):
+            service.request(Txt2Img())
+
+
+def test_a_model_whose_size_its_header_leaves_open_gets_the_size_its_network_answers(tmp_path: Path) -> None:
+    tensors = dict(checkpoint("sd21-v-tiny"))
+    last = "model.diffusion_model.out.2."
+    tensors |= {last + "weight": torch.zeros_like(tensors[last + "weight"]), last + "bias": torch.full((4,), -3.0)}
+    save(tmp_path / "models" / "checkpoints" / "two.safetensors", tensors)
+    with open_engine(tmp_path) as service:
+        (listed,) = service.resolver.models()
+        assert listed["native_size"] is None and listed["problem"] == ""
+        requests = [service.request(Txt2Img(model="two")) for _ in range(2)]
+        assert {(request.width, request.height) for request in requests} == {(768, 768)}
+        assert service.request(Txt2Img(model="two", width=64, height=64)).width == 64
 
 
 def test_the_cache_is_kept_out_of_git(tmp_path: Path) -> None:
@@ -101,5 +117,6 @@ def test_previews_come_from_the_models_own_map_and_only_where_it_has_one(root: P
 
 
 def test_a_map_that_makes_no_sense_is_none(tmp_path: Path) -> None:
-    for nonsense in ("{", "[]", '{"matrix": [[1]]}'):
+    three = '{"matrix": [[1, 1, 1], [1, 1, 1], [1, 1, 1]], "bias": [0, 0, 0], "error": 0.1}'  # the model has four channels
+    for nonsense in ("{", "[]", '{"matrix": [[1]]}', "[" * 100_000, PREVIEW.replace("0.1", "1" * 400), three):
         assert preview_of(tiny_checkpoint.write(tmp_path / "m.safetensors", metadata={PREVIEW_KEY: nonsense})) is None

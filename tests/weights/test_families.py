@@ -144,8 +144,8 @@ ODD = [
 
 
 SAID_ELSEWHERE = {
-    "unet": "UNetSpec", "unet.channel_mult": "UNetSpec", "unet.context_width": "give tokens of width", "unet.in_channels": "latents have",
-    "unet.out_channels": "latents have", "vae.latent_channels": "latents have",
+    "unet": "UNetSpec", "unet.channel_mult": "UNetSpec", "unet.context_width": "give tokens of width",
+    "unet.in_channels": "latents have", "unet.out_channels": "latents have", "vae.latent_channels": "latents have",
 }  # fmt: skip
 
 

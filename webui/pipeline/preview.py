@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-
 LARGEST = 1e6  # of a map's numbers; colours are at most 1
 
 
@@ -56,7 +55,7 @@ def fit_preview(latents: Tensor, pictures: Tensor) -> Preview:
     than two.
     """
     if len(latents) < 2:
-        raise ValueError(f"A preview is fitted to two pictures or more, one of them to measure its error; there is {len(latents)}.")
+        raise ValueError(f"A preview is fitted to two pictures or more, the last to measure its error; there is {len(latents)}.")
     kept = len(latents) - max(1, len(latents) // 5)
 
     def rows(tensor: Tensor) -> Tensor:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from webui.errors import ModelFileError, UserError
+from webui.nets.spec import ModelSpec
 from webui.params import Txt2Img
 from webui.pipeline.samplers import AUTOMATIC, SAMPLERS, SamplerInfo
 from webui.pipeline.samplers import resolve as resolve_sampler
@@ -18,8 +18,9 @@ from webui.pipeline.schedules import SCHEDULES, Schedule
 from webui.request import ModelFacts, Request, SamplerFacts, resolve
 from webui.service.checkpoints import Checkpoint, choose, find
 from webui.weights import hashes
-from webui.weights.families import DEFAULTS_KEY, detect
-from webui.weights.files import read_header
+from webui.weights.families import default_scale, detect, is_undecided
+from webui.weights.files import Header, read_header
+from webui.weights.settling import PREDICTIONS, settled
 
 RANDOM_SEEDS = 2**32  # as other programs draw them
 HASHES = "hashes.json"
@@ -50,7 +51,7 @@ class Resolver:
         )
         sampler = SamplerFacts(name=info.name, schedule=schedule, options=tuple(info.options))
         checkpoint = choose(self.checkpoints(), params.model, params.model_hash, self._hash, paths=self.paths)
-        facts = model_facts(checkpoint, self._hash(checkpoint.path))
+        facts = model_facts(checkpoint, self._hash(checkpoint.path), self.cache / PREDICTIONS)
         self._known[checkpoint.name] = checkpoint.path
         return resolve(params, model=facts, sampler=sampler, random_seed=self.seed)
 
@@ -98,25 +99,30 @@ class Resolver:
             "name": checkpoint.name, "title": checkpoint.name, "native_size": None, "scale": None, "hash": "", "problem": "",
         }
         try:
-            facts = model_facts(checkpoint)
+            header, spec, scale = described(checkpoint)
         except UserError as error:
             return plain | {"problem": str(error)}
-        return plain | {"native_size": facts.native_size, "scale": facts.scale}
+        return plain | {"native_size": None if is_undecided(header, spec) else spec.native_size, "scale": scale}
 
     def _hash(self, path: Path) -> str:
         return hashes.sha256(path, self.cache / HASHES)
 
 
-def model_facts(checkpoint: Checkpoint, digest: str = "") -> ModelFacts:
-    """A checkpoint's native size and defaults, from its header; `ModelFileError` names the file."""
-    header = read_header(checkpoint.path)
-    try:
-        spec = detect(header)
-        defaults = json.loads(header.metadata.get(DEFAULTS_KEY, "{}"))
-        scale = float(defaults.get("scale", ModelFacts.scale))
-    except ModelFileError as error:
-        raise ModelFileError(f"{checkpoint.path.name}: {error}") from error
-    except (ValueError, TypeError, AttributeError) as error:
-        raise ModelFileError(f"{checkpoint.path.name}: its {DEFAULTS_KEY} are not JSON of the form {{'scale': 5}}.") from error
+def model_facts(checkpoint: Checkpoint, digest: str = "", memory: Path | None = None) -> ModelFacts:
+    """A checkpoint's native size and defaults, from its header; `ModelFileError` names the file.
+
+    Of the few files whose header leaves their size open the network is asked, once (see `settling.py`).
+    """
+    header, spec, scale = described(checkpoint)
+    spec = settled(checkpoint.path, header, spec, digest, memory)
     layers = min((tower.layers for tower in spec.text), default=1)
     return ModelFacts(name=checkpoint.name, hash=digest, native_size=spec.native_size, scale=scale, text_layers=layers)
+
+
+def described(checkpoint: Checkpoint) -> tuple[Header, ModelSpec, float]:
+    """A checkpoint's header, what it says the model is, and the scale that suits it; `ModelFileError` names the file."""
+    header = read_header(checkpoint.path)
+    try:
+        return header, detect(header), default_scale(header, ModelFacts.scale)
+    except ModelFileError as error:
+        raise ModelFileError(f"{checkpoint.path.name}: {error}") from error

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import collections
+import dataclasses
 import json
 import os
 import pickle
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -144,41 +146,72 @@ def test_code_in_a_pickle_is_refused_and_never_runs(tmp_path: Path, zipped: bool
     assert marker.exists()  # the payload is one that works
 
 
-def broken(path: Path) -> dict[str, bytes]:
-    save(path, SOME)
-    good = path.read_bytes()
-    length = int.from_bytes(good[:8], "little")
-    header = json.loads(good[8 : 8 + length])
+@dataclasses.dataclass(frozen=True)
+class Good:
+    """The bytes of a file with nothing wrong, to be broken."""
 
-    def with_header(change: dict[str, Any]) -> bytes:
-        text = json.dumps({**header, **change}).encode()
-        return len(text).to_bytes(8, "little") + text + good[8 + length :]
+    whole: bytes
 
-    return {
-        "is empty": b"",
-        "is not a weight file: it is neither": b"just some text renamed",
-        "header would have 1099511627776 bytes": (1 << 40).to_bytes(8, "little") + good[8:],
-        "is cut short: it has .* Download": good[:-3],
-        "its header needs": good[: length // 2],
-        "header cannot be read": good[:9] + b"?" * (length - 1) + good[8 + length :],
-        "entry for 'single' makes no sense": with_header({"single": {**header["single"], "shape": [3, 2, 3]}}),
-        "entry for 'half' makes no sense": with_header({"half": {"dtype": "F16"}}),
-        "entry for 'brain' makes no sense": with_header({"brain": {**header["brain"], "data_offsets": [8, -8]}}),
-        "dtype 'F3'": with_header({"half": {**header["half"], "dtype": "F3"}}),
-        "metadata is not a table": with_header({"__metadata__": [1]}),
-        "is broken or cut short: PyTorch": b"PK\x03\x04" + b"\0" * 100,
-        "PyTorch cannot read it": b"\x80\x02}q\x00(X\x01\x00",
-    }
+    @property
+    def length(self) -> int:
+        return int.from_bytes(self.whole[:8], "little")
+
+    def entry(self, name: str, **changes: Any) -> bytes:
+        """The file with an entry of its header changed; one that loses a field has it as None."""
+        header = json.loads(self.whole[8 : 8 + self.length])
+        entry = {**header.get(name, {}), **changes}
+        return self.headed({**header, name: {key: value for key, value in entry.items() if value is not None}})
+
+    def metadata(self, value: Any) -> bytes:
+        return self.headed({**json.loads(self.whole[8 : 8 + self.length]), "__metadata__": value})
+
+    def headed(self, header: Any) -> bytes:
+        return self.raw(json.dumps(header).encode())
+
+    def raw(self, text: bytes) -> bytes:
+        return len(text).to_bytes(8, "little") + text + self.whole[8 + self.length :]
 
 
-@pytest.mark.parametrize("message", broken(Path("/tmp") / f"webui-test-{os.getpid()}.safetensors"))
-def test_broken_files_are_named_with_a_reason(tmp_path: Path, message: str) -> None:
+BROKEN: list[tuple[str, Callable[[Good], bytes]]] = [
+    ("is empty", lambda good: b""),
+    ("is not a weight file: it is neither", lambda good: b"just some text renamed"),
+    ("header would have 1099511627776 bytes", lambda good: (1 << 40).to_bytes(8, "little") + good.whole[8:]),
+    ("is cut short: it has .* Download", lambda good: good.whole[:-3]),
+    ("its header needs", lambda good: good.whole[: good.length // 2]),
+    ("header cannot be read", lambda good: good.raw(b"{" + b"?" * 20)),
+    ("header cannot be read", lambda good: good.raw(b'{"a":' * 100_000)),
+    ("entry for 'single' makes no sense", lambda good: good.entry("single", shape=[3, 2, 3])),
+    ("entry for 'half' makes no sense", lambda good: good.entry("half", shape=None, data_offsets=None)),
+    ("entry for 'brain' makes no sense", lambda good: good.entry("brain", data_offsets=[8, -8])),
+    ("entry for 'eight' makes no sense", lambda good: good.entry("eight", shape=[10**4000] * 20_000)),
+    ("entry for 'count' makes no sense", lambda good: good.entry("count", data_offsets="ab")),
+    ("entry for 'flags' makes no sense", lambda good: good.entry("flags", dtype=["F16"])),
+    ("entry for 'bytes' makes no sense", lambda good: good.headed({"bytes": [[]]})),
+    ("dtype 'F3'", lambda good: good.entry("half", dtype="F3")),
+    ("metadata is not a table", lambda good: good.metadata([1])),
+    ("is broken or cut short: PyTorch", lambda good: b"PK\x03\x04" + b"\0" * 100),
+    ("PyTorch cannot read it", lambda good: b"\x80\x02}q\x00(X\x01\x00"),
+]
+
+
+@pytest.mark.parametrize(("message", "damaged"), BROKEN)
+def test_broken_files_are_named_with_a_reason_and_at_once(tmp_path: Path, message: str, damaged: Callable[[Good], bytes]) -> None:
     path = tmp_path / "a.safetensors"
-    path.write_bytes(broken(tmp_path / "good")[message])
+    save(path, SOME)
+    path.write_bytes(damaged(Good(path.read_bytes())))
+    began = time.process_time()
     with pytest.raises(ModelFileError, match=message):
         read_header(path)
     with pytest.raises(ModelFileError, match=message):
         dict(read_tensors(path))
+    assert time.process_time() - began < 5
+
+
+def test_numbers_in_the_metadata_are_texts(tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    save(path, SOME)
+    path.write_bytes(Good(path.read_bytes()).metadata({"epoch": 3, "none": None}))
+    assert read_header(path).metadata == {"epoch": "3", "none": "None"}
 
 
 def test_missing_files_folders_and_keys_are_named(tmp_path: Path) -> None:
@@ -189,6 +222,25 @@ def test_missing_files_folders_and_keys_are_named(tmp_path: Path) -> None:
     save(tmp_path / "a", SOME)
     with pytest.raises(ModelFileError, match="lacks 1 of the 2 weights wanted, among them other"):
         dict(read_tensors(tmp_path / "a", ["half", "other"]))
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=4) | st.sampled_from(["F16", 10**300, 4, [0, 4]]),
+    lambda inner: st.lists(inner, max_size=3)
+    | st.dictionaries(st.sampled_from(["shape", "dtype", "data_offsets", "__metadata__", "a"]), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.dictionaries(st.sampled_from(["__metadata__", "a", "b"]), JSON, max_size=3))
+def test_any_json_as_a_header_is_read_or_a_sentence(tmp_path_factory: pytest.TempPathFactory, header: dict[str, Any]) -> None:
+    path = tmp_path_factory.mktemp("headed") / "a"
+    path.write_bytes(Good(b"\0" * 16).headed(header))
+    try:
+        read_header(path)
+    except ModelFileError as error:
+        assert str(error).endswith(".")
 
 
 @settings(max_examples=150, deadline=None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import json
 import sys
 from collections.abc import Mapping
 from functools import cache
@@ -10,6 +11,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import given as drawn
+from hypothesis import settings
+from hypothesis import strategies as st
 from torch import Tensor
 
 from tests.nets.families import TINY, assert_same, recorded
@@ -22,7 +26,7 @@ from webui.nets.text import TextTower
 from webui.nets.unet import UNetModel
 from webui.weights.families import MERGES_KEY, detect
 from webui.weights.files import Header, TensorInfo, read_header, save
-from webui.weights.model import LoadedModel, build, load, plan_of, save_checkpoint
+from webui.weights.model import LoadedModel, build, load, plan_of, save_checkpoint, tokenizers_of
 from webui.weights.vocabulary import clip_tokenizer
 
 UNET = "model.diffusion_model."
@@ -198,3 +202,20 @@ def test_plain_sd2_files_are_settled_by_one_call(tmp_path: Path, bias: float, fa
     assert (spec.family, spec.prediction) == (family, "v" if family.endswith("v") else "eps")
 
 
+MERGES = st.recursive(
+    st.none() | st.integers() | st.text(max_size=5) | st.sampled_from(["a b", "a b</w>", "ab c", " ", "a", "a b"]),
+    lambda inner: st.lists(inner, max_size=5) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
+    max_leaves=8,
+)
+
+
+@settings(max_examples=60, deadline=None)
+@drawn(MERGES.map(json.dumps) | st.text(max_size=20) | st.just("[" * 100_000))
+def test_any_json_as_merges_gives_a_tokenizer_or_a_sentence(text: str) -> None:
+    given = Header(tensors={}, metadata={MERGES_KEY: text})
+    try:
+        (tokenizer,) = tokenizers_of(builtin_spec(515), given)
+    except ModelFileError as error:
+        assert str(error).endswith(".")
+    else:
+        assert tokenizer.size == 515

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import json
-import logging
 import signal
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from webui import infotext
 from webui.commands.flags import add_flags, read_flags
 from webui.commands.terminal import Bar, Parser, duration, progress_line, say, show
 from webui.params import Txt2Img
-from webui.request import Request, parameters_of
-from webui.service.gallery import check_folder, save
+from webui.request import Request
+from webui.service.folders import CACHE, OUTPUTS
+from webui.service.gallery import check_folder, save, text_of
+from webui.service.logs import LOG, logging_to
 
 if TYPE_CHECKING:
     from webui.engine.events import Event, Picture
@@ -31,9 +30,6 @@ DESCRIPTION = """Make pictures from a description with the built-in model, or an
   launch.py txt2img "a red ball on a wooden table" --count 4 --seed 1
 
 Prints the path of each picture. Ctrl+C ends early and keeps what there is; a second one ends at once."""
-OUTPUT = Path("outputs") / "txt2img"  # below the program's folder
-LOG = Path("cache") / "log.txt"  # below the program's folder: details of failures, under the ids that people are shown
-LOG_BYTES = 1_000_000
 LOOK_SECONDS = 0.1  # between looks whether Ctrl+C was pressed
 DONE, FAILED, WRONG, STOPPED = 0, 1, 2, 130
 
@@ -66,14 +62,14 @@ def main(arguments: list[str], root: Path) -> int:
     parser.add_argument("--exact", action="store_true", help="Compute in float32 on the CPU: slower, and most alike everywhere.")
     options = parser.read(arguments)
     params = read_flags(options, Txt2Img, "prompt")
-    folder = options.output if options.output is not None else root / OUTPUT
+    folder = options.output if options.output is not None else root / OUTPUTS
     check_folder(folder)
     bar = Bar()
     bar.show("Starting ...")
     try:
         from webui.service.opening import open_engine  # imports torch, which takes seconds
 
-        with logging_to(root / LOG), open_engine(root, paths=True, exact=options.exact) as service:
+        with logging_to(root / CACHE / LOG), open_engine(root, paths=True, exact=options.exact) as service:
             outcome = Outcome(request=service.request(params), folder=folder)
             follow(service, outcome, bar, quiet=options.json)
     finally:
@@ -131,8 +127,7 @@ def take_in(event: Event, outcome: Outcome, bar: Bar, *, quiet: bool) -> None:
 def keep(event: Picture, outcome: Outcome) -> None:
     """Save a picture; where its folder fails it is kept elsewhere, and the command ends as failed."""
     request: Request = event.request
-    remarks = {"Shared calls": event.batched, "Interrupted": event.interrupted}
-    text = infotext.write(parameters_of(request), {key: "True" for key, true in remarks.items() if true})
+    text = text_of(request, batched=event.batched, interrupted=event.interrupted)
     saved = save(outcome.folder, event.pixels, request.seed, text)
     if saved.notice:
         outcome.notices.append(saved.notice)
@@ -154,25 +149,6 @@ def report(outcome: Outcome, seconds: float, *, as_json: bool) -> None:
     elif outcome.code is None:
         count = len(outcome.pictures)
         say(f"{count} picture{'s' if count != 1 else ''} in {duration(seconds)}.")
-
-
-@contextmanager
-def logging_to(file: Path) -> Iterator[None]:
-    """Send what the program logs to a file instead of the terminal; where it cannot be written, nowhere."""
-    logger = logging.getLogger("webui")
-    handler: logging.Handler
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        handler = RotatingFileHandler(file, maxBytes=LOG_BYTES, backupCount=1, encoding="utf-8")
-    except OSError:
-        handler = logging.NullHandler()
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    logger.addHandler(handler)
-    try:
-        yield
-    finally:
-        logger.removeHandler(handler)
-        handler.close()
 
 
 @contextmanager

@@ -1,7 +1,7 @@
-"""Telling people what happens to their jobs: every subscriber gets each event once and in order, and slow ones cost nobody anything.
+"""Telling people what happens to their jobs: every subscriber gets each event once and in order, and slow ones cost nobody.
 
-What a newer event makes pointless (progress, previews, places in the queue) is dropped, so a subscriber's memory is bounded; one that
-falls too far behind is told so and looks everything up again.
+What a newer event makes pointless (progress, previews, places in the queue) is dropped, so a subscriber's memory is bounded; one
+that falls too far behind is told so and looks everything up again.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ Event = dict[str, Any]
 
 
 class Subscription:
-    """One listener's events since it last took them. `notify` is called, from any thread, when there are some; it must not block."""
+    """One listener's events since it last took them. `notify` is called, from any thread, when there are any; it must not wait."""
 
     def __init__(self, broadcast: Broadcast, user: int, notify: Callable[[], None]) -> None:
         self.user = user

@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Mapping
+import contextlib
+import queue
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from webui.engine.events import Event
+from webui.engine.events import LAST, Event, Failed, Preview, supersedes
+from webui.errors import UserError
+from webui.request import Request
+from webui.service.logs import fault
+
+if TYPE_CHECKING:  # importing torch takes seconds, which the engine's own thread spends
+    from webui.engine.log import EventStream
+    from webui.service.opening import Service
+
 
 
 class EngineHandle(Protocol):
-    """Makes pictures of requests. Every method but `next` returns at once and may be called from any thread.
+    """Makes pictures of requests. Every method but `next` and `close` returns at once; all may be called from any thread.
 
     `key` names a request for as long as it runs. What concerns a key that is not running is ignored. Events are those of
-    `webui.engine.events`; each key's end with exactly one of `LAST`.
+    `webui.engine.events`; each key's end with exactly one of `LAST`. Previews are made only of what is watched.
     """
 
     def warm(self) -> None:
@@ -42,35 +54,180 @@ class EngineHandle(Protocol):
         """End; requests that run are cancelled."""
 
 
-class ThreadEngine:
-    """The engine in this process: a thread imports torch and opens it when it is first needed."""
+class Outbox:
+    """Events of several requests in order, without those that newer ones made pointless; one reader, any number of writers.
 
-    def __init__(self, root: Path, *, exact: bool = False) -> None:
-        self._root = root
-        self._exact = exact
+    A key's events are taken from `open` to its last, of which there is only one.
+    """
+
+    def __init__(self) -> None:
+        self._open: set[str] = set()
+        self._changed = threading.Condition()
+        self._events: deque[tuple[str, Event]] = deque()
+        self._closed = False
+
+    def open(self, key: str) -> None:
+        """Expect events of a key."""
+        with self._changed:
+            self._open.add(key)
+
+    def put(self, key: str, event: Event) -> None:
+        """Add an event."""
+        with self._changed:
+            if key not in self._open:
+                return
+            if isinstance(event, LAST):
+                self._open.remove(key)
+            old = next((entry for entry in self._events if entry[0] == key and supersedes(event, entry[1])), None)
+            if old is not None:
+                self._events.remove(old)
+            self._events.append((key, event))
+            self._changed.notify()
+
+    def next(self, timeout: float | None = None) -> tuple[str, Event] | None:
+        """The oldest event, which is taken out; None after `timeout` seconds without one, or when closed."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._events or self._closed, timeout)
+            return self._events.popleft() if self._events else None
+
+    def close(self) -> None:
+        """Keep nobody waiting any more."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+
+class Followed:
+    """A request in the engine: its job there, and the stream of previews while it is watched."""
+
+    def __init__(self, job: str) -> None:
+        self.job = job
+        self.previews: EventStream | None = None
+
+
+class ThreadEngine:
+    """The engine in this process. A thread opens it, torch included, when it is warmed or gets its first request.
+
+    That thread carries out what is asked for, one thing after the other; one more for each request reads its events.
+    """
+
+    def __init__(self, root: Path, *, models_from: Sequence[Path] = (), exact: bool = False) -> None:
+        self._open_service = partial(open_service, root, models_from, exact)
+        self._closing = False
+        self._wishes: queue.SimpleQueue[tuple[str, Callable[[], None]]] = queue.SimpleQueue()
+        self._outbox = Outbox()
+        self._service: Service | None = None  # this and what follows belong to the thread
+        self._followed: dict[str, Followed] = {}
+        self._thread = threading.Thread(target=self._loop, name="engine's door", daemon=True)
+        self._thread.start()
 
     def warm(self) -> None:
-        """Import torch."""
+        """Import torch and open the engine; models are loaded when they are first used."""
+        self._wishes.put(("", self._open))
 
     def submit(self, key: str, request: Mapping[str, Any]) -> None:
         """Begin a request."""
+        self._outbox.open(key)
+        self._wishes.put((key, lambda: self._submit(key, request)))
 
     def next(self, timeout: float | None = None) -> tuple[str, Event] | None:
         """The next event."""
-        time.sleep(timeout or 0)
-        return None
+        return self._outbox.next(timeout)
 
     def watch(self, key: str, on: bool) -> None:
-        """Make previews."""
+        """Make previews, or no more."""
+        self._wishes.put(("", lambda: self._watch(key, on)))
 
     def interrupt(self, key: str) -> None:
-        """End a request."""
+        """End a request with its pictures as they are now."""
+        self._wish(key, lambda service, job: service.engine.interrupt(job))
 
     def skip(self, key: str, picture: int | None = None) -> None:
-        """Drop a picture."""
+        """Drop one picture."""
+        self._wish(key, lambda service, job: service.engine.skip(job, picture))
 
     def cancel(self, key: str) -> None:
         """Drop a request."""
+        self._wish(key, lambda service, job: service.engine.cancel(job))
 
     def close(self) -> None:
-        """End."""
+        """End after the call that is being made."""
+        self._closing = True
+        self._wishes.put(("", lambda: None))
+        if self._thread is not threading.current_thread():
+            self._thread.join()
+        self._outbox.close()
+
+    # In the thread.
+
+    def _loop(self) -> None:
+        while True:
+            key, carry_out = self._wishes.get()
+            if self._closing:
+                break
+            try:
+                carry_out()
+            except Exception as error:  # noqa: BLE001  the edge of a job
+                told = fault(error, "This job" if key else "Starting the engine")
+                by_request = isinstance(error, UserError)
+                self._outbox.put(key, Failed(job=key, sentence=told.sentence, error_id=told.error, by_request=by_request))
+        if self._service is not None:
+            self._service.close()
+
+    def _open(self) -> None:
+        if self._service is None:
+            self._service = self._open_service()
+
+    def _submit(self, key: str, plain: Mapping[str, Any]) -> None:
+        self._open()
+        assert self._service is not None
+        engine = self._service.engine
+        followed = self._followed[key] = Followed(engine.submit(Request.from_dict(plain)))
+        self._read(key, engine.events(followed.job), previews=False)
+
+    def _watch(self, key: str, on: bool) -> None:
+        followed = self._followed.get(key)
+        if followed is None or self._service is None:
+            return
+        if followed.previews is not None:
+            followed.previews.close()
+            followed.previews = None
+        if on:
+            followed.previews = self._service.engine.events(followed.job, previews=True)
+            self._read(key, followed.previews, previews=True)
+
+    def _wish(self, key: str, carry_out: Callable[[Service, str], None]) -> None:
+        def if_running() -> None:
+            followed = self._followed.get(key)
+            if followed is not None and self._service is not None:
+                with contextlib.suppress(UserError):  # it has ended, and was forgotten
+                    carry_out(self._service, followed.job)
+
+        self._wishes.put(("", if_running))
+
+    def _forget(self, key: str) -> None:
+        followed = self._followed.pop(key, None)
+        if followed is not None and self._service is not None:
+            if followed.previews is not None:
+                followed.previews.close()
+                followed.previews = None
+            self._service.engine.forget(followed.job)
+
+    # In a thread of each stream.
+
+    def _read(self, key: str, stream: EventStream, *, previews: bool) -> None:
+        def read() -> None:
+            for event in stream:
+                if isinstance(event, Preview) == previews:
+                    self._outbox.put(key, event)
+                if isinstance(event, LAST) and not previews:
+                    self._wishes.put(("", lambda: self._forget(key)))
+
+        threading.Thread(target=read, name=f"events of {key}", daemon=True).start()
+
+
+def open_service(root: Path, models_from: Sequence[Path], exact: bool) -> Service:
+    """Import torch, which takes seconds, and open the engine of a folder."""
+    from webui.service.opening import open_engine
+
+    return open_engine(root, models_from=models_from, exact=exact)

@@ -11,7 +11,7 @@ OUTPUTS = Path("outputs") / "txt2img"
 
 
 def own_folder(root: Path, name: str) -> Path:
-    """The folder `name` of the program, made if it can be, which git is told to ignore; where it cannot, its users will say so."""
+    """The folder `name` of the program, which git is told to ignore; where it cannot be made, whoever needs it will say so."""
     folder = root / name
     with contextlib.suppress(OSError):
         folder.mkdir(parents=True, exist_ok=True)

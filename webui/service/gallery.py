@@ -11,7 +11,7 @@ import io
 import os
 import re
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,13 +19,16 @@ from typing import Any
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from webui import infotext
 from webui.errors import StorageError, UserError, quoted
 from webui.infotext import PNG_KEY
+from webui.request import Request, parameters_of
 
 NUMBERED = re.compile(r"\.?(\d{5,})(?:-.*\.png|\.part)")
 COMPRESSION = 1  # zlib's level: a tenth of the time of the usual 6 for a few percent of size
 MOST_TRIES = 1000  # to claim a number while others do
 FALLBACK = "webui-pictures"  # in the folder for temporary files
+Foretell = Callable[[Path, int], None]  # told the path and bytes of a picture just before it gets its name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +49,15 @@ def check_folder(folder: Path) -> None:
         raise UserError(f"The folder {quoted(str(folder))} cannot be written to ({_why(error)}); name another one.") from error
 
 
-def save(folder: Path, pixels: Any, seed: int, text: str, fallbacks: Iterable[Path] | None = None) -> Saved:
+def text_of(request: Request, *, batched: bool, interrupted: bool) -> str:
+    """The parameters' text for the one picture of `request`, as every picture's file has it."""
+    remarks = {"Shared calls": batched, "Interrupted": interrupted}
+    return infotext.write(parameters_of(request), {key: "True" for key, true in remarks.items() if true})
+
+
+def save(
+    folder: Path, pixels: Any, seed: int, text: str, fallbacks: Iterable[Path] | None = None, foretell: Foretell | None = None
+) -> Saved:
     """Write a picture (uint8 [H, W, 3]) with its text; where `folder` fails, into the first of `fallbacks` that does not.
 
     Raises `StorageError` when all of them fail. The fallback is a folder for temporary files unless others are given.
@@ -55,7 +66,7 @@ def save(folder: Path, pixels: Any, seed: int, text: str, fallbacks: Iterable[Pa
     failures = []
     for place in (folder, *(default_fallbacks() if fallbacks is None else fallbacks)):
         try:
-            path = publish(place, seed, content)
+            path = publish(place, seed, content, foretell)
         except (OSError, ValueError) as error:
             failures.append(f"{place} ({_why(error)})")
             continue
@@ -88,7 +99,7 @@ def read_text(path: Path) -> str:
         raise UserError(f"{quoted(str(path))} is not a picture that can be read ({_why(error)}).") from error
 
 
-def publish(folder: Path, seed: int, content: bytes) -> Path:
+def publish(folder: Path, seed: int, content: bytes, foretell: Foretell | None = None) -> Path:
     """Write `content` into `folder` under the next free number, whole or not at all; returns its path, raises OSError."""
     folder.mkdir(parents=True, exist_ok=True)
     number, part, handle = _claim(folder)
@@ -98,12 +109,19 @@ def publish(folder: Path, seed: int, content: bytes) -> Path:
             file.flush()
             os.fsync(file.fileno())
         final = folder / f"{number:05}-{seed}.png"
+        if foretell is not None:
+            foretell(final, len(content))
         part.replace(final)
     except BaseException:
         part.unlink(missing_ok=True)
         raise
     _settle(folder)
     return final
+
+
+def part_of(path: Path) -> Path:
+    """Where a picture is written before it gets its name."""
+    return path.with_name(f".{path.name.partition('-')[0]}.part")
 
 
 def _claim(folder: Path) -> tuple[int, Path, int]:

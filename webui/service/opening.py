@@ -80,9 +80,7 @@ class Service:
         return self._fresh.pop(name, None) or load(self._files[name])
 
 
-def open_engine(
-    root: Path, *, paths: bool = False, exact: bool = False, models_from: Sequence[Path] = (), limits: Limits = Limits()
-) -> Service:
+def open_engine(root: Path, *, paths: bool = False, exact: bool = False, models_from: Sequence[Path] = ()) -> Service:
     """The service of the models under `root`/models and in `models_from`; nothing is loaded before it is needed.
 
     What is measured and computed once is kept in `root`/cache. `paths` lets a model be named by the path of a file, which only
@@ -90,4 +88,4 @@ def open_engine(
     """
     cache = cache_folder(root)
     resolver = Resolver(models_folder=root / "models", cache=cache, others=tuple(models_from), paths=paths)
-    return Service(resolver=resolver, cache=cache, exact=exact, limits=limits)
+    return Service(resolver=resolver, cache=cache, exact=exact)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from webui.errors import NotFound, UserError, quoted
@@ -34,21 +35,34 @@ class Queue:
         return self._add(user.id, kind, self._resolver.request(params))
 
     def retry(self, user: User, job: str) -> str:
-        """Queue the same request once more, as a job of the one whose it was; returns the new job's id."""
+        """Queue a job that ended once more, for whoever had it, and return the new job's id.
+
+        One that did not make all its pictures makes those that are missing, from the first to the last of them.
+        """
         old = self._own(user, job)
-        return self._add(old.user, old.kind, Request.from_dict(old.request))
+        if old.open:
+            raise UserError("The job has not ended yet, so there is nothing to try again.")
+        request = Request.from_dict(old.request)
+        pictures = self._jobs.settled(job).items()
+        complete = {number for number, event in pictures if event["kind"] == "picture" and not event["interrupted"]}
+        missing = sorted(set(range(request.count)) - complete) or [0, request.count - 1]
+        request = replace(request.picture(missing[0]), count=missing[-1] - missing[0] + 1)
+        return self._add(old.user, old.kind, request)
 
     def interrupt(self, user: User, job: str) -> None:
-        """End a job with its pictures as they are now; one that waits is cancelled."""
-        self._worker.interrupt(self._own(user, job).id)
+        """End a job with its pictures as they are now; one that waits and has none is cancelled."""
+        self._worker.interrupt(self._own(user, job))
 
     def skip(self, user: User, job: str, picture: int | None = None) -> None:
-        """Drop one picture of a job that runs, or those being made now, and go on with the rest."""
-        self._worker.skip(self._own(user, job).id, picture)
+        """Drop one picture of a job (a number from 0), or those being made now, and go on with the rest."""
+        found = self._own(user, job)
+        if picture is not None and not 0 <= picture < found.pictures:
+            raise NotFound(f"The job has {found.pictures} pictures, numbered from 0; there is no number {picture}.")
+        self._worker.skip(found, picture)
 
     def cancel(self, user: User, job: str) -> None:
         """Discard a job; its finished pictures stay."""
-        self._worker.cancel(self._own(user, job).id)
+        self._worker.cancel(self._own(user, job))
 
     def move(self, user: User, job: str, before: str | None) -> None:
         """Put a waiting job before another one of the same user, or behind all of them."""
@@ -56,7 +70,10 @@ class Queue:
 
     def view(self, user: User) -> list[dict[str, Any]]:
         """A user's jobs that have not ended, in the order in which they run."""
-        return [self._shown(job, position) for position, job in enumerate(self._jobs.in_order()) if job.user == user.id]
+        own = [(position, job) for position, job in enumerate(self._jobs.in_order()) if job.user == user.id]
+        counts = self._jobs.counts([job.id for _, job in own]) if own else {}
+        left = self._worker.seconds_left() if own else {}
+        return [self._shown(job, position, counts.get(job.id, (0, 0)), left.get(job.id)) for position, job in own]
 
     def events(self, user: User, job: str, after: int = 0) -> list[dict[str, Any]]:
         """What happened to a job, later than event number `after`; for progress and previews listen to `broadcast`."""
@@ -67,7 +84,7 @@ class Queue:
         return self._worker.preview(self._own(user, job).id, picture)
 
     def _add(self, user: int, kind: str, request: Request) -> str:
-        self._limits.check(request, self._jobs.waiting(user))
+        self._limits.check(request, sum(job.user == user for job in self._jobs.in_order()))
         job = self._jobs.add(user, kind, request.to_dict(), request.count)
         self._worker.fill()
         return job.id
@@ -78,11 +95,11 @@ class Queue:
             raise NotFound(f"There is no job {quoted(job)}.")
         return found
 
-    def _shown(self, job: Job, position: int) -> dict[str, Any]:
-        running = job.state == "running"
+    def _shown(self, job: Job, position: int, counts: tuple[int, int], left: float | None) -> dict[str, Any]:
+        picture, step, steps = self._worker.last(job.id)
         return {
-            "job": job.id, "kind": job.kind, "state": job.state, "pictures": job.pictures, "done": len(self._jobs.saved(job.id)),
-            "position": 0 if running else position, "seconds_left": None,
-            **self._worker.progress(job.id), "prompt": str(job.request.get("prompt", ""))[:LONGEST_PROMPT],
-            "created": job.created, "again": bool(job.sentence), "last": self._jobs.last_event(job.id),
+            "job": job.id, "kind": job.kind, "state": job.state, "pictures": job.pictures, "done": counts[0],
+            "position": 0 if job.state == "running" else max(position, 1), "seconds_left": left,
+            "picture": picture, "step": step, "steps": steps, "prompt": str(job.request.get("prompt", ""))[:LONGEST_PROMPT],
+            "created": job.created, "again": job.again, "last": counts[1],
         }  # fmt: skip

@@ -78,7 +78,8 @@ class Resolver:
         renamed = next((each.path for each in self.checkpoints() if self._hash(each.path) == wanted), None)
         if renamed is None:
             raise ModelFileError(
-                f"The model {request.model} with the hash {wanted[:10]} is not here any more; put its file back, or choose another."
+                f"The model {request.model} with the hash {wanted[:10]} is not here any more; put its file back, or choose "
+                "another one."
             )
         return renamed
 

@@ -4,29 +4,30 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import json
-import secrets
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from sqlite3 import Connection
 from types import TracebackType
 from typing import Any, Self
 
-from webui.request import Request
 from webui.service.broadcast import Broadcast
 from webui.service.database import Database
 from webui.service.engines import EngineHandle, ThreadEngine
 from webui.service.folders import CACHE, DATA, OUTPUTS, own_folder
-from webui.service.jobs import Jobs, Slots
+from webui.service.jobs import Jobs
+from webui.service.keeping import Keeper
 from webui.service.limits import UserLimits
+from webui.service.pictures import Pictures
 from webui.service.queue import Queue
 from webui.service.requests import Resolver
+from webui.service.turns import Slots
 from webui.service.users import Users
 from webui.service.worker import Worker
 
 DATABASE = "webui.sqlite3"
+THUMBNAILS = "thumbnails"  # in the cache folder
+LIMITS, SLOTS = UserLimits(), Slots()
 Clock = Callable[[], float]
 
 
@@ -42,7 +43,7 @@ class Studio:
     resolver: Resolver
     worker: Worker
     engine: EngineHandle
-    pictures: Any
+    pictures: Pictures
     inputs: Any
     styles: Any
     preferences: Any
@@ -61,7 +62,7 @@ class Studio:
 
 def open_studio(
     root: Path, *, output: Path | None = None, models_from: Sequence[Path] = (), engine: EngineHandle | None = None,
-    clock: Clock = time.time, limits: UserLimits = UserLimits(), slots: Slots = Slots(),
+    clock: Clock = time.time, limits: UserLimits = LIMITS, slots: Slots = SLOTS,
 ) -> Studio:
     """The studio of the program's folder; torch is imported by the engine, when it is warmed or gets its first job."""
     database = Database(own_folder(root, DATA) / DATABASE)
@@ -70,13 +71,14 @@ def open_studio(
     broadcast = Broadcast()
     jobs = Jobs(database, clock, broadcast)
     resolver = Resolver(models_folder=root / "models", cache=cache, others=tuple(models_from))
-    handle = ThreadEngine(root) if engine is None else engine
-    pictures = _part("pictures", "Pictures", database, outputs, clock)
-    record = pictures.record if pictures is not None else _record
-    worker = Worker(jobs, handle, broadcast, outputs, record=record, slots=slots)
+    handle = ThreadEngine(root, models_from=models_from) if engine is None else engine
+    pictures = Pictures(database, outputs, clock, thumbnails=cache / THUMBNAILS)
+    keeper = Keeper(database=database, jobs=jobs, pictures=pictures)
+    worker = Worker(jobs, handle, broadcast, keeper, slots=slots, timer=time.monotonic)
     studio = Studio(
         root=root, outputs=outputs, database=database, users=Users(database, clock),
-        queue=Queue(jobs, worker, resolver, broadcast, limits), resolver=resolver, worker=worker, engine=handle, pictures=pictures,
+        queue=Queue(jobs, worker, resolver, broadcast, limits), resolver=resolver, worker=worker, engine=handle,
+        pictures=pictures,
         inputs=_part("inputs", "Inputs", database, root, clock), styles=_part("styles", "Styles", database),
         preferences=_part("preferences", "Preferences", database),
     )
@@ -89,20 +91,3 @@ def _part(module: str, name: str, *arguments: Any) -> Any:
     if importlib.util.find_spec(f"webui.service.{module}") is None:
         return None
     return getattr(importlib.import_module(f"webui.service.{module}"), name)(*arguments)
-
-
-def _record(
-    connection: Connection, *, user: int, job: str, place: int, path: Path, width: int, height: int, request: Request,
-    parameters: str, interrupted: bool,
-) -> str:
-    """A picture's row, until `webui.service.pictures` writes it."""
-    name = secrets.token_hex(8)
-    row = (
-        name, user, job, place, str(path), path.stat().st_size, width, height, str(request.seed), request.prompt, parameters,
-        json.dumps(request.to_dict()), int(interrupted), time.time(),
-    )
-    connection.execute(
-        "INSERT INTO pictures (id, user, job, place, path, bytes, width, height, seed, prompt, parameters, request, interrupted, "
-        "created) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", row,
-    )
-    return name

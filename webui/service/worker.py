@@ -1,6 +1,6 @@
-"""The worker: hands jobs to the engine as there is room, saves what comes back, and tells of it. Its thread never dies.
+"""The worker: hands jobs to the engine as there is room, keeps what comes back, and tells of it. Its thread never dies.
 
-A picture is told of only after its file is on disk and its row is committed.
+Whoever submits or cancels does so in their own thread, for nothing here waits for the engine; one more thread hears its events.
 """
 
 from __future__ import annotations
@@ -8,202 +8,352 @@ from __future__ import annotations
 import io
 import logging
 import threading
-import uuid
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from PIL import Image
 
-from webui import infotext
 from webui.engine import events
 from webui.errors import StorageError
-from webui.request import Request, parameters_of
+from webui.request import Request
 from webui.service.broadcast import Broadcast
 from webui.service.engines import EngineHandle
-from webui.service.gallery import save
-from webui.service.jobs import Job, Jobs, Slots
+from webui.service.jobs import Job, Jobs
+from webui.service.keeping import Keeper
+from webui.service.logs import fault
+from webui.service.pace import Pace, Work, seconds_left, work
+from webui.service.turns import Slots
 
 LOGGER = logging.getLogger(__name__)
-LOOK_SECONDS = 0.5
-JPEG_QUALITY = 80
+LOOK_SECONDS = 0.5  # between looks at what nobody tells of: who watches, places in the queue, a disk that was full
+MOST_PLACES = 20  # waiting jobs of one user whose places are told of
+JPEG_QUALITY = 85
+Last = tuple[int | None, int | None, int | None]  # picture, step and steps as last heard
 
 
 @dataclass(kw_only=True, eq=False)
 class Running:
-    """A job in the engine."""
+    """A job in the engine; `parts` has the number of its first picture for each key that the engine knows it by."""
 
     job: Job
-    steps: dict[int, tuple[int, int | None]] = field(default_factory=dict)
-    seconds_left: float | None = None
+    request: Request
+    settled: set[int]
+    parts: dict[str, int] = field(default_factory=dict)
+    steps: dict[int, tuple[int, int | None]] = field(default_factory=dict)  # done and wanted, of pictures being made
+    last: Last = (None, None, None)
     previews: dict[int, tuple[bytes, int]] = field(default_factory=dict)
     watched: bool = False
+    interrupted: bool = False
+
+    def left(self) -> Work:
+        """What is still to be made."""
+        wanted = self.request.count - len(self.settled)
+        done = sum(step for picture, (step, _) in self.steps.items() if picture not in self.settled)
+        return work(self.request, max(wanted * self.request.steps - done, 0))
 
 
 class Worker:
-    """Keeps the engine busy with the jobs whose turn it is."""
+    """Keeps the engine busy with the jobs whose turn it is. `timer` counts seconds."""
 
     def __init__(
-        self, jobs: Jobs, engine: EngineHandle, broadcast: Broadcast, outputs: Path, *, record: Callable[..., str], slots: Slots = Slots(),
-    ) -> None:
+        self, jobs: Jobs, engine: EngineHandle, broadcast: Broadcast, keeper: Keeper, *, slots: Slots, timer: Callable[[], float],
+    ) -> None:  # fmt: skip
         self._jobs = jobs
         self._engine = engine
         self._broadcast = broadcast
-        self._outputs = outputs
-        self._record = record
+        self._keeper = keeper
         self._slots = slots
-        self._lock = threading.RLock()
+        self._timer = timer
+        self._lock = threading.RLock()  # held while jobs enter or leave the engine; the jobs' own is taken inside it
         self._running: dict[str, Running] = {}
+        self._parts: dict[str, Running] = {}  # by the engine's keys
+        self._unwritten: list[tuple[Job, str, dict[str, Any]]] = []  # ends that the disk had no room for
+        self._pace = Pace()
+        self._waiting: dict[str, Work] = {}
         self._sequence = 0
-        self._closing = False
+        self._looked = self._told = -1  # versions of the jobs that were looked at, and whose order was told of
+        self._closing = threading.Event()
         self._thread = threading.Thread(target=self._loop, name="worker", daemon=True)
 
     def start(self) -> None:
         """Begin, with what ran when the program was last ended."""
+        self._keeper.recover()
         self._jobs.recover(self._slots)
+        self._jobs.forget_old()
         self._thread.start()
         self.fill()
-
-    def fill(self) -> None:
-        """Hand the engine what there is room for."""
-        with self._lock:
-            while not self._closing and (job := self._jobs.claim(self._slots)) is not None:
-                self._running[job.id] = Running(job=job)
-                self._engine.submit(job.id, job.request)
-
-    def interrupt(self, job: str) -> None:
-        """End a job with its pictures as they are now."""
-        with self._lock:
-            if job in self._running:
-                self._engine.interrupt(job)
-            else:
-                self._end_waiting(job)
-
-    def skip(self, job: str, picture: int | None) -> None:
-        """Drop a picture of a job that runs."""
-        with self._lock:
-            if job in self._running:
-                self._engine.skip(job, picture)
-
-    def cancel(self, job: str) -> None:
-        """Discard a job."""
-        with self._lock:
-            if job in self._running:
-                self._engine.cancel(job)
-            else:
-                self._end_waiting(job)
-
-    def preview(self, job: str, picture: int) -> tuple[bytes, int] | None:
-        """The newest preview of a picture, and its number."""
-        with self._lock:
-            return self._running[job].previews.get(picture) if job in self._running else None
-
-    def progress(self, job: str) -> dict[str, Any]:
-        """How far the picture is that was last heard of."""
-        with self._lock:
-            steps = self._running[job].steps if job in self._running else {}
-            picture = next(reversed(steps), None)
-            step, total = (None, None) if picture is None else steps[picture]
-            return {"picture": picture, "step": step, "steps": total}
 
     def close(self) -> None:
         """End in good order: what runs is queued again for the next start."""
         with self._lock:
-            self._closing = True
+            self._closing.set()
             for running in self._running.values():
-                self._jobs.put_back(running.job)
+                try:
+                    self._jobs.put_back(running.job)
+                except StorageError:  # it is found running at the next start, as after a crash
+                    LOGGER.warning("Job %s could not be put back.", running.job.id, exc_info=True)
             self._running.clear()
+            self._parts.clear()
         self._engine.close()
         if self._thread.is_alive() and self._thread is not threading.current_thread():
             self._thread.join()
 
-    def _end_waiting(self, job: str) -> None:
-        found = self._jobs.get(job)
-        if found is not None:
-            self._jobs.end(found, "cancelled")
+    # What people want; from any thread.
 
-    def _loop(self) -> None:
-        while not self._closing:
-            told = self._engine.next(LOOK_SECONDS)
-            with self._lock:
-                running = self._running.get(told[0]) if told is not None else None
-            if told is None or running is None:
-                continue
+    def fill(self) -> None:
+        """Hand the engine what there is room for; where the disk fails, the thread tries again."""
+        with self._lock:
             try:
-                self._take_in(running, told[1])
-            except Exception:
-                error = uuid.uuid4().hex[:8]
-                LOGGER.exception("Job %s failed (error %s).", running.job.id, error)
-                self._engine.cancel(running.job.id)
-                self._end(running, "failed", sentence=f"The log has the details under {error}.", error=error)
+                self._looked = self._jobs.version
+                while not self._closing.is_set() and (job := self._jobs.claim(self._slots)) is not None:
+                    self._begin(job)
+            except StorageError:
+                self._looked = -1
+                LOGGER.exception("The next job could not be begun.")
 
-    def _take_in(self, running: Running, event: events.Event) -> None:
-        job = running.job
-        match event:
-            case events.Progress():
-                running.steps.pop(event.picture, None)
-                running.steps[event.picture] = event.step, event.steps
-                self._tell(job, "progress", picture=event.picture, step=event.step, steps=event.steps, seconds_left=event.seconds_left)
-                watched = self._broadcast.watched(job.user)
-                if watched != running.watched:
-                    running.watched = watched
-                    self._engine.watch(job.id, watched)
-            case events.Preview():
-                self._sequence += 1
-                running.previews[event.picture] = jpeg(event.pixels), self._sequence
-                self._tell(job, "preview", picture=event.picture, step=event.step, sequence=self._sequence)
-            case events.Picture():
-                self._keep(running, event)
-            case events.Skipped():
-                self._jobs.note(job, "skipped", picture=event.picture)
-            case events.Notice():
-                self._jobs.note(job, "notice", sentence=event.sentence)
-            case events.Finished():
-                self._end(running, "finished", pictures=len(self._jobs.saved(job.id)))
-            case events.Interrupted():
-                self._end(running, "interrupted", pictures=len(self._jobs.saved(job.id)))
-            case events.Cancelled():
+    def interrupt(self, job: Job) -> None:
+        """End a job with its pictures as they are now; one that waits ends with those it has."""
+        with self._lock:
+            running = self._running.get(job.id)
+            if running is None:
+                pictures = self._pictures(job)
+                self._jobs.end(job, "interrupted", pictures=pictures) if pictures else self._jobs.end(job, "cancelled")
+                return
+            for key in list(running.parts):
+                self._engine.interrupt(key)
+
+    def skip(self, job: Job, picture: int | None) -> None:
+        """Drop a picture of a job, or those being made now."""
+        with self._lock:
+            running = self._running.get(job.id)
+            if running is None:
+                present = self._jobs.get(job.id)
+                if present is not None and present.open and picture is not None and picture not in self._jobs.settled(job.id):
+                    self._note(job, "skipped", picture=picture)
+                return
+            for key, first in sorted(running.parts.items(), key=lambda part: part[1], reverse=True):
+                if picture is None:
+                    self._engine.skip(key)
+                elif first <= picture:
+                    if picture not in running.settled:
+                        self._engine.skip(key, picture - first)
+                    return
+
+    def cancel(self, job: Job) -> None:
+        """Discard a job; what the engine still tells of it is ignored."""
+        with self._lock:
+            running = self._running.get(job.id)
+            if running is None:
+                self._jobs.end(job, "cancelled")
+            else:
                 self._end(running, "cancelled")
-            case events.Failed():
-                self._end(running, "failed", sentence=event.sentence, error=event.error_id)
+                return
+        self._places()
 
-    def _keep(self, running: Running, event: events.Picture) -> None:
-        job, request = running.job, event.request
-        text = picture_text(request, batched=event.batched, interrupted=event.interrupted)
+    # What people see; from any thread, and waiting for none.
+
+    def preview(self, job: str, picture: int) -> tuple[bytes, int] | None:
+        """The newest preview of a picture that is being made, and its number."""
+        running = self._running.get(job)
+        return None if running is None else running.previews.get(picture)
+
+    def last(self, job: str) -> Last:
+        """The picture that was last heard of, and its steps."""
+        running = self._running.get(job)
+        return (None, None, None) if running is None else running.last
+
+    def seconds_left(self) -> dict[str, float | None]:
+        """When each job that has not ended will have, as far as that can be known."""
+        running = {name: self._pace.seconds(each.left()) for name, each in self._running.copy().items()}
+        queued = [(job.id, self._pace.seconds(self._work(job))) for job in self._jobs.in_order() if job.id not in running]
+        return seconds_left(running, queued)
+
+    def _work(self, job: Job) -> Work:
+        found = self._waiting.get(job.id)
+        if found is None:
+            if len(self._waiting) > 2 * len(self._jobs.in_order()) + 100:
+                self._waiting = {}
+            request = Request.from_dict(job.request)
+            found = self._waiting[job.id] = work(request, request.steps * request.count)
+        return found
+
+    # Into the engine and out of it.
+
+    def _begin(self, job: Job) -> None:
         try:
-            saved = save(self._outputs, event.pixels, request.seed, text)
-        except StorageError as error:
-            self._engine.cancel(job.id)
-            self._end(running, "failed", sentence=str(error), error="")
+            request = Request.from_dict(job.request)
+            running = Running(job=job, request=request, settled=set(self._jobs.settled(job.id)))
+            self._running[job.id] = running
+            for first, count in gaps(request.count, running.settled):
+                key = f"{job.id}/{first}"
+                running.parts[key] = first
+                self._parts[key] = running
+                part = request if count == request.count else replace(request.picture(first), count=count)
+                self._engine.submit(key, part.to_dict())
+            self._watch(running)
+        except Exception as error:  # noqa: BLE001  the edge of a job
+            self._fail(job, error)
             return
-        height, width = event.pixels.shape[:2]
-        with self._jobs.change() as change:
-            name = self._record(
-                change.connection, user=job.user, job=job.id, place=event.picture, path=saved.path, width=width, height=height,
-                request=request, parameters=text, interrupted=event.interrupted,
-            )
-            change.event(
-                job, "picture", picture=event.picture, id=name, width=width, height=height, seed=request.seed,
-                interrupted=event.interrupted,
-            )
-            if saved.notice:
-                change.event(job, "notice", sentence=saved.notice)
+        if not running.parts:
+            self._end(running, "finished", pictures=self._pictures(job))
 
     def _end(self, running: Running, kind: str, **data: Any) -> None:
+        """Take a job out of the engine, and end it."""
         with self._lock:
-            if self._running.pop(running.job.id, None) is not None:
-                self._jobs.end(running.job, kind, **data)
+            if self._running.pop(running.job.id, None) is None:
+                return
+            if not self._running:
+                self._pace.idle()
+            for key in running.parts:
+                self._parts.pop(key, None)
+                self._engine.cancel(key)
+            self._write_end(running.job, kind, data)
         self.fill()
+        self._places()
+
+    def _fail(self, job: Job, error: Exception) -> None:
+        told = fault(error, "This job")
+        running = self._running.get(job.id)
+        if running is None:
+            self._write_end(job, "failed", {"sentence": told.sentence, "error": told.error})
+        else:
+            self._end(running, "failed", sentence=told.sentence, error=told.error)
+
+    def _write_end(self, job: Job, kind: str, data: dict[str, Any]) -> None:
+        try:
+            self._jobs.end(job, kind, **data)
+        except StorageError as error:
+            LOGGER.exception("The end of job %s could not be written.", job.id)
+            self._unwritten.append((job, kind, data))
+            self._tell(job, "notice", sentence=f"How this job ended could not be written down yet: {error}")
+
+    # The thread.
+
+    def _loop(self) -> None:
+        while not self._closing.is_set():
+            try:
+                self._hear()
+                self._look()
+            except Exception:
+                LOGGER.exception("The worker stumbled, and goes on.")
+                self._closing.wait(LOOK_SECONDS)
+
+    def _hear(self) -> None:
+        """Act on the engine's next event; an error is the failure of the event's job, or of all if there was no event."""
+        running = None
+        try:
+            told = self._engine.next(LOOK_SECONDS)
+            running = None if told is None else self._parts.get(told[0])
+            if told is not None and running is not None:
+                self._act(running, *told)
+        except Exception as error:
+            concerned = [running] if running is not None else list(self._running.values())
+            for each in concerned:
+                self._fail(each.job, error)
+            if running is None:
+                raise
+
+    def _act(self, running: Running, key: str, event: events.Event) -> None:
+        job, first = running.job, running.parts.get(key, 0)
+        match event:
+            case events.Progress():
+                self._progress(running, first + event.picture, event.step, event.steps)
+            case events.Preview():
+                self._preview(running, first + event.picture, event)
+            case events.Picture():
+                self._keeper.keep(job, first + event.picture, event)
+                self._settle(running, first + event.picture)
+            case events.Skipped():
+                self._note(job, "skipped", picture=first + event.picture)
+                self._settle(running, first + event.picture)
+            case events.Notice():
+                self._note(job, "notice", sentence=event.sentence)
+            case events.Failed():
+                self._end(running, "failed", sentence=event.sentence, error=event.error_id)
+            case events.Cancelled():
+                self._end(running, "cancelled")
+            case events.Finished() | events.Interrupted():
+                running.interrupted |= isinstance(event, events.Interrupted)
+                with self._lock:
+                    running.parts.pop(key, None)
+                    self._parts.pop(key, None)
+                if not running.parts:
+                    self._end(running, "interrupted" if running.interrupted else "finished", pictures=self._pictures(job))
+
+    def _progress(self, running: Running, picture: int, step: int, steps: int | None) -> None:
+        before = running.steps.get(picture, (0, None))[0]
+        running.steps[picture] = step, steps
+        running.last = picture, step, steps
+        self._pace.done(work(running.request, step - before), self._timer())
+        left = self.seconds_left().get(running.job.id)
+        self._tell(running.job, "progress", picture=picture, step=step, steps=steps, seconds_left=left)
+        self._watch(running)
+
+    def _preview(self, running: Running, picture: int, event: events.Preview) -> None:
+        self._sequence += 1
+        running.previews[picture] = jpeg(event.pixels), self._sequence
+        self._tell(running.job, "preview", picture=picture, step=event.step, sequence=self._sequence)
+
+    def _settle(self, running: Running, picture: int) -> None:
+        running.settled.add(picture)
+        running.steps.pop(picture, None)
+        running.previews.pop(picture, None)
+
+    def _look(self) -> None:
+        """Do what nobody calls for."""
+        for running in list(self._running.values()):
+            self._watch(running)
+        if self._unwritten:
+            unwritten, self._unwritten = self._unwritten, []
+            for job, kind, data in unwritten:
+                self._write_end(job, kind, data)
+        if self._looked != self._jobs.version:
+            self.fill()
+        self._places()
+
+    def _watch(self, running: Running) -> None:
+        """Have previews made while somebody watches, and only then."""
+        watched = self._broadcast.watched(running.job.user)
+        if watched != running.watched:
+            running.watched = watched
+            for key in list(running.parts):
+                self._engine.watch(key, watched)
+
+    def _places(self) -> None:
+        """Tell those who watch how many jobs are before theirs."""
+        with self._lock:
+            if self._told == self._jobs.version:
+                return
+            self._told = self._jobs.version
+            watchers = dict.fromkeys(self._broadcast.watchers(), MOST_PLACES)
+            left = self.seconds_left() if watchers else {}
+            for ahead, job in enumerate(self._jobs.in_order()):
+                if job.state == "queued" and watchers.get(job.user):
+                    watchers[job.user] -= 1
+                    self._tell(job, "queued", ahead=ahead, seconds_left=left.get(job.id))
+
+    def _pictures(self, job: Job) -> int:
+        return self._jobs.counts([job.id]).get(job.id, (0, 0))[0]
+
+    def _note(self, job: Job, kind: str, **data: Any) -> None:
+        with self._jobs.change() as change:
+            present = self._jobs.get(job.id)
+            if present is not None and present.open:
+                change.event(job, kind, **data)
 
     def _tell(self, job: Job, kind: str, **data: Any) -> None:
         self._broadcast.tell(job.user, {"job": job.id, "number": 0, "kind": kind, **data})
 
 
-def picture_text(request: Request, *, batched: bool, interrupted: bool) -> str:
-    """The parameters' text of a picture, as it is written into its file."""
-    remarks = {"Shared calls": batched, "Interrupted": interrupted}
-    return infotext.write(parameters_of(request), {key: "True" for key, true in remarks.items() if true})
+def gaps(count: int, settled: set[int]) -> Iterator[tuple[int, int]]:
+    """The runs of numbers below `count` that are not in `settled`: first and how many."""
+    first = 0
+    for number in range(count + 1):
+        if number == count or number in settled:
+            if number > first:
+                yield first, number - first
+            first = number + 1
 
 
 def jpeg(pixels: events.Pixels) -> bytes:

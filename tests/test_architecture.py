@@ -50,6 +50,10 @@ CATCHES_ALL: dict[tuple[str, str], str] = {
     ("webui/engine/engine.py", "_prepare"): "edge of a job: a request that cannot start is its job's failure",
     ("webui/engine/engine.py", "_loop"): "last resort: open jobs fail with the reason instead of waiting for ever; it is logged",
     ("webui/engine/engine.py", "_answer"): "edge of a job: what an ask raises is sent into the generator that asked",
+    ("webui/service/engines.py", "_loop"): "edge of a job: an engine that cannot be opened is its jobs' failure",
+    ("webui/service/worker.py", "_begin"): "edge of a job: what cannot be handed to the engine is its job's failure",
+    ("webui/service/worker.py", "_hear"): "edge of a job: an event that cannot be acted on is its job's failure, or that of all",
+    ("webui/service/worker.py", "_loop"): "last resort: without this thread no job would ever end; it is logged",
 }
 
 TYPE_MAKERS = {"TypeVar", "NewType", "ParamSpec", "TypeVarTuple"}
@@ -446,6 +450,16 @@ def test_importing_does_not_import_torch(module: str) -> None:
         pytest.skip(f"{module} is not written yet")
     heavy = "{'torch', 'transformers', 'numpy', 'gradio'} & set(sys.modules)"
     code = f"import sys, {module}; found = {heavy}; sys.exit(', '.join(found) + ' imported' if found else 0)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+WITHOUT_TORCH = ["webui.service.studio", "webui.pipeline.samplers", "webui.pipeline.schedules", "webui.weights.families"]
+
+
+@pytest.mark.parametrize("module", WITHOUT_TORCH)
+def test_what_is_behind_the_page_does_not_import_torch(module: str) -> None:
+    code = f"import sys, {module}; sys.exit(', '.join({{'torch', 'transformers', 'gradio'}} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 

@@ -14,10 +14,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import webui
 from tests import tiny_checkpoint
+from tests.random_weights import checkpoint
 from webui import infotext
 from webui.cli import main
 from webui.commands import terminal, txt2img
@@ -25,6 +27,8 @@ from webui.errors import StorageError
 from webui.params import Txt2Img
 from webui.service import gallery
 from webui.service.gallery import Saved, read_text
+from webui.weights.families import SPEC_KEY
+from webui.weights.files import save
 
 ROOT = Path(webui.__file__).parents[1]
 Run = Callable[..., int]
@@ -190,11 +194,35 @@ def test_models_are_listed_and_described(root: Path, capsys: pytest.CaptureFixtu
 
 
 def test_a_broken_model_does_not_hide_the_others(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    tiny_checkpoint.write(tmp_path / "models" / "checkpoints" / "good.safetensors")
-    (tmp_path / "models" / "checkpoints" / "bad.safetensors").write_bytes(b"x" * 100)
+    folder = tmp_path / "models" / "checkpoints"
+    tiny_checkpoint.write(folder / "good.safetensors")
+    (folder / "bad.safetensors").write_bytes(b"x" * 100)
+    (folder / "gone.safetensors").symlink_to(folder / "nowhere")
     assert main(["models"], tmp_path) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert "cannot be used" in lines[0] and "Tiny" in lines[1]
+    assert "cannot be used" in lines[0] and "cannot be used" in lines[1] and "Tiny" in lines[2]
+
+
+def test_a_description_nobody_knows_is_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "odd.safetensors"
+    odd = {**tiny_checkpoint.SPEC.to_json(), "prediction": "x0"}
+    save(path, {"a": torch.zeros(1)}, {SPEC_KEY: json.dumps(odd)})
+    assert main(["models", "info", str(path)], tmp_path) == 2
+    assert "prediction is 'x0'; it must be one of: eps, v." in capsys.readouterr().err
+    assert main(["models", "info", "x" * 5000], tmp_path) == 2
+    assert "Unknown model" in capsys.readouterr().err
+
+
+def test_a_model_that_may_be_of_either_size_is_asked_only_by_info(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tensors = dict(checkpoint("sd21-v-tiny"))
+    last = "model.diffusion_model.out.2."
+    tensors |= {last + "weight": torch.zeros_like(tensors[last + "weight"]), last + "bias": torch.full((4,), -3.0)}
+    save(tmp_path / "models" / "checkpoints" / "two.safetensors", tensors)
+    assert main(["models"], tmp_path) == 0
+    assert "512x512 or 768x768" in capsys.readouterr().out
+    assert main(["models", "info", "two"], tmp_path) == 0
+    shown = capsys.readouterr().out
+    assert "768x768" in shown and "velocity" in shown
 
 
 def test_commands_and_their_help(capsys: pytest.CaptureFixture[str]) -> None:

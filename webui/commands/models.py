@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from webui.commands.terminal import Parser, show
 from webui.errors import ModelFileError
-from webui.service.checkpoints import FOLDERS, choose, find
+from webui.service.checkpoints import FOLDERS, choose, find, is_file
 
 if TYPE_CHECKING:
     from webui.nets.spec import ModelSpec
@@ -39,14 +39,23 @@ def list_all(root: Path) -> int:
     found = find(root / "models")
     for checkpoint in found:
         try:
-            _, spec = described(checkpoint.path)
-            what = f"{spec.title}, {spec.native_size}x{spec.native_size}"
+            size, what = megabytes(checkpoint.path), kind(checkpoint.path)
         except ModelFileError as error:
-            what = f"cannot be used: {error}"
-        show(f"{checkpoint.name:<30} {megabytes(checkpoint.path):>8}  {what}")
+            size, what = "", f"cannot be used: {error}"
+        show(f"{checkpoint.name:<30} {size:>8}  {what}")
     if not found:
         show(f"There are no models. Put checkpoints into {root / 'models' / FOLDERS[0]}.")
     return 0
+
+
+def kind(path: Path) -> str:
+    """What a checkpoint is, in a few words."""
+    from webui.weights.families import is_undecided
+
+    header, spec = described(path)
+    if is_undecided(header, spec):
+        return "Stable Diffusion 2, 512x512 or 768x768 (models info tells)"
+    return f"{spec.title}, {spec.native_size}x{spec.native_size}"
 
 
 def info(name: str, root: Path) -> int:
@@ -54,18 +63,21 @@ def info(name: str, root: Path) -> int:
     from webui.service.folders import cache_folder
     from webui.service.requests import HASHES
     from webui.weights import hashes
+    from webui.weights.settling import PREDICTIONS, settled
 
-    cache = cache_folder(root) / HASHES
+    cache = cache_folder(root)
     path = Path(name)
-    if not path.is_file():
-        path = choose(find(root / "models"), name, None, lambda file: hashes.sha256(file, cache)).path
+    if not is_file(path):
+        path = choose(find(root / "models"), name, None, lambda file: hashes.sha256(file, cache / HASHES)).path
     header, spec = described(path)
+    digest = hashes.sha256(path, cache / HASHES)
+    spec = settled(path, header, spec, digest, cache / PREDICTIONS)
     weights = sum(product(each.shape) for each in header.tensors.values())
     dtypes = ", ".join(sorted({each.dtype for each in header.tensors.values()}))
     lines = {
         "File": str(path),
         "Size": megabytes(path),
-        "SHA-256": hashes.sha256(path, cache),
+        "SHA-256": digest,
         "Family": f"{spec.title} ({spec.family})",
         "Native size": f"{spec.native_size}x{spec.native_size} pixels",
         "Predicts": {"eps": "noise", "v": "velocity"}[spec.prediction],
@@ -88,8 +100,11 @@ def described(path: Path) -> tuple[Header, ModelSpec]:
 
 
 def megabytes(path: Path) -> str:
-    """A file's size."""
-    return f"{path.stat().st_size / 1e6:,.1f} MB"
+    """A file's size; `ModelFileError` where it is gone, as what a link leads to may be."""
+    try:
+        return f"{path.stat().st_size / 1e6:,.1f} MB"
+    except OSError as error:
+        raise ModelFileError(f"{path} cannot be read: {error.strerror}.") from error
 
 
 def product(shape: tuple[int, ...]) -> int:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from webui.errors import ModelFileError, UserError, quoted, unknown
+from webui.weights.hashes import legacy
 
 BUILTIN = "builtin"
 BUILTIN_FILE = Path("builtin") / "model.safetensors"
 FOLDERS = ("checkpoints", "Stable-diffusion")  # under models/; the second is what other programs call it
 SUFFIXES = (".safetensors", ".ckpt")
-SHORTEST_HASH = 8  # digits that are taken for the beginning of one
+SHORTEST_HASH, LONGEST_HASH = 8, 64  # digits that are taken for (the beginning of) one
 HashOf = Callable[[Path], str]
 
 
@@ -47,22 +49,41 @@ def choose(
     """The checkpoint meant by a name, a hash, or both; without either, the built-in one.
 
     A name may be written `name [hash]`, with the file's ending, as a hash, or as any part that only one checkpoint has; case
-    does not matter. The hash decides where no checkpoint has the name. `paths` allows the path of a file too. `UserError`
-    says what there is.
+    does not matter. Of both, as pictures' texts have them, the hash says which file and the name only what it was called: the
+    checkpoint with the hash is taken whatever its name is here, and a name that fits while no checkpoint has the hash is refused,
+    for another file makes another picture. `paths` allows the path of a file too. `UserError` says what there is.
     """
-    if name is None and model_hash is None:
+    plain, own = _parted(name or "")
+    digits = (model_hash or "").strip().casefold() or own
+    if name is None and not digits:
         return _builtin(checkpoints)
-    if paths and name is not None and Path(name).suffix.lower() in SUFFIXES and Path(name).is_file():
-        taken = {each.name for each in checkpoints}
-        return Checkpoint(name=Path(name).stem if Path(name).stem not in taken else Path(name).as_posix(), path=Path(name))
-    if name is not None and (named := _by_name(checkpoints, _without_hash(name))) is not None:
-        return named
-    for digits in (model_hash, name):
-        if digits is not None and (hashed := _by_hash(checkpoints, digits, hash_of)) is not None:
-            return hashed
+    named = _named(checkpoints, plain, paths) if name is not None else []
+    if not digits:
+        found = named or _hashed(checkpoints, plain.casefold(), hash_of)
+        if not found:
+            raise unknown("model", plain, [each.name for each in checkpoints])
+        return _only(plain, found)
+    if not _is_hash(digits):
+        raise UserError(f"The model hash was {quoted(digits)}; it must be the first 8 to 64 digits of a file's SHA-256.")
+    if hashed := _hashed([*named, *checkpoints], digits, hash_of):
+        return hashed[0]
     if name is None:
-        raise UserError(f"No checkpoint here has the hash {quoted(model_hash or '')}; name one of: {_names(checkpoints)}.")
-    raise unknown("model", name, [each.name for each in checkpoints])
+        raise UserError(f"No checkpoint here has the hash {quoted(digits)}; name one of: {_names(checkpoints)}.")
+    if not named:
+        raise unknown("model", plain, [each.name for each in checkpoints])
+    other = _only(plain, named)
+    raise UserError(
+        f"The model {other.name} here has the hash {hash_of(other.path)[:10]}, not {digits}, and no other one here has that; "
+        "leave the model hash out to use it all the same."
+    )
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is such a file; a path that no file can have, such as one too long, is none."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
 
 
 def _files(folder: Path) -> Iterable[Path]:
@@ -81,14 +102,17 @@ def _builtin(checkpoints: Sequence[Checkpoint]) -> Checkpoint:
     raise ModelFileError(f"The built-in model, models/{BUILTIN_FILE.as_posix()}, is missing: clone the repository again{others}.")
 
 
-def _by_name(checkpoints: Sequence[Checkpoint], name: str) -> Checkpoint | None:
+def _named(checkpoints: Sequence[Checkpoint], name: str, paths: bool) -> list[Checkpoint]:
+    """Those that a name fits: exactly if any does so, else without folder and ending, else by a part of it."""
+    path = Path(name)
+    if paths and path.suffix.lower() in SUFFIXES and is_file(path):
+        taken = {each.name for each in checkpoints}
+        return [Checkpoint(name=path.stem if path.stem not in taken else path.as_posix(), path=path)]
     wanted = name.casefold()
     for forms in (_exact_forms, _base_forms):
-        matching = [each for each in checkpoints if wanted in forms(each)]
-        if matching:
-            return _only(name, matching)
-    matching = [each for each in checkpoints if wanted and wanted in each.name.casefold()]
-    return _only(name, matching) if matching else None
+        if matching := [each for each in checkpoints if wanted in forms(each)]:
+            return matching
+    return [each for each in checkpoints if wanted and wanted in each.name.casefold()]
 
 
 def _only(name: str, matching: Sequence[Checkpoint]) -> Checkpoint:
@@ -108,17 +132,25 @@ def _base_forms(checkpoint: Checkpoint) -> set[str]:
     return {checkpoint.path.stem.casefold(), checkpoint.path.name.casefold()}
 
 
-def _by_hash(checkpoints: Sequence[Checkpoint], digits: str, hash_of: HashOf) -> Checkpoint | None:
-    wanted = digits.strip().casefold()
-    if len(wanted) < SHORTEST_HASH or not set(wanted) <= set("0123456789abcdef"):
-        return None
-    return next((each for each in checkpoints if hash_of(each.path).startswith(wanted)), None)
+def _hashed(checkpoints: Iterable[Checkpoint], digits: str, hash_of: HashOf) -> list[Checkpoint]:
+    """The first that has the hash, where `digits` are one: old pictures have eight digits of another kind."""
+    if _is_hash(digits):
+        for each in checkpoints:
+            with contextlib.suppress(ModelFileError):  # one that cannot be read is not the one
+                if hash_of(each.path).startswith(digits) or (len(digits) == SHORTEST_HASH and legacy(each.path) == digits):
+                    return [each]
+    return []
 
 
-def _without_hash(name: str) -> str:
-    """`name` of `name [0123456789]`."""
+def _is_hash(digits: str) -> bool:
+    return SHORTEST_HASH <= len(digits) <= LONGEST_HASH and set(digits) <= set("0123456789abcdef")
+
+
+def _parted(name: str) -> tuple[str, str]:
+    """`name` and hash of `name [0123456789]`; the whole and "" where it is not written so."""
     head, bracket, tail = name.strip().rpartition(" [")
-    return head if bracket and tail.endswith("]") and set(tail[:-1].casefold()) <= set("0123456789abcdef") else name.strip()
+    digits = tail[:-1].casefold()
+    return (head, digits) if bracket and tail.endswith("]") and _is_hash(digits) else (name.strip(), "")
 
 
 def _names(checkpoints: Sequence[Checkpoint]) -> str:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from typing import Any
 
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import webui
 from webui import infotext
 from webui.errors import UserError
 from webui.params import MOST_PIXELS, Parameter, Txt2Img, parameters
+from webui.pipeline import noise
 
 UNWRITTEN = {"count"}  # each picture has a text of its own
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=60)
@@ -58,7 +62,7 @@ def test_every_parameter_comes_back_from_the_text(params: Txt2Img) -> None:
 def test_any_value_comes_back_whatever_it_holds(values: dict[str, str]) -> None:
     text = infotext.write(Txt2Img(), values)
     found = infotext.parse(text).values
-    expected = {**infotext.encoded(Txt2Img()), **values, "Version": infotext.VERSION}
+    expected = {**infotext.encoded(Txt2Img()), **infotext.ALWAYS, **values, "Version": infotext.VERSION}
     assert {key: found.get(key) for key in expected} == expected
 
 
@@ -79,8 +83,27 @@ def test_the_form_is_the_communitys() -> None:
         "a red ball,\non a table\n"
         "Negative prompt: blurry\n"
         "Steps: 20, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 5, Seed: 1, Size: 128x64, Model hash: 0123456789, "
-        'Model: "a, b", Clip skip: 2, Extra: x, Version: v'
+        'Model: "a, b", Clip skip: 2, RNG: CPU, Extra: x, Version: v'
     )
+
+
+def test_where_the_noise_came_from_stands_before_the_samplers_options_and_is_no_news_here() -> None:
+    text = infotext.write(Txt2Img(sampler="DDIM", eta=0.5, reproducible=True))
+    assert "RNG: CPU, Eta DDIM: 0.5, Version: " in text and text.index("Reproducible") < text.index("RNG")
+    assert set(infotext.raw_parameters(infotext.parse(text))[1]) == {"Version"}
+    other = infotext.parse("x\nSteps: 1, Seed: 1, RNG: NV, Version: v1.10.1")
+    assert infotext.raw_parameters(other)[1] == {"RNG": "NV", "Version": "v1.10.1"}
+
+
+def test_the_noise_is_drawn_where_the_text_says() -> None:
+    assert infotext.ALWAYS["RNG"].lower() == noise.initial(1, (1, 2, 2)).device.type
+    assert torch.equal(noise.initial(7, (4, 2, 2)), torch.randn(4, 2, 2, generator=torch.Generator("cpu").manual_seed(7)))
+
+
+def test_the_version_is_the_packages_and_no_other_programs() -> None:
+    assert infotext.write(Txt2Img()).endswith(f", Version: ssd-webui {webui.__version__}")
+    assert re.fullmatch(r"\d+\.\d+\.\d+", webui.__version__)
+    assert not re.match(r"[vf]?\d", infotext.VERSION)  # readers take such a version for that of another program
 
 
 def test_another_programs_text_is_read() -> None:

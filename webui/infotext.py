@@ -2,7 +2,7 @@
 
     a red ball on a table
     Negative prompt: blurry
-    Steps: 20, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 5, Seed: 1, Size: 128x128, Model: builtin, Version: ...
+    Steps: 20, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 5, Seed: 1, Size: 128x128, Model: builtin, RNG: CPU, ...
 
 The last line holds the values; one that has a comma, colon or newline is quoted as JSON. The form has no way to say that a
 prompt itself begins a line with "Negative prompt:", or ends with spaces; such a text is written once more among the values.
@@ -16,10 +16,13 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
+from webui import __version__
 from webui.params import Params, Txt2Img, parameters
 
 PNG_KEY = "parameters"  # of the PNG text chunk
-VERSION = "ssd-webui 0.1"  # of the program, as a picture's text names it
+# With a name before the number: readers take a bare "v0.1" for an old version of the first such program, with its habits.
+VERSION = f"ssd-webui {__version__}"
+ALWAYS = {"RNG": "CPU"}  # true of every picture: its noise is drawn on the CPU; readers take a text without it to mean a GPU's
 NEGATIVE = "Negative prompt:"
 EXACT = {"prompt": "Exact prompt", "negative": "Exact negative prompt"}
 FEWEST_VALUES = 3  # in a line for it to be the values' and not the prompt's
@@ -40,7 +43,7 @@ class Infotext:
 
 def write(params: Params, extra: Mapping[str, str] | None = None, version: str = VERSION) -> str:
     """The text of a picture made with `params`; `extra` values come after theirs, the version last."""
-    values = {**encoded(params), **(extra or {}), "Version": version}
+    values = {**_in_order(params), **(extra or {}), "Version": version}
     given = {name: str(getattr(params, name, "")) for name in EXACT}
     text = _joined(given, values)
     plain = parse(text)
@@ -65,14 +68,14 @@ def parse(text: str) -> Infotext:
 
 
 def raw_parameters(info: Infotext, cls: type[Params] = Txt2Img) -> tuple[dict[str, str], dict[str, str]]:
-    """The values by field name, ready for `cls.read`, and those that `cls` has no field for, by key."""
+    """The values by field name, ready for `cls.read`, and by key those that `cls` has no field for and that are not `ALWAYS` so."""
     rest = _sides(info.values)
     raw = {name: getattr(info, name) for name in EXACT if name in parameters(cls)}
     for name, parameter in parameters(cls).items():
         for key in (parameter.infotext, *parameter.infotext_by_sampler.values()):
             if key is not None and key in rest:
                 raw[name] = rest.pop(key)
-    return raw, {key: value for key, value in rest.items() if key in info.values}
+    return raw, {key: value for key, value in rest.items() if key in info.values and ALWAYS.get(key) != value}
 
 
 def encoded(params: Params) -> dict[str, str]:
@@ -84,6 +87,15 @@ def encoded(params: Params) -> dict[str, str]:
         if key is not None and value is not None and value is not False:
             values[key] = parameter.text(value)
     return _together(values)
+
+
+def _in_order(params: Params) -> dict[str, str]:
+    """The values with those that are always so where the community has them: before the samplers' options."""
+    options = {parameter.infotext for parameter in parameters(params).values() if parameter.option}
+    options |= {key for parameter in parameters(params).values() for key in parameter.infotext_by_sampler.values()}
+    values = encoded(params)
+    last = {key: value for key, value in values.items() if key in options}
+    return {**{key: value for key, value in values.items() if key not in options}, **ALWAYS, **last}
 
 
 def quote(value: str) -> str:

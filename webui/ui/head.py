@@ -1,0 +1,119 @@
+"""What Gradio's page gets before it is sent: our styles and code at its head, and what is seen until Gradio has drawn itself.
+
+Gradio adds such things only once its own code runs, which is after the first paint; here they are in the file itself.
+"""
+
+from __future__ import annotations
+
+import gzip
+import html
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from webui.ui.areas import OWNERS, SETTINGS
+from webui.ui.controls import described
+from webui.ui.routes import FILES, STATIC
+
+TITLE = "Stable Diffusion web UI"
+BRAND = "Stable Diffusion"
+STYLES = ("page.css", "controls.css", "stage.css", "gallery.css", "dialogs.css")
+ENTRY = "main.js"
+OWN_META = re.compile(r'\s*<meta\s+(?:property="og:|name="twitter:)[^>]*>')  # Gradio's advertisement, with an address beyond ours
+
+
+class Head:
+    """ASGI middleware: changes the page itself and passes everything else through."""
+
+    def __init__(self, app: ASGIApp, head: str, body: str) -> None:
+        self._app = app
+        self._head = head
+        self._body = body
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on; the page comes back changed."""
+        if scope["type"] != "http" or scope["path"] != "/" or scope["method"] != "GET":
+            await self._app(scope, receive, send)
+            return
+        accepted = Headers(scope=scope).get("accept-encoding", "")
+        plain = [(key, value) for key, value in scope["headers"] if key.lower() != b"accept-encoding"]
+        started: Message = {}
+        parts: list[bytes] = []
+
+        async def gather(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                started.update(message)
+                return
+            parts.append(message.get("body", b""))
+            if message.get("more_body"):
+                return
+            headers = MutableHeaders(raw=list(started["headers"]))
+            content = b"".join(parts)
+            if headers.get("content-type", "").startswith("text/html"):
+                content = changed(content.decode(), self._head, self._body).encode()
+                if "gzip" in accepted:
+                    content = gzip.compress(content, compresslevel=5)
+                    headers["content-encoding"] = "gzip"
+                headers["vary"] = "accept-encoding"
+                headers["content-length"] = str(len(content))
+            await send({**started, "headers": headers.raw})
+            await send({"type": "http.response.body", "body": content})
+
+        await self._app({**scope, "headers": plain}, receive, gather)
+
+
+def changed(page: str, head: str, body: str) -> str:
+    """Gradio's page with ours in it: the head before its first script, so that ours is there first, the body before its own."""
+    page = OWN_META.sub("", page)
+    page = page.replace("<script", head + "<script", 1)
+    return page.replace("<gradio-app", body + "<gradio-app", 1)
+
+
+def head(variables: str, config: Mapping[str, Any]) -> str:
+    """Styles, code and facts for the head; `config` is what the page's code knows from the beginning."""
+    theme = (STATIC / "theme.js").read_text(encoding="utf-8")
+    modules = sorted(name for name in FILES if name.endswith(".js") and name not in ("theme.js", ENTRY))
+    return "\n".join([
+        f"<title>{html.escape(TITLE)}</title>",
+        '<meta name="color-scheme" content="light dark">',
+        f"<style>{variables}</style>",
+        *(f'<link rel="stylesheet" href="/x/static/{name}">' for name in STYLES),
+        f"<script>{theme}</script>",
+        f'<script type="application/json" id="webui-config">{as_script(config)}</script>',
+        *(f'<link rel="modulepreload" href="/x/static/{name}">' for name in modules),
+        f'<script type="module" src="/x/static/{ENTRY}"></script>',
+        "",
+    ])  # fmt: skip
+
+
+def body() -> str:
+    """What is on the page besides Gradio: the bar at the top, where things are said, the full view."""
+    return (
+        f'<header class="w-top"><h1 class="w-brand"><span aria-hidden="true"></span>{html.escape(BRAND)}</h1>'
+        '<webui-account></webui-account></header>'
+        '<div id="w-status" class="w-unseen" role="status" aria-live="polite"></div>'
+        '<div id="w-alert" class="w-unseen" role="alert"></div><div id="w-notes"></div>'
+        '<webui-viewer></webui-viewer><div id="w-waiting" aria-hidden="true"></div>'
+        '<noscript><p class="w-noscript">This page needs JavaScript.</p></noscript>'
+    )
+
+
+def config(areas: Mapping[str, Any], hint: Mapping[str, Any], extra: Mapping[str, list[Any]]) -> dict[str, Any]:
+    """What the page's code knows of the controls; `extra` are further ones by area."""
+    described_areas = {
+        name: [
+            described(each) | {"owner": name == SETTINGS.name and each.name in OWNERS}
+            for each in (*area.parameters().values(), *extra.get(name, []))
+        ]
+        for name, area in areas.items()
+    }
+    return {"title": TITLE, "areas": described_areas, "hint": hint}
+
+
+def as_script(value: Any) -> str:
+    """JSON that cannot end the script it stands in."""
+    return json.dumps(value, ensure_ascii=False).replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")

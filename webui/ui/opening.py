@@ -1,0 +1,94 @@
+"""What the page begins with for one person: models, choices, styles, and their controls as they left them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from webui.errors import UserError
+from webui.service.studio import Studio
+from webui.service.users import User
+from webui.ui.areas import AREAS, SETTINGS, STYLES, TXT2IMG, Area
+from webui.ui.controls import as_shown
+
+DEFAULTS = " defaults"  # after an area's name: what a person saved as their defaults
+Plain = dict[str, Any]
+
+
+def opening(studio: Studio, user: User) -> Plain:
+    """Everything the page asks for once, before its controls are filled."""
+    models = studio.resolver.models()
+    return {
+        "user": {"name": user.name, "owner": user.owner},
+        "models": models,
+        "fill": {TXT2IMG.name: _txt2img(studio, user, models), SETTINGS.name: _settings(studio, user)},
+    }
+
+
+def choices(studio: Studio) -> dict[str, list[tuple[str, str]]]:
+    """What can be chosen, by registry, as people read it and as it is meant."""
+    return {
+        "models": model_choices(studio.resolver.models()),
+        "samplers": [(name, name) for name in studio.resolver.samplers()],
+        "schedules": [(name, name) for name in studio.resolver.schedules()],
+    }
+
+
+def model_choices(models: list[Plain]) -> list[tuple[str, str]]:
+    """The models to choose from; a file that cannot be used is listed too, so that nobody looks for it in vain."""
+    return [(f"{each['title']} (cannot be used)" if each["problem"] else each["title"], each["name"]) for each in models]
+
+
+def kept(studio: Studio, user: User, area: Area, *, defaults_only: bool = False) -> Plain:
+    """The values of an area's controls: the program's defaults, over them the person's, over them what they last set.
+
+    What was kept once and is allowed no more, such as a model whose file is gone, is left out.
+    """
+    values: Plain = {name: each.default for name, each in area.parameters().items()}
+    stored = dict(studio.preferences.read(user, area.name + DEFAULTS))
+    if not defaults_only:
+        stored |= studio.preferences.read(user, area.name)
+    values |= allowed(area, stored)
+    known = {registry: {value for _, value in pairs} for registry, pairs in choices(studio).items()}
+    usable = {each["name"] for each in studio.resolver.models() if not each["problem"]}
+    for name, parameter in area.parameters().items():
+        if parameter.choices is not None and values[name] not in (usable if parameter.choices == "models" else known[parameter.choices]):
+            values[name] = next(iter(usable), None) if parameter.choices == "models" else parameter.default
+        values[name] = as_shown(parameter, values[name])
+    return values
+
+
+def allowed(area: Area, values: Mapping[str, object]) -> Plain:
+    """Those of the values that a control may hold."""
+    found: Plain = {}
+    for name, parameter in area.parameters().items():
+        if name not in values:
+            continue
+        value = values[name]
+        try:
+            exact = parameter.kind is int and isinstance(value, str)
+            found[name] = parameter.parse(value) if exact and isinstance(value, str) else parameter.check(value)
+        except UserError:
+            continue
+    if area.styled and isinstance(values.get(STYLES), list):
+        found[STYLES] = [each for each in values[STYLES] if isinstance(each, str)]  # type: ignore[union-attr]
+    return found
+
+
+def area_of(name: str) -> Area:
+    """The area of that name; `UserError` where there is none."""
+    if name not in AREAS:
+        raise UserError(f"There are no controls called {name!r}.")
+    return AREAS[name]
+
+
+def _txt2img(studio: Studio, user: User, models: list[Plain]) -> Plain:
+    values = kept(studio, user, TXT2IMG)
+    names = [style["name"] for style in studio.styles.list(user)]
+    styles = {"choices": [(name, name) for name in names], "value": [each for each in values.get(STYLES, []) if each in names]}
+    return values | {"model": {"choices": model_choices(models), "value": values["model"]}, STYLES: styles}
+
+
+def _settings(studio: Studio, user: User) -> Plain:
+    settings = studio.preferences.settings(user)
+    return {name: getattr(settings, name) for name in SETTINGS.names()}

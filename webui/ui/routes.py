@@ -1,0 +1,85 @@
+"""The page's own questions: what it begins with, keeping what was set, and reading a picture's text. All behind the guard."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import FileResponse, JSONResponse
+
+from webui.errors import NotFound, UserError
+from webui.service.studio import Studio
+from webui.service.users import User
+from webui.ui import opening
+from webui.ui.reading import read
+
+STATIC = Path(__file__).parent / "static"
+KINDS = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
+
+
+def add_routes(app: FastAPI, studio: Studio) -> None:
+    """Add the routes."""
+
+    @app.get("/x/opening")
+    def begin(request: Request) -> JSONResponse:
+        return JSONResponse(opening.opening(studio, user_of(request)))
+
+    @app.get("/x/models")
+    def models(request: Request) -> JSONResponse:
+        found = studio.resolver.models()
+        return JSONResponse({"models": found, "choices": opening.model_choices(found)})
+
+    @app.post("/x/read")
+    async def parameters(request: Request) -> JSONResponse:
+        given = await body(request)
+        values, notes = await run_in_threadpool(read, str(given.get("text", "")), studio.resolver)
+        return JSONResponse({"values": values, "notes": notes})
+
+    @app.post("/x/state/{area}")
+    async def keep(area: str, request: Request) -> JSONResponse:
+        await store(request, area, "")
+        return JSONResponse({})
+
+    @app.get("/x/defaults/{area}")
+    def defaults(area: str, request: Request) -> JSONResponse:
+        found = opening.kept(studio, user_of(request), opening.area_of(area), defaults_only=True)
+        return JSONResponse({"values": found})
+
+    @app.post("/x/defaults/{area}")
+    async def keep_defaults(area: str, request: Request) -> JSONResponse:
+        await store(request, area, opening.DEFAULTS)
+        return JSONResponse({})
+
+    async def store(request: Request, area: str, suffix: str) -> None:
+        values = opening.allowed(opening.area_of(area), (await body(request)).get("values") or {})
+        await run_in_threadpool(studio.preferences.write, user_of(request), area + suffix, values)
+
+    @app.get("/x/static/{name}")
+    def static(name: str) -> FileResponse:
+        if name not in FILES:
+            raise NotFound(f"There is no file {name!r}.")
+        return FileResponse(STATIC / name, media_type=KINDS[Path(name).suffix], headers={"Cache-Control": "private, no-cache"})
+
+
+FILES = frozenset(path.name for path in STATIC.iterdir() if path.suffix in KINDS)
+"""The only files that are sent, by name."""
+
+
+async def body(request: Request) -> dict[str, Any]:
+    """The JSON object that was sent; `UserError` where it is none."""
+    try:
+        given = await request.json()
+    except ValueError as error:
+        raise UserError("What was sent is not JSON.") from error
+    if not isinstance(given, dict):
+        raise UserError("What was sent is not a JSON object.")
+    return given
+
+
+def user_of(request: Request) -> User:
+    """Who asks, as the guard found."""
+    user: User = request.scope["webui.user"]
+    return user

@@ -1,0 +1,27 @@
+"""The Settings tab: a control for each setting, a search over them, and what only the owner may change marked so."""
+
+from __future__ import annotations
+
+import gradio as gr
+
+from webui.settings import CHOICES
+from webui.ui.areas import OWNERS, SETTINGS
+from webui.ui.bridge import connect, element
+from webui.ui.controls import control
+
+FOR_EVERYBODY = "For everybody; only an owner may change this."
+
+
+def tab() -> dict[str, gr.components.Component]:
+    """Lay out the tab; returns its controls by name."""
+    found: dict[str, gr.components.Component] = {}
+    with gr.Column(elem_id="settings", elem_classes="w-settings-page"):
+        element("webui-settings", "settings_tools")
+        for title in SETTINGS.groups:
+            with gr.Column(elem_classes="w-section"):
+                gr.HTML(f"<h2>{title}</h2>", apply_default_css=False)
+                for parameter in SETTINGS.group(title):
+                    note = f"{parameter.help} {FOR_EVERYBODY}" if parameter.name in OWNERS else parameter.help
+                    found[parameter.name] = control(parameter, SETTINGS.name, CHOICES, info=note)
+    connect(SETTINGS, {name: found[name] for name in SETTINGS.names()})
+    return found

@@ -1,0 +1,97 @@
+// Who is signed in, how the page looks, and, for the owner, with whom it is shared.
+
+import { button, icon, make } from "./dom.js";
+import { page } from "./page.js";
+import { say, tried } from "./say.js";
+import { ask } from "./server.js";
+
+const THEMES = [["system", "System"], ["light", "Light"], ["dark", "Dark"]];
+
+class Account extends HTMLElement {
+  #menu = make("div", { class: "w-menu", popover: "auto", id: "w-account-menu" });
+
+  connectedCallback() {
+    if (this.childElementCount > 0) return;
+    const open = make("button", {
+      type: "button", class: "w-button w-account", popovertarget: "w-account-menu", "aria-label": "Account and appearance", id: "w-account",
+    }, icon("account"), make("span", { class: "w-account-name" }));
+    this.append(open, this.#menu);
+    page.opened.then(({ user }) => this.#draw(user), () => this.#draw({ name: "", owner: false }));
+  }
+
+  #draw(user) {
+    this.querySelector(".w-account-name").textContent = user.name;
+    this.#menu.replaceChildren(
+      make("p", { class: "w-menu-name" }, user.name, user.owner ? make("small", {}, "owner") : null),
+      this.#themes(),
+      user.owner ? button("Sharing and people", "share", () => this.#share(), { class: "w-row", id: "w-share" }) : null,
+      make("p", { class: "w-menu-keys" }, make("kbd", {}, "Ctrl"), " ", make("kbd", {}, "Enter"), " generate · ", make("kbd", {}, "Alt"), " ", make("kbd", {}, "Enter"), " skip"),
+      make("form", { method: "post", action: "/logout", hidden: !page.config.signed && user.here }, button("Sign out", "back", () => {}, { type: "submit", class: "w-row", id: "w-sign-out" })),
+    );
+  }
+
+  #themes() {
+    const group = make("div", { class: "w-segments", role: "group", "aria-label": "Appearance" });
+    const draw = () => group.replaceChildren(...THEMES.map(([name, label]) => {
+      const pick = () => {
+        window.webuiTheme.choose(name);
+        draw();
+      };
+      return make("button", { type: "button", "aria-pressed": String(window.webuiTheme.chosen === name), data: { theme: name }, onclick: pick }, label);
+    }));
+    draw();
+    return group;
+  }
+
+  async #share() {
+    this.#menu.hidePopover();
+    const dialog = make("dialog", { class: "w-dialog", id: "w-sharing", "aria-label": "Sharing and people" });
+    dialog.addEventListener("close", () => dialog.remove());
+    document.body.append(dialog);
+    await this.#fill(dialog);
+    dialog.showModal();
+  }
+
+  async #fill(dialog) {
+    const [share, who] = await Promise.all([tried(() => ask("/x/share")), tried(() => ask("/x/who"))]);
+    if (!share || !who) return;
+    const again = () => this.#fill(dialog);
+    dialog.replaceChildren(
+      make("h2", {}, "Sharing and people"),
+      ...sharing(share, again),
+      make("h3", {}, "Who is connected"),
+      who.sessions.length
+        ? make("ul", { class: "w-people" }, ...who.sessions.map((session) => person(session, again)))
+        : make("p", { class: "w-aside" }, "Nobody has signed in. Whoever sits at this machine needs no account."),
+      make("div", { class: "w-actions" },
+        make("a", { class: "w-button", href: "/accounts" }, "Accounts …"),
+        make("span", { class: "w-gap" }),
+        make("button", { type: "button", class: "w-button w-solid", autofocus: true, onclick: () => dialog.close() }, "Done")),
+    );
+  }
+}
+
+function sharing(share, again) {
+  const end = async () => {
+    if (await tried(() => ask("/x/share", { end: true }))) say("The page is not shared any more.");
+    again();
+  };
+  return [
+    make("p", {}, share.sentence),
+    share.address ? make("p", { class: "w-address" }, make("code", {}, share.address)) : null,
+    share.address ? make("div", { class: "w-actions" }, button("End sharing", "stop", end, { class: "w-danger" })) : null,
+  ].filter(Boolean);
+}
+
+function person(session, again) {
+  const end = async () => {
+    await tried(() => ask("/x/sessions/end", { id: session.id }));
+    again();
+  };
+  const seen = new Date(session.seen * 1000).toLocaleString([], { dateStyle: "medium", timeStyle: "short" });
+  return make("li", {},
+    make("span", { class: "w-person" }, make("b", {}, session.name), make("small", {}, `${session.address} · last seen ${seen}`)),
+    session.here ? make("small", {}, "this browser") : button(`End the session of ${session.name}`, "cancel", end, { shown: false }));
+}
+
+customElements.define("webui-account", Account);

@@ -1,0 +1,146 @@
+// This person's open jobs as the page knows them: views and events from the stream, folded into one object per job.
+
+import { ask } from "./server.js";
+
+/** Events: "change" with {job, kind} whenever a job is not as it was; "lost" and "found" about the connection. */
+export class Jobs extends EventTarget {
+  open = new Map(); // by id, in the order in which they run
+  #stream;
+  #unseen = new Set(); // jobs that a new connection has not told of yet
+
+  constructor(stream) {
+    super();
+    this.#stream = stream;
+    stream.addEventListener("opened", () => {
+      this.#unseen = new Set(this.open.keys());
+      this.dispatchEvent(new Event("found"));
+    });
+    stream.addEventListener("lost", () => this.dispatchEvent(new Event("lost")));
+    stream.addEventListener("message", ({ detail }) => this.#take(detail));
+    stream.addEventListener("idle", () => {
+      for (const job of [...this.open.values()]) this.#end(job, "gone");
+      this.dispatchEvent(new Event("idle"));
+    });
+  }
+
+  /** Queue a job; returns its id. */
+  async submit(kind, parameters, styles) {
+    const { job } = await ask("/x/jobs", { kind, parameters, styles });
+    this.#stream.announce();
+    return job;
+  }
+
+  /** Interrupt, skip, cancel or retry a job, or move it. */
+  async act(id, what, body = {}) {
+    const answer = await ask(`/x/jobs/${encodeURIComponent(id)}/${what}`, body);
+    this.#stream.announce();
+    return answer;
+  }
+
+  #take(event) {
+    if (event.kind === "view") return this.#view(event);
+    this.#forget(); // the views come first, so what they left out has ended
+    const job = this.open.get(event.job) ?? this.#add(event.job);
+    if (event.number && event.number <= job.last) return undefined;
+    job.last = event.number || job.last;
+    fold(job, event);
+    if (ENDS.has(event.kind)) return this.#end(job, event.kind);
+    return this.#tell(job, event.kind, event);
+  }
+
+  #view(view) {
+    this.#unseen.delete(view.job);
+    const job = this.open.get(view.job) ?? this.#add(view.job);
+    const { kind: _, ...facts } = view;
+    Object.assign(job, { ...facts, known: true });
+    if (view.step !== null && view.step !== undefined) Object.assign(job.cell(view.picture ?? 0), drawn(view));
+    this.#tell(job, "view", view);
+  }
+
+  #add(id) {
+    const job = new Job(id);
+    this.open.set(id, job);
+    return job;
+  }
+
+  #end(job, kind) {
+    job.ended = kind;
+    this.open.delete(job.id);
+    this.#tell(job, kind);
+  }
+
+  #forget() {
+    for (const id of this.#unseen) {
+      const job = this.open.get(id);
+      if (job) this.#end(job, "gone");
+    }
+    this.#unseen.clear();
+  }
+
+  #tell(job, kind, event = {}) {
+    this.dispatchEvent(new CustomEvent("change", { detail: { job, kind, event } }));
+  }
+}
+
+const ENDS = new Set(["finished", "interrupted", "cancelled", "failed"]);
+
+class Job {
+  state = "queued";
+  pictures = 1;
+  prompt = "";
+  position = null;
+  seconds_left = null;
+  last = 0;
+  ended = "";
+  sentence = "";
+  cells = [];
+
+  constructor(id) {
+    this.id = id;
+  }
+
+  /** What is known of one picture of the job: {state, step, steps, sequence, id}. */
+  cell(place) {
+    while (this.cells.length <= place) this.cells.push({ state: "waiting", step: 0, steps: null, sequence: 0 });
+    return this.cells[place];
+  }
+
+  /** How much of the work is done, from 0 to 1. */
+  get fraction() {
+    const parts = this.cells.map((cell) => (SETTLED.has(cell.state) ? 1 : cell.steps ? cell.step / cell.steps : 0));
+    const settled = this.cells.filter((cell) => SETTLED.has(cell.state)).length;
+    const unknown = Math.max((this.done ?? 0) - settled, 0); // finished before this page was opened
+    return Math.min((parts.reduce((sum, part) => sum + part, 0) + unknown) / this.pictures, 1);
+  }
+}
+
+const SETTLED = new Set(["done", "skipped"]);
+
+function drawn({ step, steps }) {
+  return { state: "drawing", step, steps };
+}
+
+const FOLDS = {
+  queued: (job, event) => Object.assign(job, { state: "queued", position: event.ahead }),
+  requeued: (job, event) => Object.assign(job, { state: "queued", again: true, sentence: event.sentence }),
+  started: (job, event) => Object.assign(job, { state: "running", position: 0, pictures: event.pictures }),
+  progress(job, event) {
+    Object.assign(job, { state: "running", position: 0, seconds_left: event.seconds_left });
+    Object.assign(job.cell(event.picture), drawn(event));
+  },
+  preview(job, event) {
+    const cell = job.cell(event.picture);
+    if (!SETTLED.has(cell.state)) Object.assign(cell, { state: "drawing", sequence: event.sequence });
+  },
+  picture(job, event) {
+    const { picture, id, width, height, seed, interrupted } = event;
+    Object.assign(job.cell(picture), { state: "done", id, width, height, seed, interrupted });
+  },
+  skipped: (job, event) => Object.assign(job.cell(event.picture), { state: "skipped" }),
+  notice: (job, event) => Object.assign(job, { sentence: event.sentence }),
+  failed: (job, event) => Object.assign(job, { sentence: event.sentence, error: event.error }),
+};
+
+function fold(job, event) {
+  FOLDS[event.kind]?.(job, event);
+}

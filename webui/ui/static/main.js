@@ -1,0 +1,17 @@
+// Everything of the page that is ours: each part registers itself, and is alive once Gradio has put it in its place.
+
+import "./page.js";
+import "./account.js";
+import "./gallery.js";
+import "./keys.js";
+import "./models.js";
+import "./preferences.js";
+import "./queue.js";
+import "./reading.js";
+import "./run.js";
+import "./seed.js";
+import "./settings.js";
+import "./sizes.js";
+import "./stage.js";
+import "./styles.js";
+import "./viewer.js";

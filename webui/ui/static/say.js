@@ -1,0 +1,44 @@
+// Says what happens: to everybody in a small note, to those who listen instead of look in a live region.
+
+import { button, make } from "./dom.js";
+
+const SHOWN_FOR = 5000; // milliseconds; what went wrong stays until it is closed
+const MOST_NOTES = 3;
+
+/** Say a sentence. `wrong`: it is an error. `undo`: {label, act} is offered beside it. */
+export function say(sentence, { wrong = false, undo = null } = {}) {
+  listening(wrong).textContent = sentence;
+  const note = make("div", { class: wrong ? "w-note w-wrong" : "w-note" }, make("span", {}, sentence));
+  const close = () => note.remove();
+  if (undo) note.append(button(undo.label, null, () => (close(), undo.act())));
+  if (wrong) note.append(button("Close this note", "cancel", close, { shown: false }));
+  else setTimeout(close, SHOWN_FOR);
+  const notes = place();
+  notes.append(note);
+  while (notes.children.length > MOST_NOTES) notes.firstElementChild.remove();
+}
+
+/** Tell only those who listen, of what others see anyway. */
+export function tell(sentence) {
+  const region = listening(false);
+  if (region.textContent !== sentence) region.textContent = sentence;
+}
+
+/** Carry out what a person asked for; whatever is wrong with it is said. Returns its result, or null. */
+export async function tried(act) {
+  try {
+    return await act();
+  } catch (error) {
+    if (error.status === undefined) throw error; // a fault of ours, which must not look like an answer
+    say(error.message, { wrong: true });
+    return null;
+  }
+}
+
+function listening(wrong) {
+  return document.getElementById(wrong ? "w-alert" : "w-status");
+}
+
+function place() {
+  return document.getElementById("w-notes");
+}

@@ -1,0 +1,219 @@
+// Where a job is seen: its previews while it runs, then its pictures, what they were made with and what can be done with them.
+
+import { Cells } from "./cells.js";
+import { actionBar, parameterFold } from "./details.js";
+import { button, make } from "./dom.js";
+import { hint } from "./hint.js";
+import { page } from "./page.js";
+import { jobSource } from "./sources.js";
+import { status } from "./status.js";
+import { Strip } from "./strip.js";
+import { tell, tried } from "./say.js";
+
+const LINGER = 2500; // milliseconds that a finished job is looked at before the next one that runs is shown
+const SHAPE = { width: 1, height: 1 };
+
+class Stage extends HTMLElement {
+  job = null; // of jobs.js while it is open, else {id, cells, ended}
+  selected = 0;
+  #open = true; // the fold with the parameters
+  #timer = null;
+  #lost = false;
+  #cells = new Cells((place) => this.pick(place));
+  #strip = new Strip((picture) => this.showPicture(picture));
+  #head = make("div", { class: "w-stage-head" });
+  #bar = make("div", { class: "w-bar", role: "progressbar", "aria-label": "Progress", "aria-valuemin": "0", "aria-valuemax": "100" }, make("i"));
+  #canvas = make("div", { class: "w-canvas" });
+  #below = make("div", { class: "w-below" });
+
+  connectedCallback() {
+    if (this.isConnected && this.childElementCount > 0) return;
+    this.append(this.#head, this.#bar, this.#canvas, this.#strip.node, this.#below);
+    const { jobs, pictures } = page;
+    jobs.addEventListener("change", ({ detail }) => this.#changed(detail));
+    jobs.addEventListener("lost", () => this.#connection(true));
+    jobs.addEventListener("found", () => this.#connection(false));
+    jobs.addEventListener("idle", () => this.#connection(false));
+    pictures.addEventListener("change", ({ detail }) => this.#touched(detail));
+    page.stage = this;
+    this.draw();
+    this.#begin();
+  }
+
+  /** Show an open job. */
+  showJob(job) {
+    clearTimeout(this.#timer);
+    this.job = job;
+    this.selected = 0;
+    this.draw();
+    if (job.done > 0) this.#look();
+  }
+
+  /** Show a finished picture among its siblings. */
+  async showPicture(picture) {
+    clearTimeout(this.#timer);
+    if (picture.job && picture.job === this.job?.id) {
+      this.selected = Math.max(this.job.cells.findIndex((cell) => (cell.picture?.id ?? cell.id) === picture.id), 0);
+      return this.draw();
+    }
+    const found = picture.job ? await tried(() => page.pictures.search({ job: picture.job, limit: 100 })) : null;
+    const siblings = inOrder(found?.pictures.length ? found.pictures : [picture]);
+    this.job = page.jobs.open.get(picture.job) ?? past(picture.job, siblings);
+    fillIn(this.job, siblings);
+    this.selected = Math.max(this.job.cells.findIndex((cell) => cell.picture?.id === picture.id), 0);
+    return this.draw();
+  }
+
+  /** Choose one of several pictures; the one that is chosen already opens in full view. */
+  pick(place) {
+    const cell = this.job.cells[place];
+    if (cell?.picture && (place === this.selected || this.job.cells.length === 1)) return this.openViewer();
+    this.selected = place;
+    this.draw();
+    return this.#cells.focus(place);
+  }
+
+  openViewer() {
+    const shown = this.job.cells.map((cell) => cell.picture).filter(Boolean);
+    page.viewer.open(jobSource(shown), Math.max(shown.indexOf(this.picture), 0));
+  }
+
+  get picture() {
+    return this.job?.cells[this.selected]?.picture ?? null;
+  }
+
+  draw() {
+    const { job } = this;
+    const words = status(job, this.#lost);
+    this.dataset.job = job?.id ?? "";
+    this.dataset.state = job ? job.ended || job.state : "empty";
+    this.#head.replaceChildren(make("span", { class: words.wrong ? "w-status w-wrong" : "w-status" }, words.text), ...this.#offers(job));
+    const percent = job && !job.ended ? Math.round(job.fraction * 100) : 0;
+    this.#bar.style.setProperty("--done", String(percent / 100));
+    this.#bar.setAttribute("aria-valuenow", String(percent));
+    this.#bar.setAttribute("aria-valuetext", words.text);
+    this.#bar.dataset.state = job && !job.ended ? job.state : "idle";
+    this.#bar.classList.toggle("w-unknown", Boolean(job && !job.ended && job.state === "running" && percent === 0));
+    this.#drawCells(job);
+    this.#drawBelow();
+    this.#strip.mark(this.picture?.id ?? null);
+    page.drawn();
+  }
+
+  #drawCells(job) {
+    if (!job) {
+      if (!this.#canvas.querySelector(".w-hint")) this.#canvas.replaceChildren(hint(page));
+      return;
+    }
+    if (!this.#cells.node.isConnected) this.#canvas.replaceChildren(this.#cells.node);
+    const least = job.ended ? job.cells.length : Math.max(job.pictures, job.cells.length);
+    const cells = Array.from({ length: least }, (_, place) => job.cells[place] ?? { state: "waiting" });
+    this.#cells.show(job.id, cells, this.selected, job.shape ?? page.shape ?? SHAPE);
+  }
+
+  #drawBelow() {
+    const { picture } = this;
+    const key = picture ? JSON.stringify(picture) + this.job.cells.length : "";
+    if (this.#below.dataset.key === key) return; // buttons that are pressed stay the same while steps go by
+    this.#below.dataset.key = key;
+    if (!picture) return this.#below.replaceChildren();
+    const made = this.job.cells.filter((cell) => cell.picture).length;
+    this.#below.replaceChildren(
+      actionBar(page, picture, { siblings: made, full: () => this.openViewer() }),
+      parameterFold(picture.parameters, this.#open, (open) => (this.#open = open)),
+    );
+    return undefined;
+  }
+
+  #offers(job) {
+    if (job?.ended === "failed") return [button("Try again", "redo", () => tried(() => page.retry(job.id)))];
+    const other = [...page.jobs.open.values()].find((each) => each !== job && each.state === "running");
+    return job?.ended && other ? [button("Show what runs now", "next", () => this.showJob(other))] : [];
+  }
+
+  #changed({ job, kind, event }) {
+    if (kind === "picture") this.#made(job, event);
+    if (kind === "started") tell("Drawing.");
+    if (job !== this.job) {
+      const idle = !this.job || (this.job.ended && !this.#timer);
+      if (!job.ended && (idle || page.submitted.has(job.id)) && (!this.job || this.job.ended)) this.showJob(job);
+      else this.draw();
+      return;
+    }
+    if (kind === "view" && job.done > job.cells.filter((cell) => cell.picture).length) this.#look();
+    if (job.ended) this.#ended(job);
+    this.draw();
+  }
+
+  #ended(job) {
+    this.#look();
+    tell(status(job, false).spoken);
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => {
+      this.#timer = null;
+      const next = [...page.jobs.open.values()].find((each) => each.state === "running") ?? page.jobs.open.values().next().value;
+      if (next && this.job === job) this.showJob(next);
+    }, LINGER);
+  }
+
+  #made(job, event) {
+    page.pictures.announce("made", [event.id]);
+    if (job === this.job) this.#look();
+  }
+
+  /** Look up the pictures of the job that is shown. */
+  async #look() {
+    const { job } = this;
+    const found = await tried(() => page.pictures.search({ job: job.id, limit: 100 }));
+    if (!found || this.job !== job) return;
+    fillIn(job, found.pictures);
+    if (job.ended && !job.cells[this.selected]?.picture) this.selected = Math.max(job.cells.findIndex((cell) => cell.picture), 0);
+    this.draw();
+  }
+
+  #touched({ what, ids }) {
+    for (const cell of this.job?.cells ?? []) {
+      if (!cell.picture || !ids.includes(cell.picture.id)) continue;
+      if (what === "delete") Object.assign(cell, { picture: null, id: null, state: "skipped" });
+      else Object.assign(cell.picture, CHANGES[what] ?? {});
+    }
+    this.draw();
+  }
+
+  #connection(lost) {
+    this.#lost = lost;
+    this.draw();
+  }
+
+  /** Nothing runs yet: the newest picture is shown, so that the page goes on where it was left. */
+  async #begin() {
+    await this.#strip.fill();
+    if (!this.job && this.#strip.newest) await this.showPicture(this.#strip.newest);
+    else this.draw();
+  }
+}
+
+const CHANGES = { star: { starred: true }, unstar: { starred: false }, trash: { trashed: true }, restore: { trashed: false } };
+
+function inOrder(pictures) {
+  return [...pictures].sort((one, other) => (one.place ?? 0) - (other.place ?? 0));
+}
+
+function fillIn(job, pictures) {
+  for (const picture of inOrder(pictures)) Object.assign(cellAt(job, picture.place ?? 0), { state: "done", id: picture.id, picture });
+  const [first] = pictures;
+  if (first) job.shape = { width: first.width, height: first.height };
+}
+
+function cellAt(job, place) {
+  while (job.cells.length <= place) job.cells.push({ state: "skipped" });
+  return job.cells[place];
+}
+
+/** A job that ended before this page was opened; its pictures are numbered anew, for some may be gone. */
+function past(id, pictures) {
+  pictures.forEach((picture, place) => (picture.place = place));
+  return { id, ended: "past", cells: [], pictures: pictures.length, done: 0, fraction: 1 };
+}
+
+customElements.define("webui-stage", Stage);

@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 
 from webui.engine import events
+from webui.errors import UserError
 from webui.request import Request
+from webui.service.engines import Outbox
 
 
 class PretendEngine:
@@ -23,7 +25,7 @@ class PretendEngine:
         self.step_seconds = step_seconds
         self.warmed = 0
         self._changed = threading.Condition()
-        self._told: list[tuple[str, events.Event]] = []
+        self._outbox = Outbox()
         self._jobs: dict[str, _Pretended] = {}
         self._closed = False
         self._thread = threading.Thread(target=self._loop, name="pretend engine", daemon=True)
@@ -36,14 +38,18 @@ class PretendEngine:
     def submit(self, key: str, request: Mapping[str, Any]) -> None:
         """Begin a request."""
         with self._changed:
-            self._jobs[key] = _Pretended(Request.from_dict(request))
+            self._outbox.open(key)
+            try:
+                self._jobs[key] = _Pretended(Request.from_dict(request))
+            except UserError as error:
+                self._end(key, events.Failed(job=key, sentence=str(error), error_id="", by_request=True))
+                return
             self._tell(key, events.Queued(job=key, ahead=len(self._jobs) - 1))
+            self._changed.notify_all()
 
     def next(self, timeout: float | None = None) -> tuple[str, events.Event] | None:
         """The next event."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._told or self._closed, timeout)
-            return self._told.pop(0) if self._told else None
+        return self._outbox.next(timeout)
 
     def watch(self, key: str, on: bool) -> None:
         """Make previews, or no more."""
@@ -79,11 +85,10 @@ class PretendEngine:
             self._changed.notify_all()
         if self._thread is not threading.current_thread():
             self._thread.join()
+        self._outbox.close()
 
     def _tell(self, key: str, event: events.Event) -> None:
-        self._told = [(name, old) for name, old in self._told if name != key or not events.supersedes(event, old)]
-        self._told.append((key, event))
-        self._changed.notify_all()
+        self._outbox.put(key, event)
 
     def _end(self, key: str, event: events.Event) -> None:
         self._jobs.pop(key, None)

@@ -16,7 +16,7 @@ Event = dict[str, Any]
 
 
 class Subscription:
-    """One listener's events since it last took them. `notify` is called from any thread when there are some, and must not block."""
+    """One listener's events since it last took them. `notify` is called from any thread when there are any; it must not block."""
 
     def __init__(self, broadcast: Broadcast, user: int, notify: Callable[[], None]) -> None:
         self.user = user

@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import parse_qs
 
 READ, WRITE = ("GET", "HEAD"), ("POST",)
-OURS = ("/x/", "/login", "/logout", "/accounts")
+OURS = ("/login", "/logout", "/accounts", "/robots.txt")
 FILE = "/gradio_api/file="
 UPLOAD = "/gradio_api/upload"
 OPEN: tuple[tuple[tuple[str, ...], str], ...] = (
@@ -36,7 +36,7 @@ LONGEST_HASH = 100
 
 def is_ours(path: str) -> bool:
     """Whether the path is one of this program's routes rather than one of Gradio's."""
-    return any(path == name.rstrip("/") or path.startswith(name.rstrip("/") + "/") for name in OURS)
+    return path.startswith("/x/") or path in OURS
 
 
 def is_open(method: str, path: str) -> bool:

@@ -165,7 +165,7 @@ class Guard:
 
     def _check_route(self, visit: Visit, user: User, query: bytes) -> None:
         """`Refused` for what of Gradio's the page does not need, and for what is somebody else's."""
-        if is_ours(visit.path) or visit.path in FOR_EVERYBODY:
+        if is_ours(visit.path):
             return
         if not is_open(visit.method, visit.path):
             raise Refused(404, "There is nothing at that address.")

@@ -24,7 +24,7 @@ CONTENT_POLICY = (
     "worker-src 'self' blob:; object-src 'none'; frame-ancestors 'none'; base-uri 'self'; form-action 'self'"
 )
 PLAIN_POLICY = (  # of pages without any script
-    "default-src 'none'; style-src 'unsafe-inline'; img-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'"
+    "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'none'; base-uri 'none'; form-action 'self'"
 )
 ALWAYS = {
     "X-Content-Type-Options": "nosniff",

@@ -13,6 +13,7 @@ PAGE = Template("""<!doctype html>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
+<link rel="icon" href="data:,">
 <title>$title</title>
 <style>
 :root { --ink: #1c1e21; --paper: #fff; --soft: #5a6068; --line: #c9ced6; --strong: #1f5fbf; --on-strong: #fff;

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -144,11 +145,13 @@ def test_a_picture_kept_elsewhere_is_a_failure_that_names_the_place(
 
 
 def test_a_picture_that_can_be_kept_nowhere_is_a_failure(
-    run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def full(*given: object) -> Path:
         raise OSError("disk full")
 
+    monkeypatch.setattr(Path, "home", lambda: tmp_path)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.setattr(gallery, "publish", full)
     assert run("x", "--steps", "1") == 1
     shown = capsys.readouterr().err

@@ -68,7 +68,7 @@ def parse(text: str) -> Infotext:
 
 
 def raw_parameters(info: Infotext, cls: type[Params] = Txt2Img) -> tuple[dict[str, str], dict[str, str]]:
-    """The values by field name, ready for `cls.read`, and by key those that `cls` has no field for and that are not `ALWAYS` so."""
+    """The values by field name, ready for `cls.read`, and by key those that `cls` has no field for and are not `ALWAYS` so."""
     rest = _sides(info.values)
     raw = {name: getattr(info, name) for name in EXACT if name in parameters(cls)}
     for name, parameter in parameters(cls).items():

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -96,6 +98,84 @@ def fail_first(failing: Callable[[int], None], real: Callable[[int], None]) -> C
         (failing if len(calls) == 1 else real)(handle)
 
     return call
+
+
+@pytest.fixture
+def own_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
+    """A home and a folder for temporary files of the test's own."""
+    home, temporary = tmp_path / "home", tmp_path / "temporary"
+    home.mkdir()
+    temporary.mkdir()
+    monkeypatch.setattr(Path, "home", lambda: home)
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    return home, temporary
+
+
+def blocked(tmp_path: Path) -> Path:
+    (tmp_path / "file").write_text("not a folder")
+    return tmp_path / "file"
+
+
+def test_a_picture_without_its_folder_goes_home_into_a_folder_of_the_users_own(
+    tmp_path: Path, own_places: tuple[Path, Path]
+) -> None:
+    home, temporary = own_places
+    first, second = (gallery.save(blocked(tmp_path), PIXELS, 7, TEXT).path for _ in range(2))
+    assert (first, second) == (home / "webui-pictures" / "00000-7.png", home / "webui-pictures" / "00001-7.png")
+    assert gallery.is_private(first.parent) and stat.S_IMODE(first.parent.stat().st_mode) & 0o077 == 0
+    assert list(temporary.iterdir()) == []
+
+
+def test_without_a_home_it_goes_to_temporary_files(
+    tmp_path: Path, own_places: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def homeless() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", homeless)
+    assert gallery.save(blocked(tmp_path), PIXELS, 7, TEXT).path.parent == own_places[1] / "webui-pictures"
+
+
+def test_a_machine_without_temporary_files_loses_no_picture(
+    tmp_path: Path, own_places: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nowhere() -> str:
+        raise FileNotFoundError("No usable temporary directory found")
+
+    monkeypatch.setattr(tempfile, "gettempdir", nowhere)
+    assert gallery.save(tmp_path / "out", PIXELS, 7, TEXT).notice == ""
+    assert gallery.save(blocked(tmp_path), PIXELS, 7, TEXT).path.parent.parent == own_places[0]
+    monkeypatch.setattr(Path, "home", lambda: tmp_path / "gone")
+    with pytest.raises(StorageError, match="make room"):
+        gallery.save(blocked(tmp_path), PIXELS, 7, TEXT)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has other rights")
+@pytest.mark.parametrize("laid", ["link", "open folder", "file", "another's"])
+def test_a_folder_that_somebody_laid_ready_is_not_used(
+    laid: str, tmp_path: Path, own_places: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trap, theirs = own_places[0] / "webui-pictures", tmp_path / "theirs"
+    theirs.mkdir()
+    if laid == "link":
+        trap.symlink_to(theirs, target_is_directory=True)
+    elif laid == "file":
+        trap.write_text("")
+    else:
+        trap.mkdir()
+        trap.chmod(0o777 if laid == "open folder" else 0o755)
+    if laid == "another's":
+        monkeypatch.setattr(os, "getuid", lambda: trap.stat().st_uid + 1 if Path(trap).exists() else 0)
+    saved = gallery.save(blocked(tmp_path), PIXELS, 7, TEXT)
+    assert saved.path.parent != trap and saved.path.parent.parent == own_places[0] and saved.path.is_file()
+    assert list(theirs.iterdir()) == []
+
+
+def test_a_picture_of_absurd_size_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    saved = gallery.save(tmp_path, PIXELS, 7, TEXT)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 4)
+    with pytest.raises(UserError, match="not a picture"):
+        gallery.read_text(saved.path)
 
 
 def test_when_every_folder_fails_a_sentence_names_them(tmp_path: Path) -> None:

@@ -10,9 +10,11 @@ import contextlib
 import io
 import os
 import re
+import stat
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +29,7 @@ from webui.request import Request, parameters_of
 NUMBERED = re.compile(r"\.?(\d{5,})(?:-.*\.png|\.part)")
 COMPRESSION = 1  # zlib's level: a tenth of the time of the usual 6 for a few percent of size
 MOST_TRIES = 1000  # to claim a number while others do
-FALLBACK = "webui-pictures"  # in the folder for temporary files
+FALLBACK = "webui-pictures"  # in the user's home, else among temporary files
 Foretell = Callable[[Path, int], None]  # told the path and bytes of a picture just before it gets its name
 
 
@@ -60,11 +62,12 @@ def save(
 ) -> Saved:
     """Write a picture (uint8 [H, W, 3]) with its text; where `folder` fails, into the first of `fallbacks` that does not.
 
-    Raises `StorageError` when all of them fail. The fallback is a folder for temporary files unless others are given.
+    Raises `StorageError` when all of them fail. The fallbacks are folders of the user alone unless others are given; none is
+    looked for or made before it is needed.
     """
     content = encode(pixels, {PNG_KEY: text})
     failures = []
-    for place in (folder, *(default_fallbacks() if fallbacks is None else fallbacks)):
+    for place in chain([folder], default_fallbacks() if fallbacks is None else fallbacks):
         try:
             path = publish(place, seed, content, foretell)
         except (OSError, ValueError) as error:
@@ -75,9 +78,32 @@ def save(
     raise StorageError(f"The picture could not be written to {', nor to '.join(failures)}; make room and try again.")
 
 
-def default_fallbacks() -> tuple[Path, ...]:
-    """Where a picture goes when its folder fails."""
-    return (Path(tempfile.gettempdir()) / FALLBACK, Path.home() / FALLBACK)
+def default_fallbacks() -> Iterator[Path]:
+    """Where a picture goes when its folder fails: the user's home, then the temporary files; what cannot be had is left out."""
+    for find in (Path.home, lambda: Path(tempfile.gettempdir())):
+        try:
+            found = private_folder(find())
+        except (OSError, RuntimeError, ValueError):  # no home, nothing that can be written, a path that is none
+            continue
+        yield found
+
+
+def private_folder(parent: Path) -> Path:
+    """A folder in `parent` that only this user can write to; raises OSError.
+
+    Where others write too, somebody may have put a folder or link of their own under its name; then it gets another name.
+    """
+    folder = parent / FALLBACK
+    with contextlib.suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
+    return folder if is_private(folder) else Path(tempfile.mkdtemp(prefix=f"{FALLBACK}-", dir=parent))
+
+
+def is_private(folder: Path) -> bool:
+    """Whether it is a folder, not a link to one, that belongs to this user, and nobody else may write to it."""
+    found = folder.lstat()
+    own = not hasattr(os, "getuid") or (found.st_uid == os.getuid() and not found.st_mode & (stat.S_IWGRP | stat.S_IWOTH))
+    return stat.S_ISDIR(found.st_mode) and own
 
 
 def encode(pixels: Any, texts: Mapping[str, str]) -> bytes:
@@ -95,7 +121,7 @@ def read_text(path: Path) -> str:
     try:
         with Image.open(path) as picture:
             return str(picture.info.get(PNG_KEY, ""))
-    except (OSError, ValueError, SyntaxError) as error:
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise UserError(f"{quoted(str(path))} is not a picture that can be read ({_why(error)}).") from error
 
 

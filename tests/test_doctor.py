@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from webui import doctor, facts
 from webui.doctor import diagnose, report
@@ -37,10 +39,13 @@ HEALTHY = Facts(
     memory=32.0,
     memory_free=20.0,
     disk_free=100.0,
-    models={"builtin": (ModelFile(path="builtin/model.safetensors", size=30_000_000),), "vae": ()},
+    models={"builtin": tuple(ModelFile(path=name, size=9_000_000) for name in doctor.SHIPPED), "vae": ()},
 )
 DRIVER = ((580, 65), (8, 9))
 EMPTY_FILE = ModelFile(path="vae/x.safetensors", size=0, problem="is empty")
+IMAGE_TOWER = HEALTHY.models["builtin"][1]
+EMPTY_MODEL = replace(EMPTY_FILE, path=doctor.SHIPPED[0])
+OTHER = ModelFile(path="builtin/somebody-elses.safetensors", size=9_000_000)
 
 
 def test_a_healthy_installation_has_nothing_wrong() -> None:
@@ -71,7 +76,10 @@ def test_a_healthy_installation_has_nothing_wrong() -> None:
         ({"memory_free": 0.3}, "0.3 GB of memory are free", "Close"),
         ({"disk_free": 0.2}, "0.2 GB free", "Delete"),
         ({"writable": False}, "/project", "--output"),
-        ({"models": {}}, "built-in model is missing", "git checkout"),
+        ({"models": {}}, "model.safetensors and models/builtin/clip_image.safetensors are missing", "git checkout"),
+        ({"models": {"builtin": (IMAGE_TOWER,)}}, "models/builtin/model.safetensors is missing", "git checkout"),
+        ({"models": {"builtin": (IMAGE_TOWER, OTHER)}}, "models/builtin/model.safetensors is missing", "git checkout"),
+        ({"models": {"builtin": (IMAGE_TOWER, EMPTY_MODEL)}}, "model.safetensors is empty", "git checkout"),
         ({"models": {**HEALTHY.models, "vae": (EMPTY_FILE,)}}, "x.safetensors is empty", "again"),
     ],
 )
@@ -112,6 +120,11 @@ WHOLE = safetensors({"a": {"dtype": "F16", "shape": [2], "data_offsets": [0, 4]}
         ("tiny.safetensors", b"123", "not a safetensors file"),
         ("header.safetensors", struct.pack("<Q", 4) + b"nope", "broken header"),
         ("list.safetensors", struct.pack("<Q", 2) + b"[]", "broken header"),
+        ("deep.safetensors", struct.pack("<Q", 500_000) + b'{"a":' * 100_000, "broken header"),
+        ("text.safetensors", safetensors({"a": {"data_offsets": [0, "4"]}}, b"1234"), "broken header"),
+        ("both.safetensors", safetensors({"a": {"data_offsets": [0, 2]}, "b": {"data_offsets": [0, "4"]}}, b""), "broken header"),
+        ("none.safetensors", safetensors({"a": {"data_offsets": [0, None]}}, b"1234"), "broken header"),
+        ("part.safetensors", safetensors({"a": {"data_offsets": [0, 3.5]}}, b"1234"), "broken header"),
         ("empty.ckpt", b"", "is empty"),
         ("pointer.safetensors", b"version https://git-lfs.github.com/spec/v1\noid sha256:1", "Git LFS"),
         ("page.safetensors", b"<!DOCTYPE html><html>", "web page"),
@@ -130,8 +143,49 @@ def test_broken_weight_files_are_noticed(tmp_path: Path, name: str, content: byt
     assert problem in file.problem and bool(problem) == bool(file.problem)
 
 
+JSON = st.recursive(
+    st.none() | st.integers() | st.floats() | st.text(max_size=3),
+    lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from(["a", "data_offsets", "__metadata__"]), inner),
+)
+
+
+@settings(deadline=None, max_examples=60)
+@given(JSON)
+def test_no_header_whatsoever_makes_it_fail(header: Any) -> None:
+    end = facts.last_byte(json.dumps(header).encode())
+    assert end is None or type(end) is int
+
+
+def test_what_ships_is_what_the_recipe_packs() -> None:
+    from models.builtin.recipe import pack
+
+    assert [f"builtin/{name}" for name in (pack.CHECKPOINT, pack.IMAGE_TOWER)] == list(doctor.SHIPPED)
+
+
+def test_the_state_of_a_training_run_is_no_model(tmp_path: Path) -> None:
+    for name in ("builtin/model.safetensors", "builtin/training/vae/step-1/000.safetensors", "builtin/training/data/a.part"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(WHOLE)
+    assert [file.path for file in facts.model_files(tmp_path)["builtin"]] == ["builtin/model.safetensors"]
+
+
 def test_no_models_folder_is_no_failure(tmp_path: Path) -> None:
     assert facts.model_files(tmp_path / "absent") == {}
+    (tmp_path / "file").write_text("")
+    assert facts.model_files(tmp_path / "file") == {}
+
+
+def test_an_empty_folder_is_looked_at_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(facts, "ask_torch", lambda: (None, "no torch"))
+    found = facts.gather(tmp_path / "gone")
+    assert found.disk_free is None and found.wrong_versions == () and found.torch_pinned == ""
+    problems = " ".join(finding.problem for finding in diagnose(found))
+    assert "not installed" in problems and "built-in model" in problems
+
+
+def test_a_name_that_is_no_unicode_does_not_cost_the_report(tmp_path: Path) -> None:
+    doctor.write(tmp_path / "report.txt", "models/\udcff.safetensors")
+    assert (tmp_path / "report.txt").read_text(encoding="utf-8") == "models/\\udcff.safetensors"
 
 
 def test_wrong_versions_are_named() -> None:

@@ -20,7 +20,9 @@ LITTLE_MEMORY = 3.0  # gigabytes in all; below it even the built-in model is tig
 LITTLE_FREE_MEMORY = 1.0
 LITTLE_DISK = 1.0
 CUDA_WORD = "cuda"
+SHIPPED = ("builtin/model.safetensors", "builtin/clip_image.safetensors")  # the built-in model, below models/
 PREPARE = "Run: python3 launch.py doctor --torch auto"
+RESTORE = "Restore it with: git checkout -- models/builtin (or download the project again)."
 REINSTALL = "Delete the folder .venv and run: python3 launch.py doctor --torch auto"
 
 
@@ -107,13 +109,15 @@ def machine_findings(facts: Facts) -> Iterator[Finding]:
 
 def model_findings(facts: Facts) -> Iterator[Finding]:
     """Judge the model folders and files."""
-    if not facts.models.get("builtin"):
-        problem = "The built-in model is missing from models/builtin."
-        yield Finding(problem=problem, remedy="Restore it with: git checkout -- models/builtin (or download the project again).")
+    present = {file.path for files in facts.models.values() for file in files}
+    if missing := [f"models/{name}" for name in SHIPPED if name not in present]:
+        problem = f"The built-in model is not complete: {' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing."
+        yield Finding(problem=problem, remedy=RESTORE)
     for files in facts.models.values():
         for file in files:
             if file.problem:
-                yield Finding(problem=f"models/{file.path} {file.problem}.", remedy="Delete it and download it again.")
+                remedy = RESTORE if file.path in SHIPPED else "Delete it and download it again."
+                yield Finding(problem=f"models/{file.path} {file.problem}.", remedy=remedy)
 
 
 def describe(facts: Facts) -> list[tuple[str, str]]:
@@ -204,7 +208,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def write(path: Path, text: str) -> None:
     """Write the report to a file; raises StorageError."""
     try:
-        path.write_text(text, encoding="utf-8")
+        path.write_text(text, encoding="utf-8", errors="backslashreplace")  # a file's name may be no Unicode
     except OSError as error:
         why = f"The report could not be written to {path} ({error.strerror})"
         raise StorageError(f"{why}; name a file in a folder you can write.") from error

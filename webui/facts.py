@@ -13,7 +13,7 @@ import shutil
 import struct
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ TORCH_SECONDS = 120
 GIGABYTE = 1e9
 WEIGHT_SUFFIXES = (".safetensors", ".ckpt", ".pt", ".pth", ".bin")
 PARTIAL_SUFFIXES = (".part", ".crdownload", ".download", ".tmp")
+TRAINING = "training"  # folder beside a model that its training keeps state and data in: thousands of files, and no models
 LARGEST_HEADER = 100_000_000  # bytes; the safetensors format's own limit
 # Processor flags (Linux names) that make a number format fast, and what they make fast.
 FAST_FLAGS: Mapping[str, str] = {
@@ -79,6 +80,7 @@ def gather(root: Path) -> Facts:
     stamp = read_stamp(str(root))
     torch, error = ask_torch()
     memory, free = memory_sizes()
+    pins = run_pins(root)
     return Facts(
         root=str(root),
         python=sys.version_info[:3],
@@ -87,21 +89,45 @@ def gather(root: Path) -> Facts:
         in_venv=os.path.realpath(sys.prefix) == os.path.realpath(venv_folder(str(root))),
         venv_problem=venv_problem(str(root)),
         stamp=stamp,
-        pins_changed=tuple(name for name in (RUN_PINS, TEST_PINS) if name in stamp and stamp[name] != digest(str(root / name))),
-        wrong_versions=wrong_versions(pinned(str(root), [RUN_PINS])),
+        pins_changed=tuple(name for name in (RUN_PINS, TEST_PINS) if name in stamp and stamp[name] != pins_digest(root / name)),
+        wrong_versions=wrong_versions(pins),
         torch=torch,
         torch_error=error,
-        torch_pinned=next((pin.partition("==")[2] for pin in pinned(str(root), [RUN_PINS]) if pin.startswith("torch==")), ""),
+        torch_pinned=next((pin.partition("==")[2] for pin in pins if pin.startswith("torch==")), ""),
         nvidia=nvidia_devices(),
         cpu=cpu_name(),
         cores=os.cpu_count(),
         cpu_flags=cpu_flags(),
         memory=memory,
         memory_free=free,
-        disk_free=shutil.disk_usage(root).free / GIGABYTE,
+        disk_free=disk_free(root),
         writable=os.access(root, os.W_OK),
         models=model_files(root / "models"),
     )
+
+
+def run_pins(root: Path) -> list[str]:
+    """Return the pins of what is needed to run; none where their file is gone."""
+    try:
+        return pinned(str(root), [RUN_PINS])
+    except (OSError, ValueError):
+        return []
+
+
+def pins_digest(path: Path) -> str:
+    """Return the content hash of a file of pins, "" where it is gone."""
+    try:
+        return digest(str(path))
+    except OSError:
+        return ""
+
+
+def disk_free(root: Path) -> float | None:
+    """Return the gigabytes free on the disk of a folder."""
+    try:
+        return shutil.disk_usage(root).free / GIGABYTE
+    except OSError:
+        return None
 
 
 def wrong_versions(pins: Iterable[str]) -> tuple[str, ...]:
@@ -212,15 +238,29 @@ def windows_memory() -> tuple[float | None, float | None]:
 
 
 def model_files(folder: Path) -> dict[str, tuple[ModelFile, ...]]:
-    """Return the weight files under each folder of models/, broken and half downloaded ones included."""
-    if not folder.is_dir():
-        return {}
+    """Return the weight files under each folder of models/, broken and half downloaded ones included.
+
+    What a folder that cannot be looked into holds is left out.
+    """
     found: dict[str, tuple[ModelFile, ...]] = {}
-    suffixes = WEIGHT_SUFFIXES + PARTIAL_SUFFIXES
-    for kind in sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith((".", "_"))):
-        files = sorted(path for path in kind.rglob("*") if path.suffix.lower() in suffixes and path.is_file())
-        found[kind.name] = tuple(model_file(path, folder) for path in files)
+    for kind in folders_in(folder):
+        found[kind.name] = tuple(model_file(path, folder) for path in sorted(weight_files(kind)))
     return found
+
+
+def folders_in(folder: Path) -> list[Path]:
+    """Return the folders of models/ that hold models."""
+    try:
+        return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith((".", "_")))
+    except OSError:
+        return []
+
+
+def weight_files(folder: Path) -> Iterator[Path]:
+    """Return the files below a folder that look like weights by their names, but for those of training runs."""
+    for place, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if name != TRAINING]
+        yield from (Path(place) / name for name in names if Path(name).suffix.lower() in WEIGHT_SUFFIXES + PARTIAL_SUFFIXES)
 
 
 def model_file(path: Path, folder: Path) -> ModelFile:
@@ -251,9 +291,17 @@ def file_problem(path: Path, size: int) -> str:
         if not 2 <= length <= min(size - 8, LARGEST_HEADER):
             return "is not a safetensors file, or cut short"
         file.seek(8)
-        try:
-            header = json.loads(file.read(length))
-            ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
-        except (ValueError, KeyError, TypeError, IndexError, AttributeError):
-            return "has a broken header"
-    return "" if 8 + length + max(ends, default=0) == size else "is cut short, or has bytes too many"
+        end = last_byte(file.read(length))
+    if end is None:
+        return "has a broken header"
+    return "" if 8 + length + end == size else "is cut short, or has bytes too many"
+
+
+def last_byte(text: bytes) -> int | None:
+    """Return where the last tensor of a safetensors header ends, counted from the header's end; None where it makes no sense."""
+    try:
+        header = json.loads(text)
+        ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError):
+        return None
+    return max(ends, default=0) if all(type(end) is int for end in ends) else None

@@ -1,5 +1,6 @@
 """The one door: prepares .venv beside this file, then runs the command line in it. Needs only Python 3.11, 3.12 or 3.13.
 
+    python3 launch.py
     python3 launch.py txt2img "a red ball on a wooden table"
     python3 launch.py --help
 """
@@ -16,7 +17,8 @@ OWN = {  # besides the commands of webui/cli.py
     "test": "run the tests (--slow adds the full-size ones, --coverage shows what they reach)",
     "check-pins": "check that the pinned packages exist for Windows, macOS and Linux (for developers)",
 }
-NO_PAGE_YET = "The page in the browser comes with the next release; until then see: python3 launch.py --help"
+PAGE = "serve"  # what is meant where no command is named
+OTHERS_TOO = "Starting the page in the browser; for other commands see: python3 launch.py --help"
 COVERED = ["--cov=webui/nets", "--cov=webui/pipeline", "--cov=webui/engine"]
 COVERAGE = [*COVERED, "--cov-report=term-missing:skip-covered", "--cov-fail-under=90"]
 
@@ -42,7 +44,7 @@ def usage():  # type: () -> str
     """Return the help text."""
     lines = ["  {:<11} {}".format(name, text) for name, text in commands().items()]
     return "\n".join(
-        ["Usage: python3 launch.py [--torch auto|cuda|rocm|xpu|mps|cpu] COMMAND ...", "", "Commands:", *lines]
+        ["Usage: python3 launch.py [--torch auto|cuda|rocm|xpu|mps|cpu] [COMMAND] ...", "", "Commands:", *lines]
         + ["", "python3 launch.py COMMAND --help explains a command. --torch changes the build of PyTorch that is installed."]
     )
 
@@ -77,19 +79,17 @@ def dispatch(arguments):  # type: (list) -> int
     from webui.install.environment import RUN_PINS, TEST_PINS, prepare, take_option
 
     torch, rest = take_option(arguments, "--torch")
-    if not rest and torch is None:
-        print(NO_PAGE_YET)
-        return 0
     if rest and rest[0] in ("-h", "--help", "help"):
         print(usage())
         return 0
-    if rest and rest[0] not in commands():
+    if not rest or rest[0].startswith("-"):  # options of the page, such as --share
+        say(OTHERS_TOO)
+        rest = [PAGE, *rest]
+    if rest[0] not in commands():
         raise unknown("command", rest[0], commands())
-    if rest[:1] == ["doctor"] and torch is None:  # must work when nothing else does, so it prepares nothing
+    if rest[0] == "doctor" and torch is None:  # must work when nothing else does, so it prepares nothing
         return run(["-m", "webui.doctor", *rest[1:]])
-    prepare(ROOT, (RUN_PINS, TEST_PINS) if rest[:1] == ["test"] else (RUN_PINS,), torch, say)
-    if not rest:
-        return 0
+    prepare(ROOT, (RUN_PINS, TEST_PINS) if rest[0] == "test" else (RUN_PINS,), torch, say)
     if rest[0] == "test":
         options = COVERAGE if "--coverage" in rest else []
         return run(["-m", "pytest", *options, *[word for word in rest[1:] if word != "--coverage"]], ROOT)
@@ -108,6 +108,10 @@ def main(arguments):  # type: (list) -> int
     except WebUIError as error:
         say(str(error))
         return 2 if isinstance(error, UserError) else 1
+    except OSError as error:  # a full disk, a file of somebody else's, a broken .venv: nothing that a traceback would explain
+        where = " ({})".format(error.filename) if error.filename else ""
+        say("That failed: {}{}. To see what may be wrong: python3 launch.py doctor".format(error.strerror or error, where))
+        return 1
     except KeyboardInterrupt:
         say("\nStopped. Run the same command again to go on.")
         return 130

@@ -12,6 +12,7 @@ from webui.errors import UserError, WebUIError, unknown
 
 ROOT = Path(__file__).resolve().parents[1]
 OWN = {  # commands of webui/commands, and what they do
+    "serve": "serve the page in the browser; what launch.py does without a command",
     "txt2img": "make pictures from a description",
     "models": "list the models found, or say what one is",
     "parameters": "print what can be set (for docs/parameters.md)",

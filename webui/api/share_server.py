@@ -23,10 +23,10 @@ class NotShared(WebUIError):
     """The page cannot be shared."""
 
 
-def prepare(port: int, cache: Path, environ: Mapping[str, str] = os.environ) -> Sequence[str]:
-    """The command that opens a tunnel to `port`; `NotShared` says why there is none. Takes as long as the network does."""
+def prepare(port: int, cache: Path, host: str = "127.0.0.1", environ: Mapping[str, str] = os.environ) -> Sequence[str]:
+    """The command that opens a tunnel to a port; `NotShared` says why there is none. Takes as long as the network does."""
     server, certificate = _server(cache, environ)
-    command = [str(_program()), "http", "-n", secrets.token_urlsafe(32), "-l", str(port), "-i", "127.0.0.1"]
+    command = [str(_program()), "http", "-n", secrets.token_urlsafe(32), "-l", str(port), "-i", host]
     command += ["--uc", "--sd", "random", "--ue", "--server_addr", server, "--disable_log_color"]
     return command + (["--tls_enable", "--tls_trusted_ca_file", certificate] if certificate else [])
 

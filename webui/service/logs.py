@@ -27,9 +27,9 @@ class Fault:
 
 
 @contextmanager
-def logging_to(file: Path) -> Iterator[None]:
-    """Send what the program logs to a file instead of the terminal; where it cannot be written, nowhere."""
-    logger = logging.getLogger("webui")
+def logging_to(file: Path, *others: str) -> Iterator[None]:
+    """Send what the program logs, and `others`, to a file instead of the terminal; where it cannot be written, nowhere."""
+    loggers = [logging.getLogger(name) for name in ("webui", *others)]
     handler: logging.Handler
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -37,11 +37,13 @@ def logging_to(file: Path) -> Iterator[None]:
     except OSError:
         handler = logging.NullHandler()
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    logger.addHandler(handler)
+    for logger in loggers:
+        logger.addHandler(handler)
     try:
         yield
     finally:
-        logger.removeHandler(handler)
+        for logger in loggers:
+            logger.removeHandler(handler)
         handler.close()
 
 

@@ -7,6 +7,7 @@ a start reads three small files, installs nothing and opens no connection.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -23,8 +24,10 @@ PIP_VERSION = "26.3"
 SUPPORTED = ((3, 11), (3, 12), (3, 13))
 STAMP = "webui-stamp.json"
 UNFINISHED = "webui-unfinished"
+PLAIN = "plain"  # a stamp's "source" where the ordinary index's torch stands in for a build whose own index did not answer
 LOCK = ".venv.lock"
 INDEX_SECONDS = 5.0
+HELD = (errno.EAGAIN, errno.EWOULDBLOCK, errno.EACCES, errno.EDEADLK)  # what systems answer where another process has a lock
 Say = Callable[[str], None]
 
 
@@ -103,10 +106,13 @@ def has_pip(folder: str, version: str) -> bool:
 def is_ready(root: str, pins: Sequence[str], torch: str | None = None) -> bool:
     """Tell whether everything in the files `pins` is installed and the torch build is the one wanted (None: any).
 
-    "auto" is never ready, because only looking at the machine again can tell.
+    "auto" is never ready, because only looking at the machine again can tell; nor is a build that was asked for while the plain
+    package stands in for it, because its index may answer now.
     """
     stamp = read_stamp(root)
     if not stamp or venv_problem(root) is not None or torch not in (None, stamp.get("backend")):
+        return False
+    if torch is not None and stamp.get("source") == PLAIN:
         return False
     return all(stamp.get(name) == digest(os.path.join(root, name)) for name in pins)
 
@@ -122,7 +128,10 @@ def child_environment(root: str, environ: Mapping[str, str]) -> dict[str, str]:
 
 @contextlib.contextmanager
 def locked(root: str, say: Say, patience: float = 0.5) -> Iterator[None]:
-    """Hold the lock that lets one launch install at a time; the system drops it when its holder ends, however it ends."""
+    """Hold the lock that lets one launch install at a time; the system drops it when its holder ends, however it ends.
+
+    Some network disks have no locks; there it says so and goes on without.
+    """
     path = os.path.join(root, LOCK)
     with contextlib.ExitStack() as stack:
         try:
@@ -130,17 +139,20 @@ def locked(root: str, say: Say, patience: float = 0.5) -> Iterator[None]:
         except OSError as error:
             why = f"Nothing can be written in {root} ({error.strerror})"
             raise SetupError(f"{why}; move the project to a folder of your own.") from error
-        told = False
-        while not try_lock(file):
-            if not told:
-                say("Another launch is installing the packages; waiting for it ...")
-            told = True
-            time.sleep(patience)
+        try:
+            told = False
+            while not try_lock(file):
+                if not told:
+                    say("Another launch is installing the packages; waiting for it ...")
+                told = True
+                time.sleep(patience)
+        except OSError as error:
+            say(f"The disk of {root} cannot lock files ({error.strerror}); start nothing else here until this is done.")
         yield
 
 
 def try_lock(file: IO[str]) -> bool:
-    """Take the lock on an open file if nobody has it."""
+    """Take the lock on an open file if nobody has it; raises OSError where files cannot be locked at all."""
     try:
         if sys.platform == "win32":
             import msvcrt
@@ -151,8 +163,10 @@ def try_lock(file: IO[str]) -> bool:
             import fcntl
 
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
+    except OSError as error:
+        if error.errno in HELD:
+            return False
+        raise
     return True
 
 
@@ -172,7 +186,7 @@ def prepare(root: str, pins: Sequence[str], torch: str | None, say: Say) -> None
             return
         build = packages.choose(root, torch)  # first: a machine that PyTorch has no build for needs no environment
         packages.make_venv(root, venv_problem(root), say)
-        packages.install(root, pins, build, say)
+        packages.install(root, pins, build, say, again=torch is not None)
 
 
 def write_stamp(root: str, stamp: Mapping[str, str]) -> None:

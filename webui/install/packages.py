@@ -120,8 +120,11 @@ def remove(folder: str) -> None:
         shutil.rmtree(folder)
 
 
-def install(root: str, pins: Sequence[str], build: TorchBuild, say: Say) -> None:
-    """Install what the files `pins` list and stamp the environment; an interrupted run is repaired first."""
+def install(root: str, pins: Sequence[str], build: TorchBuild, say: Say, *, again: bool = False) -> None:
+    """Install what the files `pins` list and stamp the environment; an interrupted run is repaired first.
+
+    With `again` a plain torch that stands in for `build` is kept only if the build's own index still does not answer.
+    """
     stamp = env.read_stamp(root)
     folder = env.venv_folder(root)
     before = {name for name in stamp if name.endswith(".txt") and os.path.exists(os.path.join(root, name))}
@@ -129,7 +132,7 @@ def install(root: str, pins: Sequence[str], build: TorchBuild, say: Say) -> None
     wanted = pinned(root, files)
     say(f"Installing {len(wanted)} packages into {folder}; this happens once.")
     download = DOWNLOAD_GB.get(build.name, 1.0) + OTHERS_GB
-    have_torch = stamp.get("torch") == build.name
+    have_torch = stamp.get("torch") == build.name and not (again and stamp.get("source") == env.PLAIN)
     if not have_torch:
         say(f"PyTorch: the {build.name} build, because {build.reason}.")
         say(f"About {download:.1f} GB to download, unless pip has it already.")
@@ -148,7 +151,7 @@ def install(root: str, pins: Sequence[str], build: TorchBuild, say: Say) -> None
     listed = [part for name in files for part in ("-r", os.path.join(root, name))]
     pip(root, [*listed, source.requirement, *index_options(source)], say, len(wanted))
     hashes = {name: env.digest(os.path.join(root, name)) for name in files}
-    origin = "index" if source == build else "plain"
+    origin = "index" if source == build else env.PLAIN
     env.write_stamp(root, {"torch": build.name, "backend": build.backend, "source": origin, **hashes})
     unfinished.unlink()
     say("Installed.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib.util
 import json
 import os
@@ -286,6 +287,8 @@ def test_ready_means_pins_and_build_and_place_fit(project: Path) -> None:
     root = str(project)
     assert environment.venv_problem(root) is None
     assert environment.is_ready(root, [RUN_PINS])
+    assert not environment.is_ready(root, [RUN_PINS], "cpu")  # the plain package stands in for it
+    finish(project, source="index")
     assert environment.is_ready(root, [RUN_PINS], "cpu")
     assert not environment.is_ready(root, [RUN_PINS], "cuda")
     assert not environment.is_ready(root, [RUN_PINS], "auto")
@@ -409,6 +412,21 @@ def test_the_plain_package_is_kept_as_such(project: Path, fake_pip: Pip) -> None
     assert environment.read_stamp(str(project))["source"] == "plain"
 
 
+@pytest.mark.parametrize("wanted", ["cpu", "auto"])
+def test_a_build_that_the_plain_package_stands_in_for_is_looked_for_again_when_asked_for(
+    wanted: str, project: Path, fake_pip: Pip, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepare(project, torch=wanted)  # the fixture's stamp says that torch is the plain package; now the index answers
+    assert f"torch=={TORCH_VERSION}+cpu" in fake_pip.asked[-1]
+    assert environment.read_stamp(str(project))["source"] == "index"
+    asked = len(fake_pip.asked)
+    assert prepare(project, torch="cpu") == [] and len(fake_pip.asked) == asked
+    finish(project)
+    monkeypatch.setattr(packages, "reachable", lambda build, say: build.plain())
+    prepare(project, torch=wanted)
+    assert f"torch=={TORCH_VERSION}" in fake_pip.asked[-1] and environment.read_stamp(str(project))["source"] == "plain"
+
+
 def test_another_build_is_installed_when_asked_for(project: Path, fake_pip: Pip) -> None:
     said = prepare(project, torch="cuda")
     assert any("cu130" in line for line in said)
@@ -468,6 +486,26 @@ def test_two_launches_do_not_install_at_once(tmp_path: Path) -> None:
     thread.join(5)
     assert order == ["first", "second"]
     assert len(said) == 1 and "waiting" in said[0]
+
+
+@pytest.mark.parametrize("code", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows locks files by other means")
+def test_a_disk_without_locks_is_said_and_does_not_wait_for_ever(
+    code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import fcntl
+
+    def refuse(*given: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    monkeypatch.setattr(environment.time, "sleep", lambda seconds: pytest.fail("it waits"))
+    said: list[str] = []
+    with environment.locked(str(tmp_path), said.append):
+        said.append("inside")
+    assert len(said) == 2 and "cannot lock files" in said[0] and said[1] == "inside"
+    with pytest.raises(RuntimeError, match="of the work"), environment.locked(str(tmp_path), said.append):
+        raise RuntimeError("of the work")
 
 
 def test_a_lock_dies_with_its_holder(tmp_path: Path) -> None:
@@ -560,6 +598,23 @@ def test_pip_is_followed_to_its_end() -> None:
 )
 def test_the_torch_option_is_taken_out(arguments: list[str], expected: tuple[str | None, list[str]]) -> None:
     assert environment.take_option(arguments, "--torch") == expected
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has other rights")
+def test_what_the_system_refuses_is_a_sentence(project: Path) -> None:
+    (project / RUN_PINS).unlink()
+    gone = launch(project, "models")
+    assert gone.returncode == 1 and gone.stderr.count("\n") == 1
+    assert "No such file" in gone.stderr and RUN_PINS in gone.stderr and "launch.py doctor" in gone.stderr
+    shutil.copy(ROOT / RUN_PINS, project / RUN_PINS)
+    python = project / ".venv" / "bin" / "python"
+    target = python.resolve()
+    python.unlink()
+    python.write_text("no program")
+    finish(project)
+    refused = launch(project, "models")
+    assert refused.returncode == 1 and "Permission denied" in refused.stderr and "Traceback" not in refused.stderr
+    assert target.exists()
 
 
 @pytest.mark.parametrize("version", [(3, 9, 1), (3, 10, 13), (3, 14, 0), (4, 0, 0)])

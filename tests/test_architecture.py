@@ -50,6 +50,8 @@ CATCHES_ALL: dict[tuple[str, str], str] = {
     ("webui/engine/engine.py", "_prepare"): "edge of a job: a request that cannot start is its job's failure",
     ("webui/engine/engine.py", "_loop"): "last resort: open jobs fail with the reason instead of waiting for ever; it is logged",
     ("webui/engine/engine.py", "_answer"): "edge of a job: what an ask raises is sent into the generator that asked",
+    ("webui/api/application.py", "_repeat"): "upkeep that fails once must not end upkeep; it is logged and tried again",
+    ("webui/api/failures.py", "__call__"): "edge of a request: a fault costs one answer, which names its place in the log",
     ("webui/service/engines.py", "_loop"): "edge of a job: an engine that cannot be opened is its jobs' failure",
     ("webui/service/worker.py", "_begin"): "edge of a job: what cannot be handed to the engine is its job's failure",
     ("webui/service/worker.py", "_hear"): "edge of a job: an event that cannot be acted on is its job's failure, or that of all",

@@ -16,10 +16,14 @@ Event = dict[str, Any]
 
 
 class Subscription:
-    """One listener's events since it last took them. `notify` is called from any thread when there are any; it must not block."""
+    """One listener's events since it last took them. `notify` is called from any thread when there are any; it must not block.
 
-    def __init__(self, broadcast: Broadcast, user: int, notify: Callable[[], None]) -> None:
+    `previews` says whether it wants any; it may be changed at any time.
+    """
+
+    def __init__(self, broadcast: Broadcast, user: int, notify: Callable[[], None], previews: bool) -> None:
         self.user = user
+        self.previews = previews
         self._broadcast = broadcast
         self._notify = notify
         self._lock = threading.Lock()
@@ -57,9 +61,9 @@ class Broadcast:
         self._lock = threading.Lock()
         self._subscriptions: dict[int, tuple[Subscription, ...]] = {}
 
-    def subscribe(self, user: int, notify: Callable[[], None]) -> Subscription:
+    def subscribe(self, user: int, notify: Callable[[], None], *, previews: bool = True) -> Subscription:
         """Listen to the jobs of a user, from now on."""
-        subscription = Subscription(self, user, notify)
+        subscription = Subscription(self, user, notify, previews)
         with self._lock:
             self._subscriptions[user] = (*self._subscriptions.get(user, ()), subscription)
         return subscription
@@ -73,8 +77,8 @@ class Broadcast:
                 self._subscriptions[subscription.user] = left
 
     def watched(self, user: int) -> bool:
-        """Whether anybody listens to this user's jobs."""
-        return user in self._subscriptions
+        """Whether anybody wants previews of this user's jobs."""
+        return any(subscription.previews for subscription in self._subscriptions.get(user, ()))
 
     def watchers(self) -> tuple[int, ...]:
         """The users whose jobs somebody listens to."""

@@ -118,9 +118,13 @@ class Pictures:
 
     # --- marking
 
-    def star(self, user: User, ids: Sequence[str], on: bool = True, *, everyone: bool = False) -> None:
-        """Mark pictures as liked, or no more."""
-        self._mark(user, ids, "starred = ?", int(on), everyone)
+    def star(self, user: User, ids: Sequence[str], *, everyone: bool = False) -> None:
+        """Mark pictures as liked."""
+        self._mark(user, ids, "starred = ?", 1, everyone)
+
+    def unstar(self, user: User, ids: Sequence[str], *, everyone: bool = False) -> None:
+        """Take that mark back."""
+        self._mark(user, ids, "starred = ?", 0, everyone)
 
     def trash(self, user: User, ids: Sequence[str], *, everyone: bool = False) -> None:
         """Put pictures into the trash; their files stay where they are."""
@@ -153,7 +157,7 @@ class Pictures:
     ) -> dict[str, Any]:  # fmt: skip
         """The row of a picture as plain data, ready for JSON: what `insert` takes, now or after a crash."""
         return {
-            "id": secrets.token_hex(8), "user": user, "job": job, "place": place, "path": self._stored(path), "bytes": size,
+            "id": secrets.token_hex(8), "user": user, "job": job, "place": place, "path": self.stored(path), "bytes": size,
             "width": width, "height": height, "seed": str(request.seed), "prompt": request.prompt, "parameters": parameters,
             "request": json.dumps(request.to_dict(), ensure_ascii=False), "interrupted": int(interrupted),
             "created": self._clock() if created is None else created,
@@ -169,6 +173,11 @@ class Pictures:
             tuple(row.values()),
         )
         return str(row["id"])
+
+    def stored(self, path: Path) -> str:
+        """How a file is named in its row."""
+        whole = path.absolute()
+        return whole.relative_to(self._root).as_posix() if whole.is_relative_to(self._root) else str(whole)
 
     # --- inside
 
@@ -212,10 +221,6 @@ class Pictures:
             self.thumbnails.forget(each)
         if failures:
             raise StorageError(f"{len(failures)} pictures could not be deleted: {', '.join(failures[:5])}.")
-
-    def _stored(self, path: Path) -> str:
-        whole = path.absolute()
-        return whole.relative_to(self._root).as_posix() if whole.is_relative_to(self._root) else str(whole)
 
     def _picture(self, row: Row) -> Picture:
         plain = {name: row[name] for name in row.keys()}  # noqa: SIM118  a Row iterates over its values

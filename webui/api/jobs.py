@@ -1,0 +1,80 @@
+"""The routes of the jobs: what `/x/jobs` takes and answers."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+from starlette.responses import JSONResponse, Response
+
+from webui.api.asking import Plain, Told, Who, mapping, text, texts, whole
+from webui.errors import NotFound, UserError, quoted
+from webui.params import Params, Txt2Img
+from webui.service.queue import Queue
+from webui.service.styles import LONGEST_NAME, MOST_APPLIED, Styles
+from webui.service.users import User
+
+KINDS: dict[str, type[Params]] = {"txt2img": Txt2Img}
+
+
+class JobRoutes:
+    """Submit, look, interrupt, skip, cancel, retry, move."""
+
+    def __init__(self, queue: Queue, styles: Styles) -> None:
+        self._queue = queue
+        self._styles = styles
+
+    def router(self) -> APIRouter:
+        """The routes."""
+        router = APIRouter()
+        router.add_api_route("/x/jobs", self.view, methods=["GET"])
+        router.add_api_route("/x/jobs", self.submit, methods=["POST"])
+        router.add_api_route("/x/jobs/{job}/events", self.events, methods=["GET"])
+        router.add_api_route("/x/jobs/{job}/preview/{picture:int}", self.preview, methods=["GET"])
+        router.add_api_route("/x/jobs/{job}/{what}", self.act, methods=["POST"])
+        return router
+
+    def view(self, user: Who) -> JSONResponse:
+        """The user's jobs that have not ended."""
+        return JSONResponse({"jobs": self._queue.view(user)})
+
+    def submit(self, given: Told, user: Who) -> JSONResponse:
+        """Queue a job; styles are put around its prompts here, so that the job has what was meant."""
+        kind = text(given, "kind")
+        if kind not in KINDS:
+            raise UserError(f"There are no jobs of the kind {quoted(kind)}; there is: {', '.join(KINDS)}.")
+        parameters = mapping(given, "parameters")
+        names = texts(given, "styles", longest=LONGEST_NAME, most=MOST_APPLIED)
+        if names:
+            parameters = self._styled(user, names, parameters)
+        return JSONResponse({"job": self._queue.submit(user, kind, KINDS[kind].read(parameters))})
+
+    def events(self, job: str, user: Who, after: int = 0) -> JSONResponse:
+        """What has happened to a job, later than event number `after`."""
+        return JSONResponse({"events": self._queue.events(user, job, after)})
+
+    def preview(self, job: str, picture: int, user: Who) -> Response:
+        """What a picture looks like so far."""
+        found = self._queue.preview(user, job, picture)
+        if found is None:
+            raise NotFound("There is no preview of that picture now.")
+        return Response(found[0], media_type="image/jpeg", headers={"Cache-Control": "no-store"})
+
+    def act(self, job: str, what: str, given: Told, user: Who) -> JSONResponse:
+        """Do something with a job; answers with its id, or with that of the job that begins."""
+        if what == "retry":
+            return JSONResponse({"job": self._queue.retry(user, job)})
+        if what == "skip":
+            self._queue.skip(user, job, whole(given, "picture"))
+        elif what == "move":
+            self._queue.move(user, job, None if given.get("before") is None else text(given, "before"))
+        elif what == "interrupt":
+            self._queue.interrupt(user, job)
+        elif what == "cancel":
+            self._queue.cancel(user, job)
+        else:
+            raise NotFound(f"Jobs can be interrupted, skipped, cancelled, retried and moved; {quoted(what)} is nothing of that.")
+        return JSONResponse({"job": job})
+
+    def _styled(self, user: User, names: list[str], parameters: Plain) -> Plain:
+        prompts = {name: text(parameters, name, "") for name in ("prompt", "negative")}
+        prompt, negative = self._styles.apply(user, names, prompts["prompt"], prompts["negative"])
+        return parameters | {"prompt": prompt, "negative": negative}

@@ -1,0 +1,185 @@
+"""Pictures that people bring: kept by what is in them, so that a request names one for ever, each checked before it is kept.
+
+A file's name is the SHA-256 of its bytes. Who has brought the same bytes may read them, and nobody else; the last one to let go
+of them removes the file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import os
+import re
+import tempfile
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+
+from webui.errors import NotFound, StorageError, TooMany, UserError, quoted
+from webui.params import MOST_PIXELS
+from webui.service.database import Database
+from webui.service.folders import DATA, own_folder
+from webui.service.picture_heads import Head, read_head
+from webui.service.users import User
+from webui.settings import Settings
+
+FOLDER = "inputs"  # in the folder for data
+LARGEST = 64 * 2**20  # bytes of one file
+LONGEST_SIDE = 16384  # pixels
+MEGABYTE = 2**20
+DECODING = 2  # at the same time
+DIGEST = re.compile(r"[0-9a-f]{64}")
+TYPES = {"PNG": "image/png", "JPEG": "image/jpeg", "WEBP": "image/webp"}
+WRONG_KIND = "That is no picture that is taken here; save it as PNG, JPEG or WebP."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Input:
+    """A kept picture: its digest, and what kind of file it is."""
+
+    digest: str
+    bytes: int
+    width: int
+    height: int
+    kind: str
+
+
+class Inputs:
+    """Everybody's pictures. Safe from any thread."""
+
+    def __init__(self, database: Database, root: Path, clock: Callable[[], float]) -> None:
+        self._database = database
+        self._folder = own_folder(root, DATA) / FOLDER
+        self._clock = clock
+        self._turn = threading.Lock()  # held while files and rows change together
+        self._decoding = threading.BoundedSemaphore(DECODING)
+
+    def add(self, user: User, content: bytes, *, megabytes: int = Settings.upload_megabytes) -> str:
+        """Keep a picture, and return its digest; `megabytes` is how much a user's pictures may take in all.
+
+        `UserError` where it is too large, of another kind, animated or broken, `TooMany` where there is no room for it.
+        """
+        head = checked_head(content)
+        with self._decoding:
+            check_pixels(content, head)
+        digest = hashlib.sha256(content).hexdigest()
+        with self._turn:
+            if self._is_own(user, digest):
+                return digest
+            used = self.used(user)
+            if used + len(content) > megabytes * MEGABYTE:
+                taken = f"{used / MEGABYTE:,.0f} MB"
+                raise TooMany(f"Your uploads take {taken} and may take {megabytes:,}; remove some, or ask an owner for more.")
+            if not self._file(digest).is_file():
+                self._write(self._file(digest), content)
+            with self._database.write() as connection:
+                connection.execute(
+                    "INSERT INTO inputs (digest, user, bytes, width, height, kind, created) VALUES (?, ?, ?, ?, ?, ?, ?)",
+                    (digest, user.id, len(content), head.width, head.height, TYPES[head.kind], self._clock()),
+                )
+        return digest
+
+    def get(self, user: User, digest: str) -> Input:
+        """What is known of a picture; `NotFound` where the user did not bring it."""
+        query = "SELECT digest, bytes, width, height, kind FROM inputs WHERE digest = ? AND user = ?"
+        row = self._database.one(query, (digest, user.id)) if DIGEST.fullmatch(digest) else None
+        if row is None:
+            raise NotFound(f"There is no uploaded picture {quoted(digest)}; upload it again.")
+        return Input(digest=row["digest"], bytes=row["bytes"], width=row["width"], height=row["height"], kind=row["kind"])
+
+    def open(self, user: User, digest: str) -> bytes:
+        """A picture's bytes, exactly as they were brought; `StorageError` where the disk has lost or changed them."""
+        found = self.get(user, digest)
+        try:
+            content = self._file(found.digest).read_bytes()
+        except OSError as error:
+            raise StorageError(f"The upload {digest[:10]} cannot be read ({error.strerror}); upload it again.") from error
+        if hashlib.sha256(content).hexdigest() != digest:
+            raise StorageError(f"The upload {digest[:10]} is not what it was; upload it again.")
+        return content
+
+    def used(self, user: User) -> int:
+        """How many bytes a user's pictures take."""
+        row = self._database.one("SELECT COALESCE(SUM(bytes), 0) FROM inputs WHERE user = ?", (user.id,))
+        return 0 if row is None else int(row[0])
+
+    def remove(self, user: User, digest: str) -> None:
+        """Let go of a picture."""
+        self.get(user, digest)
+        with self._turn:
+            with self._database.write() as connection:
+                connection.execute("DELETE FROM inputs WHERE digest = ? AND user = ?", (digest, user.id))
+                left = connection.execute("SELECT COUNT(*) FROM inputs WHERE digest = ?", (digest,)).fetchone()[0]
+            if not left:
+                with contextlib.suppress(OSError):
+                    self._file(digest).unlink(missing_ok=True)
+
+    def _is_own(self, user: User, digest: str) -> bool:
+        """Whether the user has it, and it is really there: what the disk has lost can be brought again."""
+        row = self._database.one("SELECT bytes FROM inputs WHERE digest = ? AND user = ?", (digest, user.id))
+        if row is None:
+            return False
+        with contextlib.suppress(OSError):
+            if hashlib.sha256(self._file(digest).read_bytes()).hexdigest() == digest:
+                return True
+        with self._database.write() as connection:
+            connection.execute("DELETE FROM inputs WHERE digest = ? AND user = ?", (digest, user.id))
+        with contextlib.suppress(OSError):
+            self._file(digest).unlink(missing_ok=True)
+        return False
+
+    def _file(self, digest: str) -> Path:
+        return self._folder / digest[:2] / digest
+
+    @staticmethod
+    def _write(target: Path, content: bytes) -> None:
+        """Write a file whole or not at all."""
+        part = None
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            handle, part = tempfile.mkstemp(dir=target.parent, prefix=".", suffix=".part")
+            with os.fdopen(handle, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(part).replace(target)
+        except OSError as error:
+            if part is not None:
+                Path(part).unlink(missing_ok=True)
+            why = f"{target.parent} ({error.strerror})"
+            raise StorageError(f"The picture could not be kept in {why}; make room and try again.") from error
+
+
+def checked_head(content: bytes) -> Head:
+    """What the file says of its picture; `UserError` where it is too large or of another kind. Nothing is decoded."""
+    if len(content) > LARGEST:
+        raise UserError(f"The file has {len(content) / MEGABYTE:,.0f} MB; at most {LARGEST // MEGABYTE} are taken.")
+    head = read_head(content)
+    if head is None:
+        raise UserError(WRONG_KIND)
+    width, height = head.width, head.height
+    if width < 1 or height < 1:
+        raise UserError("The picture has no pixels.")
+    if width * height > MOST_PIXELS or max(width, height) > LONGEST_SIDE:
+        raise UserError(
+            f"The picture has {width:,}x{height:,} pixels; at most {MOST_PIXELS:,} in all and {LONGEST_SIDE:,} a side are taken: "
+            "make it smaller first."
+        )
+    return head
+
+
+def check_pixels(content: bytes, head: Head) -> None:
+    """Decode the picture once; `UserError` where that cannot be done, or where it is several."""
+    try:
+        with Image.open(io.BytesIO(content), formats=(head.kind,)) as picture:
+            if picture.size != (head.width, head.height):
+                raise UserError("The picture says two different sizes; save it again with another program.")
+            if getattr(picture, "is_animated", False):
+                raise UserError("The picture is animated; save the frame you want as a picture of its own.")
+            picture.load()
+    except (OSError, ValueError, SyntaxError, MemoryError, Image.DecompressionBombError) as error:
+        raise UserError("The picture is broken: it cannot be read to its end.") from error

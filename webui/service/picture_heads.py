@@ -1,0 +1,83 @@
+"""The kind and size of a picture from the first bytes of its file, before anything is decoded.
+
+Decoders make room for a picture as soon as they have read how large it says it is; a file of a few bytes may say anything.
+Sources: PNG (W3C), JPEG (ITU-T T.81, B.2.2), WebP container (RFC 9649).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+PNG = b"\x89PNG\r\n\x1a\n"
+WITHOUT_LENGTH = {0x01, *range(0xD0, 0xD8)}  # JPEG's markers that no length follows
+FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # those that say the size
+
+
+@dataclass(frozen=True, kw_only=True)
+class Head:
+    """What a file says of its picture; `kind` is Pillow's name of the format."""
+
+    kind: str
+    width: int
+    height: int
+
+
+def read_head(content: bytes) -> Head | None:
+    """What the file says; None where it is no PNG, JPEG or WebP."""
+    if content.startswith(PNG):
+        return _png(content)
+    if content.startswith(b"\xff\xd8\xff"):
+        return _jpeg(content)
+    if content.startswith(b"RIFF") and content[8:12] == b"WEBP":
+        return _webp(content)
+    return None
+
+
+def _png(content: bytes) -> Head | None:
+    if content[12:16] != b"IHDR" or len(content) < 26:
+        return None
+    return Head(kind="PNG", width=_big(content[16:20]), height=_big(content[20:24]))
+
+
+def _jpeg(content: bytes) -> Head | None:
+    at = 2
+    while at + 4 <= len(content):
+        if content[at] != 0xFF:
+            return None
+        marker = content[at + 1]
+        if marker == 0xFF:  # filling
+            at += 1
+        elif marker in WITHOUT_LENGTH:
+            at += 2
+        elif marker in FRAMES:
+            found = content[at + 5 : at + 9]
+            return Head(kind="JPEG", height=_big(found[:2]), width=_big(found[2:])) if len(found) == 4 else None
+        elif marker in (0xD9, 0xDA):  # the pixels, or the end, before any size
+            return None
+        else:
+            at += 2 + max(_big(content[at + 2 : at + 4]), 2)
+    return None
+
+
+def _webp(content: bytes) -> Head | None:
+    form, data = content[12:16], content[20:30]
+    if len(data) < 10:
+        return None
+    if form == b"VP8X":
+        width, height = _little(data[4:7]) + 1, _little(data[7:10]) + 1
+    elif form == b"VP8L" and data[0] == 0x2F:
+        packed = _little(data[1:5])
+        width, height = (packed & 0x3FFF) + 1, (packed >> 14 & 0x3FFF) + 1
+    elif form == b"VP8 " and data[3:6] == b"\x9d\x01\x2a":
+        width, height = _little(data[6:8]) & 0x3FFF, _little(data[8:10]) & 0x3FFF
+    else:
+        return None
+    return Head(kind="WEBP", width=width, height=height)
+
+
+def _big(content: bytes) -> int:
+    return int.from_bytes(content, "big")
+
+
+def _little(content: bytes) -> int:
+    return int.from_bytes(content, "little")

@@ -37,7 +37,7 @@ from .reader import Eyes, Reader, make_pool, reader_loss
 from .tracer import render
 
 N = TypeVar("N", bound=nn.Module)
-READER_PLAN = Plan(steps=4500, rate=2e-3, warmup=100, decay=0.5, average=0.99, seed=21)
+READER_PLAN = Plan(steps=3000, rate=2e-3, warmup=100, decay=0.5, average=0.99, seed=21)
 POOL, BATCH = 16_000, 32
 DIGIT_PLAN = Plan(steps=1500, rate=2e-3, warmup=50, decay=0.5, average=0.99, seed=22)
 CARDS, DIGIT_BATCH = 5000, 64

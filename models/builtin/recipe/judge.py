@@ -115,7 +115,7 @@ def matched(scene: Scene, reading: Reading) -> tuple[SeenThing, SeenThing] | Non
 
 
 def train_relations(eyes: Eyes, rng: np.random.Generator, scenes: int = 3000) -> RelationReader:
-    """Fit the relation network to freshly rendered pairs as the reader sees them; both orders of a pair are examples."""
+    """Fit the relation network to freshly rendered pairs as the reader sees them."""
     features, targets = [], []
     for _ in range(0, scenes, 100):
         batch = [sample_scene(rng, count=2) for _ in range(100)]
@@ -124,13 +124,19 @@ def train_relations(eyes: Eyes, rng: np.random.Generator, scenes: int = 3000) ->
             if pair is not None and scene.relation is not None:
                 features.append(pair_features(*pair))
                 targets.append(RELATIONS.index(scene.relation.kind))
+    return fitted_relations(torch.tensor(features), torch.tensor(targets))
+
+
+def fitted_relations(features: Tensor, wanted: Tensor, steps: int = 2500) -> RelationReader:
+    """The relation network after `steps` steps over all pairs; what stands on top of and what behind takes most of them."""
     torch.manual_seed(0)
     network = RelationReader()
     optimizer = torch.optim.AdamW(network.parameters(), lr=3e-3)
-    inputs, wanted = torch.tensor(features), torch.tensor(targets)
-    for _ in range(600):
-        torch.nn.functional.cross_entropy(network(inputs), wanted).backward()  # type: ignore[no-untyped-call]
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min(1.0, 2 * (1 - step / steps)))
+    for _ in range(steps):
+        torch.nn.functional.cross_entropy(network(features), wanted).backward()  # type: ignore[no-untyped-call]
         optimizer.step()
+        schedule.step()
         optimizer.zero_grad()
     return network.eval()
 

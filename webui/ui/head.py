@@ -10,6 +10,7 @@ import html
 import json
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -17,12 +18,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from webui.ui.areas import OWNERS, SETTINGS
 from webui.ui.controls import described
-from webui.ui.routes import FILES, STATIC
 
 TITLE = "Stable Diffusion web UI"
 BRAND = "Stable Diffusion"
+STATIC = Path(__file__).parent / "static"
 STYLES = ("page.css", "controls.css", "stage.css", "gallery.css", "dialogs.css")
 ENTRY = "main.js"
+EARLY = "theme.js"  # runs before the page is painted
 OWN_META = re.compile(r'\s*<meta\s+(?:property="og:|name="twitter:)[^>]*>')  # Gradio's advertisement, with an address beyond ours
 
 
@@ -73,19 +75,23 @@ def changed(page: str, head: str, body: str) -> str:
     return page.replace("<gradio-app", body + "<gradio-app", 1)
 
 
-def head(variables: str, config: Mapping[str, Any]) -> str:
-    """Styles, code and facts for the head; `config` is what the page's code knows from the beginning."""
-    theme = (STATIC / "theme.js").read_text(encoding="utf-8")
-    modules = sorted(name for name in FILES if name.endswith(".js") and name not in ("theme.js", ENTRY))
+def head(variables: str, config: Mapping[str, Any], version: str) -> str:
+    """Styles, code and facts for the head.
+
+    `config` is what the page's code knows from the beginning; `version` is that of the static files, part of their addresses.
+    """
+    theme = (STATIC / EARLY).read_text(encoding="utf-8")
+    modules = sorted(path.name for path in STATIC.glob("*.js") if path.name not in (EARLY, ENTRY))
+    files = f"/x/static/{version}"
     return "\n".join([
         f"<title>{html.escape(TITLE)}</title>",
         '<meta name="color-scheme" content="light dark">',
         f"<style>{variables}</style>",
-        *(f'<link rel="stylesheet" href="/x/static/{name}">' for name in STYLES),
+        *(f'<link rel="stylesheet" href="{files}/{name}">' for name in STYLES),
         f"<script>{theme}</script>",
         f'<script type="application/json" id="webui-config">{as_script(config)}</script>',
-        *(f'<link rel="modulepreload" href="/x/static/{name}">' for name in modules),
-        f'<script type="module" src="/x/static/{ENTRY}"></script>',
+        *(f'<link rel="modulepreload" href="{files}/{name}">' for name in modules),
+        f'<script type="module" src="{files}/{ENTRY}"></script>',
         "",
     ])  # fmt: skip
 

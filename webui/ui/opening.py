@@ -5,21 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from webui.errors import UserError
+from webui.errors import NotFound, quoted
 from webui.service.studio import Studio
 from webui.service.users import User
 from webui.ui.areas import AREAS, SETTINGS, STYLES, TXT2IMG, Area
 from webui.ui.controls import as_shown
 
 DEFAULTS = " defaults"  # after an area's name: what a person saved as their defaults
+CHOSEN_STYLES = " styles"  # which styles were chosen beside the prompt
 Plain = dict[str, Any]
 
 
-def opening(studio: Studio, user: User) -> Plain:
-    """Everything the page asks for once, before its controls are filled."""
+def opening(studio: Studio, user: User, *, signed_in: bool) -> Plain:
+    """Everything the page asks for once, before its controls are filled; who sits at this machine need not sign in."""
     models = studio.resolver.models()
     return {
-        "user": {"name": user.name, "owner": user.owner},
+        "user": {"name": user.name, "owner": user.owner, "signed_in": signed_in},
         "models": models,
         "fill": {TXT2IMG.name: _txt2img(studio, user, models), SETTINGS.name: _settings(studio, user)},
     }
@@ -42,50 +43,44 @@ def model_choices(models: list[Plain]) -> list[tuple[str, str]]:
 def kept(studio: Studio, user: User, area: Area, *, defaults_only: bool = False) -> Plain:
     """The values of an area's controls: the program's defaults, over them the person's, over them what they last set.
 
-    What was kept once and is allowed no more, such as a model whose file is gone, is left out.
+    What was kept once and can be chosen no more, such as a model whose file is gone, is left out.
     """
     values: Plain = {name: each.default for name, each in area.parameters().items()}
-    stored = dict(studio.preferences.read(user, area.name + DEFAULTS))
+    stored = studio.preferences.read(user, area.name + DEFAULTS)
     if not defaults_only:
         stored |= studio.preferences.read(user, area.name)
-    values |= allowed(area, stored)
+    values |= {name: value for name, value in stored.items() if name in values}
     known = {registry: {value for _, value in pairs} for registry, pairs in choices(studio).items()}
-    usable = {each["name"] for each in studio.resolver.models() if not each["problem"]}
+    known["models"] = {each["name"] for each in studio.resolver.models() if not each["problem"]}
     for name, parameter in area.parameters().items():
-        if parameter.choices is not None and values[name] not in (usable if parameter.choices == "models" else known[parameter.choices]):
-            values[name] = next(iter(usable), None) if parameter.choices == "models" else parameter.default
+        if parameter.choices is not None and values[name] not in known[parameter.choices]:
+            values[name] = next(iter(studio.resolver.models()), {}).get("name") if parameter.choices == "models" else parameter.default
         values[name] = as_shown(parameter, values[name])
     return values
 
 
-def allowed(area: Area, values: Mapping[str, object]) -> Plain:
-    """Those of the values that a control may hold."""
-    found: Plain = {}
-    for name, parameter in area.parameters().items():
-        if name not in values:
-            continue
-        value = values[name]
-        try:
-            exact = parameter.kind is int and isinstance(value, str)
-            found[name] = parameter.parse(value) if exact and isinstance(value, str) else parameter.check(value)
-        except UserError:
-            continue
-    if area.styled and isinstance(values.get(STYLES), list):
-        found[STYLES] = [each for each in values[STYLES] if isinstance(each, str)]  # type: ignore[union-attr]
-    return found
+def keep(studio: Studio, user: User, area: Area, values: Mapping[str, Any], suffix: str = "") -> None:
+    """Remember the values of an area's controls; what is not allowed is left out when they are read."""
+    known = area.parameters()
+    studio.preferences.write(user, area.name + suffix, {name: value for name, value in values.items() if name in known})
+    if area.styled and not suffix:
+        names = values.get(STYLES)
+        chosen = [each for each in names if isinstance(each, str)] if isinstance(names, list) else []
+        studio.preferences.write(user, area.name + CHOSEN_STYLES, {STYLES: chosen})
 
 
 def area_of(name: str) -> Area:
-    """The area of that name; `UserError` where there is none."""
+    """The area of that name; `NotFound` where there is none."""
     if name not in AREAS:
-        raise UserError(f"There are no controls called {name!r}.")
+        raise NotFound(f"There are no controls called {quoted(name)}.")
     return AREAS[name]
 
 
 def _txt2img(studio: Studio, user: User, models: list[Plain]) -> Plain:
     values = kept(studio, user, TXT2IMG)
-    names = [style["name"] for style in studio.styles.list(user)]
-    styles = {"choices": [(name, name) for name in names], "value": [each for each in values.get(STYLES, []) if each in names]}
+    names = [style.name for style in studio.styles.list(user)]
+    chosen = studio.preferences.read(user, TXT2IMG.name + CHOSEN_STYLES).get(STYLES, [])
+    styles = {"choices": [(name, name) for name in names], "value": [each for each in chosen if each in names]}
     return values | {"model": {"choices": model_choices(models), "value": values["model"]}, STYLES: styles}
 
 

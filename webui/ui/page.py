@@ -46,4 +46,4 @@ def mount(app: FastAPI, studio: Studio) -> None:
         app, page, path="/", theme=gradio_theme(), footer_links=[], run_history=False, ssr_mode=False, show_error=False,
         enable_monitoring=False, pwa=False, mcp_server=False, max_file_size="64mb",
     )  # fmt: skip
-    app.add_middleware(head.Head, head=head.head(variables(), config), body=head.body())
+    app.add_middleware(head.Head, head=head.head(variables(), config, app.state.static_version), body=head.body())

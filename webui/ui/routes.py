@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import FileResponse, JSONResponse
+from starlette.responses import JSONResponse
 
-from webui.errors import NotFound, UserError
+from webui.errors import UserError
 from webui.service.studio import Studio
 from webui.service.users import User
 from webui.ui import opening
 from webui.ui.reading import read
-
-STATIC = Path(__file__).parent / "static"
-KINDS = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 
 
 def add_routes(app: FastAPI, studio: Studio) -> None:
@@ -25,7 +21,7 @@ def add_routes(app: FastAPI, studio: Studio) -> None:
 
     @app.get("/x/opening")
     def begin(request: Request) -> JSONResponse:
-        return JSONResponse(opening.opening(studio, user_of(request)))
+        return JSONResponse(opening.opening(studio, user_of(request), signed_in=request.scope.get("webui.session") is not None))
 
     @app.get("/x/models")
     def models(request: Request) -> JSONResponse:
@@ -39,7 +35,7 @@ def add_routes(app: FastAPI, studio: Studio) -> None:
         return JSONResponse({"values": values, "notes": notes})
 
     @app.post("/x/state/{area}")
-    async def keep(area: str, request: Request) -> JSONResponse:
+    async def keep_state(area: str, request: Request) -> JSONResponse:
         await store(request, area, "")
         return JSONResponse({})
 
@@ -54,18 +50,10 @@ def add_routes(app: FastAPI, studio: Studio) -> None:
         return JSONResponse({})
 
     async def store(request: Request, area: str, suffix: str) -> None:
-        values = opening.allowed(opening.area_of(area), (await body(request)).get("values") or {})
-        await run_in_threadpool(studio.preferences.write, user_of(request), area + suffix, values)
-
-    @app.get("/x/static/{name}")
-    def static(name: str) -> FileResponse:
-        if name not in FILES:
-            raise NotFound(f"There is no file {name!r}.")
-        return FileResponse(STATIC / name, media_type=KINDS[Path(name).suffix], headers={"Cache-Control": "private, no-cache"})
-
-
-FILES = frozenset(path.name for path in STATIC.iterdir() if path.suffix in KINDS)
-"""The only files that are sent, by name."""
+        values = (await body(request)).get("values")
+        if not isinstance(values, dict):
+            raise UserError("The values must be a JSON object.")
+        await run_in_threadpool(opening.keep, studio, user_of(request), opening.area_of(area), values, suffix)
 
 
 async def body(request: Request) -> dict[str, Any]:

@@ -21,24 +21,23 @@ class Account extends HTMLElement {
 
   #draw(user) {
     this.querySelector(".w-account-name").textContent = user.name;
-    this.#menu.replaceChildren(
+    this.#menu.replaceChildren(...[
       make("p", { class: "w-menu-name" }, user.name, user.owner ? make("small", {}, "owner") : null),
       this.#themes(),
       user.owner ? button("Sharing and people", "share", () => this.#share(), { class: "w-row", id: "w-share" }) : null,
       make("p", { class: "w-menu-keys" }, make("kbd", {}, "Ctrl"), " ", make("kbd", {}, "Enter"), " generate · ", make("kbd", {}, "Alt"), " ", make("kbd", {}, "Enter"), " skip"),
-      make("form", { method: "post", action: "/logout", hidden: !page.config.signed && user.here }, button("Sign out", "back", () => {}, { type: "submit", class: "w-row", id: "w-sign-out" })),
-    );
+      user.signed_in ? make("form", { method: "post", action: "/logout" }, button("Sign out", "back", () => {}, { type: "submit", class: "w-row", id: "w-sign-out" })) : null,
+    ].filter(Boolean));
   }
 
   #themes() {
     const group = make("div", { class: "w-segments", role: "group", "aria-label": "Appearance" });
     const draw = () => group.replaceChildren(...THEMES.map(([name, label]) => {
-      const pick = () => {
-        window.webuiTheme.choose(name);
-        draw();
-      };
-      return make("button", { type: "button", "aria-pressed": String(window.webuiTheme.chosen === name), data: { theme: name }, onclick: pick }, label);
+      const pick = () => page.controls.settings.fill({ theme: name });
+      const pressed = String((page.controls.settings.values.theme ?? "system") === name);
+      return make("button", { type: "button", "aria-pressed": pressed, data: { theme: name }, onclick: pick }, label);
     }));
+    page.controls.settings.addEventListener("change", draw);
     draw();
     return group;
   }

@@ -3,23 +3,29 @@
 import { icon, make } from "./dom.js";
 import { describe, source } from "./pictures.js";
 
+const GAP = 10; // pixels between pictures, as in stage.css
+const LARGEST_SCALE = 4;
+const SMALLEST_SIDE = 320; // pixels on the screen to which even the smallest picture may grow
+
 /** Shows cells {state, step, steps, sequence, picture} as they change; nodes are kept, so nothing flickers. */
 export class Cells {
   node = make("div", { class: "w-cells" });
   #faces = [];
+  #shape = { width: 1, height: 1 };
   #onpick;
 
   constructor(onpick) {
     this.#onpick = onpick;
+    new ResizeObserver(() => this.#fit()).observe(this.node);
   }
 
   /** Bring the nodes up to date. `job` is the id that previews are asked for by. */
   show(job, cells, selected, shape) {
     while (this.#faces.length > cells.length) this.#faces.pop().node.remove();
     while (this.#faces.length < cells.length) this.#add();
-    this.node.style.setProperty("--columns", String(columns(cells.length)));
-    this.node.dataset.count = cells.length === 1 ? "one" : "several";
-    cells.forEach((cell, place) => this.#faces[place].show(job, cell, place, { selected: place === selected, shape, of: cells.length }));
+    cells.forEach((cell, place) => this.#faces[place].show(job, cell, place, { selected: place === selected, of: cells.length }));
+    this.#shape = cells.find((cell) => cell.picture)?.picture ?? shape;
+    this.#fit();
   }
 
   clear() {
@@ -31,17 +37,28 @@ export class Cells {
     this.#faces[place]?.node.focus();
   }
 
+  /** As many columns as make the pictures largest; small pictures are not blown up beyond what they hold. */
+  #fit() {
+    const { clientWidth, clientHeight } = this.node;
+    const count = this.#faces.length;
+    if (clientWidth === 0 || count === 0) return;
+    const { width, height } = this.#shape;
+    const scales = Array.from({ length: count }, (_, at) => {
+      const [columns, rows] = [at + 1, Math.ceil(count / (at + 1))];
+      return Math.min((clientWidth - GAP * (columns - 1)) / columns / width, (clientHeight - GAP * (rows - 1)) / rows / height);
+    });
+    const best = Math.max(...scales);
+    const scale = Math.min(best, Math.max(LARGEST_SCALE, SMALLEST_SIDE / Math.max(width, height)));
+    this.node.style.gridTemplateColumns = `repeat(${scales.indexOf(best) + 1}, ${Math.floor(width * scale)}px)`;
+    this.node.style.gridAutoRows = `${Math.floor(height * scale)}px`;
+  }
+
   #add() {
     const place = this.#faces.length;
     const face = new Face(() => this.#onpick(place));
     this.#faces.push(face);
     this.node.append(face.node);
   }
-}
-
-/** As many columns as make the field about square. */
-function columns(count) {
-  return Math.ceil(Math.sqrt(count));
 }
 
 class Face {
@@ -56,10 +73,7 @@ class Face {
     this.node = make("button", { type: "button", class: "w-cell", onclick: onpick }, this.#image, this.#note);
   }
 
-  show(job, cell, place, { selected, shape, of }) {
-    const { width, height } = cell.picture ?? shape;
-    this.node.style.setProperty("--width", width || 1);
-    this.node.style.setProperty("--height", height || 1);
+  show(job, cell, place, { selected, of }) {
     this.node.dataset.state = cell.picture?.trashed ? "trashed" : cell.state;
     this.node.dataset.step = cell.step ?? "";
     this.node.classList.toggle("w-selected", selected && of > 1);

@@ -6,7 +6,7 @@
 import { subject, wrong } from "./check.js";
 import { make } from "./dom.js";
 
-/** Events: "change" with {before} when values changed. */
+/** Events: "change" with {before} when values changed, whoever changed them. */
 export class Controls extends EventTarget {
   values = {};
   #pending = {};
@@ -25,15 +25,20 @@ export class Controls extends EventTarget {
     const wanted = { ...this.#pending, ...values };
     this.#pending = {};
     setTimeout(this.#mounted);
-    return this.names.map((name) => update(wanted[name]));
+    return this.#handOver(wanted);
   }
 
   /** Gradio tells the values of all controls, because one changed. */
   changed(given) {
+    this.#take(Object.fromEntries(this.names.map((name, at) => [name, given[at] ?? null])));
+  }
+
+  #take(values) {
     const before = this.values;
-    this.values = Object.fromEntries(this.names.map((name, at) => [name, given[at] ?? null]));
+    if (this.names.every((name) => same(before[name], values[name]))) return;
+    this.values = values;
     for (const parameter of this.parameters) {
-      if (this.problemOf(parameter.name) && !wrong(parameter, this.values[parameter.name])) this.mend(parameter.name);
+      if (this.problemOf(parameter.name) && !wrong(parameter, values[parameter.name])) this.mend(parameter.name);
     }
     this.dispatchEvent(new CustomEvent("change", { detail: { before } }));
   }
@@ -49,10 +54,20 @@ export class Controls extends EventTarget {
   handOver() {
     const wanted = this.#pending;
     this.#pending = {};
-    for (const [name, value] of Object.entries(wanted)) {
-      if (this.names.includes(name) && !isUpdate(value)) this.mend(name);
-    }
-    return this.names.map((name) => update(wanted[name]));
+    return this.#handOver(wanted);
+  }
+
+  /** Updates for Gradio. Controls in a tab that was never opened tell of no change, so it is taken note of here. */
+  #handOver(wanted) {
+    const updates = this.names.map((name) => update(wanted[name]));
+    const values = { ...this.values };
+    this.names.forEach((name, at) => {
+      if (!("value" in updates[at])) return;
+      values[name] = updates[at].value ?? null;
+      this.mend(name);
+    });
+    this.#take(values);
+    return updates;
   }
 
   /** Look at one value, or all, and say beside each what is wrong; returns whether nothing is. */
@@ -112,6 +127,10 @@ const UPDATES = ["value", "placeholder", "choices", "interactive"];
 
 function isUpdate(wanted) {
   return wanted !== null && typeof wanted === "object" && !Array.isArray(wanted);
+}
+
+function same(one, other) {
+  return JSON.stringify(one ?? null) === JSON.stringify(other ?? null);
 }
 
 /** What Gradio takes as a change of a component. */

@@ -8,6 +8,7 @@ import { say, tell, tried } from "./say.js";
 
 const STRETCH = 120; // pictures looked up at once
 const PAUSE = 250; // milliseconds without a key before a search begins
+const TILES = { small: 120, medium: 180, large: 280 }; // pixels
 const SHELVES = { all: {}, starred: { starred: true }, trash: { trashed: true } };
 
 class Gallery extends HTMLElement {
@@ -32,7 +33,9 @@ class Gallery extends HTMLElement {
   connectedCallback() {
     if (this.childElementCount > 0) return;
     this.append(make("div", { class: "w-gallery-head" }, make("label", { class: "w-search-box" }, icon("search"), this.#search), this.#shelves), this.#bulk, this.#empty, this.#host);
-    this.#grid = new Grid(this.#host, (index) => this.#cell(index), () => this.#load());
+    const least = () => TILES[page.controls.settings.values.tiles] ?? TILES.medium;
+    this.#grid = new Grid(this.#host, { least, make: (index) => this.#cell(index), near: () => this.#load() });
+    page.controls.settings.addEventListener("change", () => this.#grid.draw());
     this.#search.addEventListener("input", () => this.#later());
     this.addEventListener("keydown", (event) => event.key === "Escape" && this.#choose(() => this.#chosen.clear()));
     page.pictures.addEventListener("change", ({ detail }) => this.#changed(detail));

@@ -1,7 +1,7 @@
 // A grid of any length whose page holds only the rows that can be seen: ten thousand pictures cost no more than fifty.
 
-const TILE = 180; // pixels wide at least, on a wide window
-const SMALL_TILE = 110; // on a phone
+const PHONE = 600; // pixels; on narrower windows tiles are smaller
+const ON_PHONE = 0.6;
 const GAP = 8;
 const BEYOND = 2; // rows kept above and below what is seen
 
@@ -12,11 +12,14 @@ export class Grid {
   #count = 0;
   #nodes = new Map();
   #columns = 1;
-  #pitch = TILE + GAP; // from one row to the next
+  #pitch = 1; // pixels from one row to the next
   #asked = false;
 
-  /** `host` is the element; `make(index)` makes a cell; `near()` is called when the end comes into sight. */
-  constructor(host, make, near) {
+  #least;
+
+  /** `least()` is how wide tiles are at least, `make(index)` makes one, `near()` is called when the end comes into sight. */
+  constructor(host, { least, make, near }) {
+    this.#least = least;
     this.#host = host;
     this.#make = make;
     this.#near = near;
@@ -48,7 +51,7 @@ export class Grid {
   draw() {
     const width = this.#host.clientWidth;
     if (width === 0) return; // the tab is closed
-    const least = width < 600 ? SMALL_TILE : TILE;
+    const least = this.#least() * (width < PHONE ? ON_PHONE : 1);
     const columns = Math.max(Math.floor((width + GAP) / (least + GAP)), 1);
     const tile = (width - GAP * (columns - 1)) / columns;
     this.#columns = columns;

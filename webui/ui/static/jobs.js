@@ -41,6 +41,7 @@ export class Jobs extends EventTarget {
     if (event.kind === "view") return this.#view(event);
     this.#forget(); // the views come first, so what they left out has ended
     const job = this.open.get(event.job) ?? this.#add(event.job);
+    if (!job.known) this.#lookUp(job);
     if (event.number && event.number <= job.last) return undefined;
     job.last = event.number || job.last;
     fold(job, event);
@@ -54,6 +55,17 @@ export class Jobs extends EventTarget {
     const { kind: _, ...facts } = view;
     Object.assign(job, { ...facts, known: true });
     if (view.step !== null && view.step !== undefined) Object.assign(job.cell(view.picture ?? 0), drawn(view));
+    this.#tell(job, "view", view);
+  }
+
+  /** A job that was submitted after the stream was opened: its events do not say what it is. */
+  async #lookUp(job) {
+    job.known = true;
+    const { jobs } = await ask("/x/jobs").catch(() => ({ jobs: [] }));
+    const view = jobs.find((each) => each.job === job.id);
+    if (!view || job.ended) return;
+    const { prompt, pictures, created, again } = view;
+    Object.assign(job, { prompt, pictures, created, again });
     this.#tell(job, "view", view);
   }
 

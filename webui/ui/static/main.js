@@ -1,6 +1,6 @@
 // Everything of the page that is ours: each part registers itself, and is alive once Gradio has put it in its place.
 
-import "./page.js";
+import { page } from "./page.js";
 import "./account.js";
 import "./gallery.js";
 import "./keys.js";
@@ -15,3 +15,5 @@ import "./sizes.js";
 import "./stage.js";
 import "./styles.js";
 import "./viewer.js";
+
+page.stream.open(); // a job may be under way

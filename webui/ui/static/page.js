@@ -93,7 +93,7 @@ class Page extends EventTarget {
   /** Delete pictures from the trash, once it is certain that this is meant. */
   async deleteForGood(ids) {
     const what = ids.length === 1 ? "this picture" : `these ${ids.length} pictures`;
-    const sure = await confirm(`Delete ${what} for good?`, "The files are removed from the disk. This cannot be undone.", "Delete for good");
+    const sure = !this.controls.settings.values.confirm_deleting || await confirm(`Delete ${what} for good?`, "The files are removed from the disk. This cannot be undone.", "Delete for good");
     return sure && this.pictures.act("delete", ids);
   }
 

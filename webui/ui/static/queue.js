@@ -3,7 +3,7 @@
 import { button, make } from "./dom.js";
 import { page } from "./page.js";
 import { tried } from "./say.js";
-import { status } from "./status.js";
+import { brief } from "./status.js";
 
 class Queue extends HTMLElement {
   #rows = new Map();
@@ -56,7 +56,7 @@ class Row {
     this.node.dataset.state = job.state;
     this.#prompt.textContent = job.prompt.trim() || "(no prompt)";
     this.#prompt.title = job.prompt;
-    this.#state.textContent = `${job.pictures > 1 ? `${job.pictures} pictures · ` : ""}${status(job, false).text}`;
+    this.#state.textContent = `${job.pictures > 1 ? `${job.pictures} pictures · ` : ""}${brief(job)}`;
     this.show.hidden = page.stage?.job === job;
     this.stop.hidden = !runs;
     this.up.hidden = runs || before === null;

@@ -1,16 +1,50 @@
-// The settings: what is changed is kept at once; a search leaves only what has its words.
+// The settings: what is changed is kept at once and takes effect at once; a search leaves only what has its words.
 
 import { make } from "./dom.js";
 import { page } from "./page.js";
-import { tell } from "./say.js";
+import { say, tell } from "./say.js";
 import { ask } from "./server.js";
 
 const PAUSE = 500; // milliseconds without a change before it is kept
+const controls = page.controls.settings;
 
-class Settings extends HTMLElement {
-  #controls = page.controls.settings;
+/** Keeps what was changed, wherever on the page. Events: "kept" with a sentence as its detail. */
+class Keeping extends EventTarget {
   #timer = null;
   #kept = null;
+
+  constructor() {
+    super();
+    controls.addEventListener("change", () => this.#changed());
+  }
+
+  #changed() {
+    window.webuiTheme.choose(controls.values.theme);
+    if (this.#kept === null) {
+      this.#kept = { ...controls.values }; // what they begin with is kept already
+      return;
+    }
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.#keep(), PAUSE);
+  }
+
+  async #keep() {
+    const changed = Object.fromEntries(Object.entries(controls.values).filter(([name, value]) => value !== this.#kept[name]));
+    if (Object.keys(changed).length === 0 || !controls.check()) return;
+    try {
+      await ask("/x/settings", { values: changed });
+      Object.assign(this.#kept, changed);
+      this.dispatchEvent(new CustomEvent("kept", { detail: "Saved." }));
+    } catch (error) {
+      if (error.status === undefined) throw error;
+      if (!controls.blame(error.message)) say(error.message, { wrong: true });
+    }
+  }
+}
+
+const keeping = new Keeping();
+
+class Settings extends HTMLElement {
   #search = make("input", { type: "search", class: "w-search", placeholder: "Search settings", "aria-label": "Search settings", id: "settings_search" });
   #said = make("span", { class: "w-aside", id: "settings_said" });
 
@@ -18,49 +52,34 @@ class Settings extends HTMLElement {
     if (this.childElementCount > 0) return;
     this.append(this.#search, this.#said);
     this.#search.addEventListener("input", () => this.#filter());
-    this.#controls.addEventListener("change", () => this.#changed());
-    page.opened.then(({ user }) => this.#owner(user.owner), () => {});
+    keeping.addEventListener("kept", ({ detail }) => {
+      this.#said.textContent = detail;
+      tell(detail);
+    });
+    page.opened.then(({ user }) => user.owner || this.#close(), () => {});
   }
 
   #filter() {
     const words = this.#search.value.toLowerCase().split(/\s+/).filter(Boolean);
     let left = 0;
-    for (const parameter of this.#controls.parameters) {
-      const block = this.#controls.block(parameter.name);
+    for (const parameter of controls.parameters) {
       const text = `${parameter.label} ${parameter.help} ${parameter.name}`.toLowerCase();
       const fits = words.every((word) => text.includes(word));
-      block?.classList.toggle("w-away", !fits);
+      controls.block(parameter.name)?.classList.toggle("w-away", !fits);
       left += fits ? 1 : 0;
+    }
+    for (const section of document.querySelectorAll("#settings .w-section")) {
+      const some = [...section.querySelectorAll(".block[id^=settings_]")].some((block) => !block.classList.contains("w-away"));
+      section.classList.toggle("w-away", !some);
     }
     this.#said.textContent = left === 0 ? "No setting has these words." : "";
     tell(left === 1 ? "One setting." : `${left} settings.`);
   }
 
-  #changed() {
-    this.#kept ??= { ...this.#controls.values }; // what they begin with is kept already
-    clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.#keep(), PAUSE);
-  }
-
-  async #keep() {
-    const { values } = this.#controls;
-    const changed = Object.fromEntries(Object.entries(values).filter(([name, value]) => value !== this.#kept[name]));
-    if (Object.keys(changed).length === 0 || !this.#controls.check()) return;
-    try {
-      await ask("/x/settings", { values: changed });
-      Object.assign(this.#kept, changed);
-      this.#said.textContent = "Saved.";
-      tell("Saved.");
-    } catch (error) {
-      if (error.status === undefined) throw error;
-      if (!this.#controls.blame(error.message)) this.#said.textContent = error.message;
-    }
-  }
-
-  /** What only the owner may change is marked, and closed to everybody else. */
-  #owner(owner) {
-    const theirs = this.#controls.parameters.filter((parameter) => parameter.owner);
-    if (!owner) this.#controls.fill(Object.fromEntries(theirs.map((parameter) => [parameter.name, { interactive: false }])));
+  /** What only an owner may change is closed to everybody else. */
+  #close() {
+    const theirs = controls.parameters.filter((parameter) => parameter.owner);
+    controls.fill(Object.fromEntries(theirs.map((parameter) => [parameter.name, { interactive: false }])));
   }
 }
 

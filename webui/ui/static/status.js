@@ -41,6 +41,12 @@ function running(job) {
   return [step, count, left(job.seconds_left)].filter(Boolean).join(" · ");
 }
 
+/** The same in as few words as fit into a list. */
+export function brief(job) {
+  if (job.state === "queued") return job.position ? `${job.position} before it` : "next";
+  return [`${Math.round(job.fraction * 100)} %`, left(job.seconds_left)].filter(Boolean).join(" · ");
+}
+
 /** A time left that does not jump about: rounded the more the longer it is. */
 export function left(seconds) {
   if (seconds === null || seconds === undefined) return "";

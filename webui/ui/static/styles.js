@@ -75,8 +75,7 @@ class Styles extends HTMLElement {
     event.preventDefault();
     const style = { name: this.#name.value.trim(), prompt: this.#prompt.value, negative: this.#negative.value };
     try {
-      await ask("/x/styles", style);
-      if (this.#chosen && this.#chosen.name !== style.name) await this.#ask({ method: "DELETE" }, this.#chosen.name);
+      await ask("/x/styles", { ...style, instead_of: this.#chosen?.name ?? null });
     } catch (error) {
       if (error.status === undefined) throw error;
       return this.#complain(error.message);
@@ -88,14 +87,10 @@ class Styles extends HTMLElement {
 
   async #delete() {
     const { name } = this.#chosen;
-    if ((await tried(() => this.#ask({ method: "DELETE" }, name))) === null) return;
+    if ((await tried(() => ask(`/x/styles/${encodeURIComponent(name)}`, undefined, { method: "DELETE" }))) === null) return;
     await this.#look();
     this.#choose(this.#styles[0] ?? null);
     say(`The style ${name} is deleted.`);
-  }
-
-  #ask(options, name) {
-    return ask(`/x/styles/${encodeURIComponent(name)}`, undefined, options);
   }
 
   async #import() {
@@ -106,7 +101,8 @@ class Styles extends HTMLElement {
     if (!answer) return;
     await this.#look();
     this.#choose(this.#styles[0] ?? null);
-    say(answer.imported === 1 ? "One style was imported." : `${answer.imported} styles were imported.`);
+    const imported = answer.imported === 1 ? "One style was imported." : `${answer.imported} styles were imported.`;
+    say([imported, ...answer.left_out.slice(0, 3)].join(" "), { wrong: answer.left_out.length > 0 });
   }
 
   #complain(sentence) {

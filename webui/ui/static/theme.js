@@ -30,11 +30,13 @@
   apply();
 
   window.webuiTheme = {
-    get chosen() {
-      return localStorage.getItem(KEY) ?? "system";
-    },
     choose(name) {
-      localStorage.setItem(KEY, name);
+      try {
+        localStorage.setItem(KEY, name); // so that the next page is in it from its first moment
+      } catch {
+        document.documentElement.dataset.theme = name === "dark" ? "dark" : "light";
+        return;
+      }
       apply();
     },
   };

@@ -378,6 +378,8 @@ def test_a_claimed_address_gets_no_further_tries(make: Make, users: Users) -> No
 
 
 ODD_PATHS = [
+    "*",
+    "http://evil.example/",
     *[
         r"/x/../etc/passwd",
         r"/x/%2e%2e/etc/passwd",
@@ -451,6 +453,18 @@ def test_a_body_that_says_that_it_is_too_large_is_not_read(make: Make) -> None:
     assert ask(guard, "POST", "/x/jobs", body=b"x" * MB).json()["size"] == MB
     for length in (str(MB + 1), "9" * 30, "-1", "1e3", "x", ""):
         assert refused(ask(guard, "POST", "/x/jobs", headers={"Content-Length": length}), 413)
+
+
+@pytest.mark.parametrize(
+    "lengths",
+    [
+        [("Content-Length", "1"), ("Transfer-Encoding", "chunked")],
+        [("Content-Length", "1"), ("Content-Length", "1")],
+        [("Transfer-Encoding", "chunked"), ("Transfer-Encoding", "identity")],
+    ],
+)
+def test_a_request_ends_in_one_way(make: Make, lengths: list[tuple[str, str]]) -> None:
+    assert refused(ask(make(), "POST", "/x/jobs", headers=lengths), 400)
 
 
 @pytest.mark.parametrize("address", ["/x/jobs", "/gradio_api/queue/join"])

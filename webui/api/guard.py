@@ -138,6 +138,8 @@ class Guard:
         host = str(asked)
         if method not in (*METHODS, "SOCKET"):
             raise Refused(405, "This server knows no such method.")
+        if len(headers.values(scope, b"content-length") + headers.values(scope, b"transfer-encoding")) > 1:
+            raise Refused(400, "It is not clear where that request ends.")
         if is_odd(scope["path"], scope.get("raw_path") or b""):
             raise Refused(400, "That address is not written as an address of this server.")
         if headers.foreign(scope, method, host):

@@ -12,6 +12,7 @@ import types
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any, Self
 
 from webui.errors import UserError, quoted, unknown
@@ -131,8 +132,13 @@ def param(default: Value, label: str, *, help: str, **more: Any) -> Any:  # noqa
 
 def parameters(owner: type[Params] | Params) -> dict[str, Parameter]:
     """The parameters of a dataclass by name, in their order, which is also that of a picture's text."""
-    cls = owner if isinstance(owner, type) else type(owner)
-    hints = typing.get_type_hints(cls)
+    cls: Any = owner if isinstance(owner, type) else type(owner)
+    return dict(_parameters(cls))
+
+
+@cache
+def _parameters(cls: type[Params]) -> dict[str, Parameter]:
+    hints = typing.get_type_hints(cls)  # reads the types' texts, which takes milliseconds
     found = {}
     for field in dataclasses.fields(cls):
         kind, optional = _plain_type(hints[field.name])

@@ -65,8 +65,8 @@ class Settings(Params):
         1024, "Uploads of one account", group="Limits", owner=True, min=1, max=1_000_000, step=1,
         help="How much disk the uploaded pictures of one account may take, in megabytes.")
     session_days: int = setting(
-        30, "Days until signing in again", group="Limits", owner=True, min=1, max=365, step=1,
-        help="How long somebody who signed in stays signed in at most.")
+        30, "Days until signing in again", group="Limits", owner=True, min=1, max=30, step=1,
+        help="How long somebody who signs in stays signed in at most.")
 
     def check_together(self) -> None:
         """What is a choice is one of those there are."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from collections.abc import Mapping
@@ -45,15 +46,12 @@ class Preferences:
 
     def settings(self, user: User) -> Settings:
         """The settings that hold for a person."""
-        return self.settings_of(user.id)
+        return self._settings(self._stored(user.id, SETTINGS))
 
-    def settings_of(self, user: int) -> Settings:
-        """The settings that hold for the account with that number."""
-        for_everybody = {name for name, place in places().items() if place.owner}
-        own, given = self._stored(user, SETTINGS), self._stored(OWNER_ID, FOR_EVERYBODY)
-        own = {name: value for name, value in own.items() if name not in for_everybody}
-        given = {name: value for name, value in given.items() if name in for_everybody}
-        return Settings.read(allowed(Settings, own | given))
+    def for_everybody(self) -> Settings:
+        """The settings that an owner made for everybody; the others are as they come."""
+        return self._settings({})
+
 
     def change(self, user: User, values: Mapping[str, Any]) -> Settings:
         """Change settings; None as a value takes one back. `UserError` where one is not allowed, and then none is changed."""
@@ -72,6 +70,12 @@ class Preferences:
                 kept = self._stored(whose, area) | {name: values[name] for name in names}
                 self._write(whose, area, {name: value for name, value in kept.items() if value is not None and name in where})
         return self.settings(user)
+
+    def _settings(self, own: Mapping[str, Any]) -> Settings:
+        owners = {name for name, place in places().items() if place.owner}
+        given = self._stored(OWNER_ID, FOR_EVERYBODY)
+        kept = {name: value for name, value in own.items() if name not in owners}
+        return Settings.read(allowed(Settings, kept | {name: value for name, value in given.items() if name in owners}))
 
     def _read(self, user: int, area: str) -> dict[str, Any]:
         stored = self._stored(user, area)
@@ -108,13 +112,19 @@ def checked_area(area: str) -> str:
 
 def allowed(kind: type[Params], given: Mapping[str, Any]) -> dict[str, Value]:
     """Of stored values those whose parameters there are, and that are allowed, each by itself."""
+    known = {name: given[name] for name in parameters(kind) if name in given}
+    try:
+        whole = kind.read(known)
+    except UserError:
+        return _one_by_one(kind, known)
+    return {name: getattr(whole, name) for name in known}
+
+
+def _one_by_one(kind: type[Params], given: Mapping[str, Any]) -> dict[str, Value]:
     kept: dict[str, Value] = {}
-    for name in parameters(kind):
-        if name in given:
-            try:
-                kept[name] = getattr(kind.read({name: given[name]}), name)
-            except UserError:
-                continue
+    for name, value in given.items():
+        with contextlib.suppress(UserError):
+            kept[name] = getattr(kind.read({name: value}), name)
     return kept
 
 

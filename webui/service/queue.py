@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -21,7 +22,9 @@ LONGEST_PROMPT = 200  # characters of a prompt in the view
 class Queue:
     """The jobs as the page and the API see them. Every method takes the user first, and is safe from any thread."""
 
-    def __init__(self, jobs: Jobs, worker: Worker, resolver: Resolver, broadcast: Broadcast, limits: UserLimits) -> None:
+    def __init__(
+        self, jobs: Jobs, worker: Worker, resolver: Resolver, broadcast: Broadcast, limits: Callable[[], UserLimits]
+    ) -> None:
         self.broadcast = broadcast
         self._jobs = jobs
         self._worker = worker
@@ -84,7 +87,7 @@ class Queue:
         return self._worker.preview(self._own(user, job).id, picture)
 
     def _add(self, user: int, kind: str, request: Request) -> str:
-        self._limits.check(request, sum(job.user == user for job in self._jobs.in_order()))
+        self._limits().check(request, sum(job.user == user for job in self._jobs.in_order()))
         job = self._jobs.add(user, kind, request.to_dict(), request.count)
         self._worker.fill()
         return job.id

@@ -2,32 +2,34 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from webui.service.broadcast import Broadcast
 from webui.service.database import Database
 from webui.service.engines import EngineHandle, ThreadEngine
 from webui.service.folders import CACHE, DATA, OUTPUTS, own_folder
+from webui.service.inputs import Inputs
 from webui.service.jobs import Jobs
 from webui.service.keeping import Keeper
 from webui.service.limits import UserLimits
 from webui.service.pictures import Pictures
+from webui.service.preferences import Preferences
 from webui.service.queue import Queue
 from webui.service.requests import Resolver
+from webui.service.styles import Styles
 from webui.service.turns import Slots
-from webui.service.users import Users
+from webui.service.users import DAY, Users
 from webui.service.worker import Worker
+from webui.settings import Settings
 
 DATABASE = "webui.sqlite3"
 THUMBNAILS = "thumbnails"  # in the cache folder
-LIMITS, SLOTS = UserLimits(), Slots()
+SLOTS = Slots()
 Clock = Callable[[], float]
 
 
@@ -44,9 +46,9 @@ class Studio:
     worker: Worker
     engine: EngineHandle
     pictures: Pictures
-    inputs: Any
-    styles: Any
-    preferences: Any
+    inputs: Inputs
+    styles: Styles
+    preferences: Preferences
 
     def close(self) -> None:
         """End in good order: jobs that run are queued again for the next start."""
@@ -62,7 +64,7 @@ class Studio:
 
 def open_studio(
     root: Path, *, output: Path | None = None, models_from: Sequence[Path] = (), engine: EngineHandle | None = None,
-    clock: Clock = time.time, limits: UserLimits = LIMITS, slots: Slots = SLOTS,
+    clock: Clock = time.time, slots: Slots = SLOTS,
 ) -> Studio:
     """The studio of the program's folder; torch is imported by the engine, when it is warmed or gets its first job."""
     database = Database(own_folder(root, DATA) / DATABASE)
@@ -75,19 +77,20 @@ def open_studio(
     pictures = Pictures(database, outputs, clock, thumbnails=cache / THUMBNAILS)
     keeper = Keeper(database=database, jobs=jobs, pictures=pictures)
     worker = Worker(jobs, handle, broadcast, keeper, slots=slots, timer=time.monotonic)
+    preferences = Preferences(database)
     studio = Studio(
-        root=root, outputs=outputs, database=database, users=Users(database, clock),
-        queue=Queue(jobs, worker, resolver, broadcast, limits), resolver=resolver, worker=worker, engine=handle,
-        pictures=pictures,
-        inputs=_part("inputs", "Inputs", database, root, clock), styles=_part("styles", "Styles", database),
-        preferences=_part("preferences", "Preferences", database),
-    )
+        root=root, outputs=outputs, database=database,
+        users=Users(database, clock, longest=lambda: preferences.for_everybody().session_days * DAY),
+        queue=Queue(jobs, worker, resolver, broadcast, lambda: limits_of(preferences.for_everybody())),
+        resolver=resolver, worker=worker, engine=handle, pictures=pictures, inputs=Inputs(database, root, clock),
+        styles=Styles(database), preferences=preferences,
+    )  # fmt: skip
     worker.start()
     return studio
 
 
-def _part(module: str, name: str, *arguments: Any) -> Any:
-    """A part that another change brings; None until then."""
-    if importlib.util.find_spec(f"webui.service.{module}") is None:
-        return None
-    return getattr(importlib.import_module(f"webui.service.{module}"), name)(*arguments)
+def limits_of(settings: Settings) -> UserLimits:
+    """How much one person may ask for."""
+    return UserLimits(
+        queue=settings.most_jobs, pixels=settings.most_pixels, steps=settings.most_steps, count=settings.most_count
+    )

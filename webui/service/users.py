@@ -81,10 +81,13 @@ class Users:
     """The accounts and sessions of one database, whose only writer this is. Safe from any thread."""
 
     def __init__(
-        self, database: Database, clock: Clock = time.time, *, hasher: Hasher | None = None, attempts: Attempts | None = None
-    ) -> None:
+        self, database: Database, clock: Clock = time.time, *, hasher: Hasher | None = None, attempts: Attempts | None = None,
+        longest: Callable[[], float] = lambda: LONGEST_SECONDS,
+    ) -> None:  # fmt: skip
+        """`longest` is asked how many seconds a session may last, whenever one begins."""
         self._database = database
         self._clock = clock
+        self._longest = longest
         self._hasher = hasher or Hasher()
         self._attempts = attempts or Attempts(clock)
         self._writing = threading.RLock()  # held while the database is written
@@ -265,7 +268,7 @@ class Users:
         token, now = secrets.token_urlsafe(32), self._clock()
         key = _key(token)
         session = Session(
-            id=key[:16], user=user, created=now, seen=now, ends=now + LONGEST_SECONDS, address=address,
+            id=key[:16], user=user, created=now, seen=now, ends=now + min(self._longest(), LONGEST_SECONDS), address=address,
             agent=agent[:LONGEST_AGENT],
         )  # fmt: skip
         with self._writing:

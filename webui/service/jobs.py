@@ -231,6 +231,8 @@ class Jobs:
 
     def move(self, job: Job, before: Job | None) -> None:
         """Put a waiting job of a user before another of theirs, or behind all; `UserError` where that cannot be."""
+        if before is not None and before.id == job.id:
+            return
         with self._turn:
             for each in (job, *(() if before is None else (before,))):
                 if each.user != job.user:

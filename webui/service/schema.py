@@ -57,7 +57,7 @@ CREATE TABLE pictures (
     user INTEGER NOT NULL REFERENCES users ON DELETE CASCADE,
     job TEXT REFERENCES jobs ON DELETE SET NULL,
     place INTEGER NOT NULL,                -- number in its job, from 0
-    path TEXT NOT NULL UNIQUE,             -- below the outputs folder, or absolute where that failed
+    path TEXT NOT NULL UNIQUE,             -- below the program's folder, or whole where it is elsewhere
     bytes INTEGER NOT NULL,
     width INTEGER NOT NULL,
     height INTEGER NOT NULL,

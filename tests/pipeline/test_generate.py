@@ -52,7 +52,7 @@ def test_windows_hold_the_whole_text_between_start_and_end() -> None:
     inner = [token for part in cut for token in part.ids[1:-1] if token not in (TOKENIZER.end, spec.padding)]
     assert inner == [token for token in ids if token != spec.padding] and all(part.ids[0] == TOKENIZER.start for part in cut)
     (empty,) = windows("", TOKENIZER, spec)
-    assert empty == window([], TOKENIZER, spec) and empty.ids[:2] == (TOKENIZER.start, TOKENIZER.end)
+    assert empty == window([], TOKENIZER, spec.positions, spec.padding) and empty.ids[:2] == (TOKENIZER.start, TOKENIZER.end)
     assert pad_windows(cut[:1], 3, empty) == (cut[0], empty, empty)
 
 

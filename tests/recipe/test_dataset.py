@@ -11,6 +11,7 @@ import torch
 from models.builtin.recipe.captions import caption
 from models.builtin.recipe.dataset import build, load, main, scene_of
 from models.builtin.recipe.tracer import render
+from webui.errors import UserError
 
 
 def test_a_set_holds_the_scenes_and_their_pictures(tmp_path: Path) -> None:
@@ -52,5 +53,5 @@ def test_captions_are_new_each_time_and_follow_a_flip(tmp_path: Path) -> None:
 
 
 def test_an_empty_folder_says_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="dataset"):
-        load(tmp_path)
+    with pytest.raises(UserError, match="run the stage data first"):
+        load(tmp_path / "data")

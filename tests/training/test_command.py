@@ -10,9 +10,13 @@ import pytest
 import torch
 from PIL import Image
 
+from models.builtin.recipe.fitting import new_noise_predictor, spec
 from webui.errors import UserError
-from webui.training.command import best_device, folder_of, lengths, main
+from webui.nets.autoencoder import AutoencoderKL
+from webui.training.command import ROOT, best_device, folder_of, lengths, main, recipe_part
 from webui.training.curve import HEIGHT, LINE, draw_curves
+from webui.training.state import load_average
+from webui.weights.model import load
 
 
 def test_lengths_are_read_by_stage() -> None:
@@ -32,6 +36,46 @@ def test_unknown_recipes_and_stages_are_named() -> None:
         main(["--recipe", "builtin", "--stage", "nois"])
 
 
+def test_steps_for_a_stage_that_counts_none_are_refused_before_the_work(tmp_path: Path) -> None:
+    for name in ("noize", "data"):
+        with pytest.raises(UserError, match=f"Unknown stage to give --steps for '{name}'.*Known: vae, clip, noise"):
+            main(["--recipe", "builtin", "--folder", str(tmp_path), "--steps", f"{name}=10"])
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(UserError, match="--threads was 0"):
+        main(["--recipe", "builtin", "--threads", "0"])
+
+
+@pytest.mark.parametrize(("stage", "first"), [("vae", "data"), ("clip", "data"), ("noise", "data"), ("pack", "noise")])
+def test_a_stage_before_its_time_says_which_comes_first(stage: str, first: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=f"run the stage {first} first"):
+        main(["--recipe", "builtin", "--stage", stage, "--folder", str(tmp_path), "--device", "cpu"])
+
+
+def test_without_a_folder_it_is_the_programs_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert folder_of("builtin", None) == ROOT / "models" / "builtin" / "training"
+    assert (ROOT / "launch.py").is_file()
+    assert folder_of("builtin", Path("mine")) == Path("mine")
+    with pytest.raises(UserError, match=r"'bultin'.*builtin"):
+        recipe_part("bultin", "stages")
+
+
+def test_what_ships_becomes_state_only_when_asked_for(tmp_path: Path) -> None:
+    stages = recipe_part("builtin", "stages")
+    assert set(stages.STAGES) == {"data", *stages.TRAINED, "pack"} and "unpack" not in stages.STAGES
+    command = ["--recipe", "builtin", "--stage", "unpack", "--folder", str(tmp_path)]
+    assert main(command) == 0
+    shipped, vae = load(ROOT / "models" / "builtin" / "model.safetensors"), AutoencoderKL(spec().vae)
+    assert load_average(tmp_path / "vae", vae) == 1
+    assert all(torch.equal(value, vae.state_dict()[name]) for name, value in shipped.vae.state_dict().items())
+    taught = new_noise_predictor(torch.device("cpu"))
+    assert load_average(tmp_path / "noise", taught, "weight") == 0
+    assert all(torch.equal(value, taught.unet.state_dict()[name]) for name, value in shipped.unet.state_dict().items())
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    assert main(command) == 0  # what is there already is left alone
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+
+
 def test_a_device_torch_cannot_use_is_a_sentence() -> None:
     assert best_device("cpu") == torch.device("cpu")
     with pytest.raises(UserError, match="can't be used"):
@@ -43,7 +87,6 @@ def test_a_device_torch_cannot_use_is_a_sentence() -> None:
 def test_no_time_is_no_work(tmp_path: Path) -> None:
     assert main(["--recipe", "builtin", "--seconds", "0", "--folder", str(tmp_path)]) == 3
     assert list(tmp_path.iterdir()) == []
-    assert folder_of("builtin", None) == Path("models/builtin/training")
 
 
 def test_the_curve_has_a_panel_for_each_value(tmp_path: Path) -> None:

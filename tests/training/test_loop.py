@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from webui.errors import UserError
 from webui.training.loop import Average, Plan, step_generator, train
 from webui.training.state import SHARD_BYTES, join, load_average, newest, shards
 
@@ -89,8 +90,8 @@ def test_a_finished_run_started_again_leaves_its_state_alone(tmp_path: Path) -> 
 
 
 def test_a_missing_state_is_named(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="run the training"):
-        load_average(tmp_path, problem()[0])
+    with pytest.raises(UserError, match="run the stage noise first"):
+        load_average(tmp_path / "noise", problem()[0])
 
 
 def test_steps_have_their_own_random_numbers() -> None:

@@ -13,7 +13,7 @@ from webui.nets.spec import TextSpec, VAESpec
 from webui.nets.text import TextTower
 from webui.pipeline.noise_table import NoiseTable
 from webui.training.clip import ClipPair, PictureTower, clip_loss
-from webui.training.noise_predictor import noise_predictor_loss, spread_times
+from webui.training.noise_predictor import EVERYWHERE, MIDDLE, SPREAD, level_chances, noise_predictor_loss, spread_times
 from webui.training.vae import divergence, edges, standardise, vae_loss
 
 SPEC = VAESpec(channels=8, channel_mult=(1, 2), res_blocks=1, latent_channels=3, scale=1.0, groups=4)
@@ -33,23 +33,52 @@ class Oracle(nn.Module):
         return kept.sqrt() * noise - (1 - kept).sqrt() * self.clean + self.fault
 
 
-def test_an_exact_v_has_no_loss_and_a_wrong_one_has_min_snr_weight() -> None:
+CHANCES = level_chances(ALPHAS)
+
+
+def loss_of(network: nn.Module, clean: Tensor, chances: Tensor = CHANCES) -> dict[str, Tensor]:
+    context, generator = torch.zeros(len(clean), 1, 1), torch.Generator().manual_seed(1)
+    return noise_predictor_loss(network, clean, context, ALPHAS, chances, generator)  # type: ignore[arg-type]
+
+
+def test_an_exact_v_has_no_loss_and_a_wrong_one_its_square() -> None:
     clean = torch.randn(64, 2, 4, 4, generator=torch.Generator().manual_seed(0))
-    context = torch.zeros(64, 1, 1)
-    exact = noise_predictor_loss(Oracle(clean), clean, context, ALPHAS, torch.Generator().manual_seed(1))  # type: ignore[arg-type]
-    assert float(exact["loss"]) < 1e-6
-    wrong = noise_predictor_loss(Oracle(clean, 0.5), clean, context, ALPHAS, torch.Generator().manual_seed(1))  # type: ignore[arg-type]
-    times = spread_times(64, 1000, torch.Generator().manual_seed(1), torch.device("cpu"))
-    ratio = ALPHAS[times] / (1 - ALPHAS[times])
-    expected = (torch.minimum(ratio, torch.tensor(5.0)) / (ratio + 1) * 0.25).mean()
-    assert float(wrong["loss"]) == pytest.approx(float(expected), rel=1e-4)
-    assert float(wrong["v error"]) == pytest.approx(0.25, rel=1e-4)
+    assert float(loss_of(Oracle(clean), clean)["loss"]) < 1e-6
+    for chances in (CHANCES, torch.full((1000,), 1e-3, dtype=torch.float64)):  # levels are drawn, never weighed
+        wrong = loss_of(Oracle(clean, 0.5), clean, chances)
+        assert float(wrong["loss"]) == pytest.approx(0.25, rel=1e-4)
+        assert wrong["v error"] == wrong["loss"] and not wrong["v error"].requires_grad
 
 
-def test_times_cover_the_schedule_evenly() -> None:
-    times = spread_times(100, 1000, torch.Generator().manual_seed(0), torch.device("cpu"))
+def test_the_chances_are_those_of_levels_even_in_part_and_log_normal_for_the_rest() -> None:
+    for table in (ALPHAS, NoiseTable.from_betas(0.00085, 0.018).alphas_cumprod):
+        chances = level_chances(table)
+        assert chances.shape == (1000,) and float(chances.sum()) == pytest.approx(1, abs=1e-9)
+        assert float(chances.min()) >= EVERYWHERE / 1000 > 0
+        logs = 0.5 * ((1 - table.double()) / table.double()).log()
+        drawn = (chances - EVERYWHERE / 1000) / (1 - EVERYWHERE)
+        normal = torch.distributions.Normal(torch.tensor(MIDDLE, dtype=torch.float64), SPREAD)
+        inside = normal.cdf(logs[-1]) - normal.cdf(logs[0])
+        for low, high in ((-2.0, 0.0), (0.0, 1.0), (1.0, 2.5)):
+            mass = float(drawn[(logs >= low) & (logs < high)].sum())
+            expected = float((normal.cdf(torch.tensor(high)) - normal.cdf(torch.tensor(low))) / inside)
+            assert mass == pytest.approx(expected, abs=0.01)
+        assert abs(float(logs[drawn.argmax()]) - MIDDLE) < SPREAD  # a step spans more of log sigma at the ends
+
+
+def test_times_follow_their_chances_one_from_each_part() -> None:
+    even = torch.full((1000,), 1e-3, dtype=torch.float64)
+    times = spread_times(100, even, torch.Generator().manual_seed(0))
     assert sorted(int(time) // 10 for time in times) == list(range(100))
     assert times.tolist() != sorted(times.tolist())
+    chances = torch.tensor([0.5, 0.0, 0.25, 0.25], dtype=torch.float64)
+    counts = torch.bincount(spread_times(4000, chances, torch.Generator().manual_seed(0)), minlength=4)
+    assert counts.tolist() == [2000, 0, 1000, 1000]
+
+
+def test_times_are_steps_even_where_rounding_leaves_the_chances_below_one() -> None:
+    short = torch.full((8,), 0.12, dtype=torch.float64)
+    assert int(spread_times(1000, short, torch.Generator().manual_seed(0)).max()) == 7
 
 
 def test_standardise_changes_latents_and_nothing_else() -> None:
@@ -93,6 +122,22 @@ def test_edges_are_differences() -> None:
     across, down = edges(torch.tensor([[1.0, 3.0], [6.0, 10.0]]).view(1, 1, 2, 2))
     assert across.flatten().tolist() == [2.0, 4.0]
     assert down.flatten().tolist() == [5.0, 7.0]
+
+
+def test_clips_temperature_is_the_published_one_and_bounded() -> None:
+    spec = TextSpec(width=16, layers=1, heads=2, hidden=32, vocabulary=12, padding=11)
+    pair = ClipPair(TextTower(spec), PictureTower(32), 16, 32, 8)
+    assert pair.logit_scale.exp().item() == pytest.approx(1 / 0.07)
+    torch.manual_seed(0)
+    given = torch.rand(2, 3, 32, 32), torch.tensor([[10, 1, 11], [10, 2, 11]])
+    with torch.no_grad():
+        at_limit, beyond = (clip_loss(scaled(pair, scale), *given)["loss"] for scale in (100.0, 1e6))
+    assert torch.equal(at_limit, beyond)
+
+
+def scaled(pair: ClipPair, scale: float) -> ClipPair:
+    pair.logit_scale.fill_(math.log(scale))
+    return pair
 
 
 def test_clip_learns_to_pair_colours_with_words() -> None:

@@ -15,14 +15,13 @@ def windows(text: str, tokenizer: Tokenizer, spec: TextSpec) -> tuple[TokenChunk
     ids = tokenizer.encode(text)
     room = spec.positions - 2
     parts = [ids[first : first + room] for first in range(0, len(ids), room)] or [[]]
-    return tuple(window(part, tokenizer, spec) for part in parts)
+    return tuple(window(part, tokenizer, spec.positions, spec.padding) for part in parts)
 
 
-def window(ids: list[int], tokenizer: Tokenizer, spec: TextSpec) -> TokenChunk:
-    """One window around at most `spec.positions - 2` ids, each of weight 1."""
-    padding = tokenizer.end if spec.padding is None else spec.padding
+def window(ids: list[int], tokenizer: Tokenizer, positions: int, padding: int) -> TokenChunk:
+    """One window of `positions` around at most `positions - 2` ids, each of weight 1."""
     full = [tokenizer.start, *ids, tokenizer.end]
-    full += [padding] * (spec.positions - len(full))
+    full += [padding] * (positions - len(full))
     return TokenChunk(tuple(full), (1.0,) * len(full))
 
 

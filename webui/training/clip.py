@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 
 import torch
@@ -9,6 +10,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from webui.nets.text import TextTower
+
+TEMPERATURE = 0.07
+"""Of the softmax over pairs, at first; it is learned (Radford et al. 2021, section 2.5)."""
+LARGEST_SCALE = 100.0
+"""What logits are multiplied with at most, so that training stays stable (the same section)."""
 
 
 class ClipPair(nn.Module):
@@ -20,7 +26,7 @@ class ClipPair(nn.Module):
         self.image = image
         self.text_projection = nn.Linear(text_width, space, bias=False)
         self.image_projection = nn.Linear(image_width, space, bias=False)
-        self.logit_scale = nn.Parameter(torch.tensor(2.659))
+        self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / TEMPERATURE)))
 
     def place_texts(self, ids: Tensor) -> Tensor:
         """Unit vectors [B, space] of token ids [B, length]."""
@@ -59,7 +65,7 @@ class PictureTower(nn.Module):
 def clip_loss(pair: ClipPair, pictures: Tensor, ids: Tensor) -> dict[str, Tensor]:
     """The symmetric contrastive loss of N pictures and their N captions, and how often the right caption is nearest."""
     texts, images = pair.place_texts(ids), pair.place_pictures(pictures)
-    logits = pair.logit_scale.clamp(max=4.6).exp() * images @ texts.T
+    logits = pair.logit_scale.clamp(max=math.log(LARGEST_SCALE)).exp() * images @ texts.T
     right = torch.arange(len(logits), device=logits.device)
     loss = 0.5 * (functional.cross_entropy(logits, right) + functional.cross_entropy(logits.T, right))
     return {"loss": loss, "right": (logits.argmax(dim=1) == right).float().mean()}

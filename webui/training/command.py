@@ -5,15 +5,17 @@ from __future__ import annotations
 import argparse
 import importlib
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import torch
 
 from webui.errors import UserError, unknown
 
 RECIPES = "models"
+ROOT = Path(__file__).resolve().parents[2]  # the program's folder, wherever it is started from
 
 
 def parser() -> argparse.ArgumentParser:
@@ -22,7 +24,7 @@ def parser() -> argparse.ArgumentParser:
     what = made.add_mutually_exclusive_group(required=True)
     what.add_argument("--recipe", metavar="NAME", help="train the model in models/NAME by its recipe")
     what.add_argument("--evaluate", metavar="NAME", help="judge the model in models/NAME and print its figures")
-    made.add_argument("--stage", help="run this stage only (default: all, in order)")
+    made.add_argument("--stage", help="run this stage only (default: all, in order); unpack makes state of what ships")
     made.add_argument("--seconds", type=float, help="stop after about this long; the same command goes on from there")
     made.add_argument("--folder", type=Path, help="where data and state are kept (default: models/NAME/training)")
     made.add_argument("--device", help="cuda, cpu, ... (default: the fastest there is)")
@@ -42,7 +44,7 @@ def recipe_part(name: str, part: str) -> ModuleType:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
         if error.name is not None and module.startswith(error.name):
-            known = sorted(path.parent.name for path in Path(RECIPES).glob("*/recipe"))
+            known = sorted(path.parent.name for path in (ROOT / RECIPES).glob("*/recipe"))
             raise unknown("recipe", name, known) from error
         raise
 
@@ -73,35 +75,42 @@ def best_device(wanted: str | None) -> torch.device:
 def main(arguments: Sequence[str]) -> int:
     """Run the command; returns the exit code: 0 done, 3 stopped by --seconds with work left."""
     options = parser().parse_args(arguments)
-    if options.threads:
+    if options.threads is not None:
+        if options.threads < 1:
+            raise UserError(f"--threads was {options.threads}; it must be 1 or more.")
         torch.set_num_threads(options.threads)
     if options.evaluate:
         evaluate = recipe_part(options.evaluate, "evaluate")
         return int(evaluate.main(folder_of(options.evaluate, options.folder)))
     stages = recipe_part(options.recipe, "stages")
-    chosen = dict(stages.STAGES)
-    if options.stage is not None:
-        if options.stage not in chosen:
-            raise unknown("stage", options.stage, chosen)
-        chosen = {options.stage: chosen[options.stage]}
+    chosen = chosen_stages(stages, options.stage)
+    steps = lengths(options.steps)
+    for name in steps:
+        if name not in stages.TRAINED:
+            raise unknown("stage to give --steps for", name, stages.TRAINED)
     end = None if options.seconds is None else time.monotonic() + options.seconds
     for name, stage in chosen.items():
         left = None if end is None else end - time.monotonic()
-        if left is not None and left <= 0:
+        if left is not None and not left > 0:  # nor is NaN
             return 3
         print(f"stage {name}", flush=True)
-        run = stages.Run(
-            folder=folder_of(options.recipe, options.folder),
-            device=best_device(options.device),
-            seconds=left,
-            steps=lengths(options.steps),
-        )
-        if not stage(run):
+        folder = folder_of(options.recipe, options.folder)
+        if not stage(stages.Run(folder=folder, device=best_device(options.device), seconds=left, steps=steps)):
             print("The time is used up; the same command goes on from here.")
             return 3
     return 0
 
 
+def chosen_stages(stages: ModuleType, name: str | None) -> dict[str, Callable[[Any], bool]]:
+    """The stages to run by name: those in order, or the one that was asked for, which may be one that is never run unasked."""
+    if name is None:
+        return dict(stages.STAGES)
+    known = {**stages.STAGES, **stages.EXTRA_STAGES}
+    if name not in known:
+        raise unknown("stage", name, known)
+    return {name: known[name]}
+
+
 def folder_of(name: str, given: Path | None) -> Path:
-    """Where a recipe keeps its data and state."""
-    return given if given is not None else Path(RECIPES) / name / "training"
+    """Where a recipe keeps its data and state: the folder given, else one in the program's own."""
+    return given if given is not None else ROOT / RECIPES / name / "training"

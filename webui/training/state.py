@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+
+from webui.errors import UserError
 
 SHARD_BYTES = 15 * 1000 * 1000
 MOMENTS = ("exp_avg", "exp_avg_sq")
@@ -70,16 +72,20 @@ def newest(folder: Path) -> Path | None:
     return found[-1] if found else None
 
 
+def read_state(state: Path, kinds: Collection[str]) -> tuple[int, dict[str, Tensor]]:
+    """The step of a state and its tensors of these kinds ("weight", "average", a moment), named `kind:parameter`."""
+    pieces: dict[str, Tensor] = {}
+    for file in sorted(state.glob("*.safetensors")):
+        pieces.update({key: tensor for key, tensor in load_file(file).items() if key.partition(":")[0] in kinds})
+    return int(json.loads((state / "state.json").read_text())["step"]), join(pieces)
+
+
 def load_state(folder: Path, network: nn.Module, optimizer: torch.optim.Optimizer, average: dict[str, Tensor]) -> int:
     """Read the newest state into network, optimizer and average, in place; returns its step, 0 where there is none."""
     state = newest(folder)
     if state is None:
         return 0
-    step = int(json.loads((state / "state.json").read_text())["step"])
-    pieces: dict[str, Tensor] = {}
-    for file in sorted(state.glob("*.safetensors")):
-        pieces.update(load_file(file))
-    tensors = join(pieces)
+    step, tensors = read_state(state, ("weight", "average", *MOMENTS))
     with torch.no_grad():
         for name, parameter in network.named_parameters():
             parameter.copy_(tensors[f"weight:{name}"])
@@ -94,16 +100,13 @@ def load_average(folder: Path, network: nn.Module, kind: str = "average") -> int
     """Read only the averaged weights of the newest state, or the last ones (kind "weight"), into a network; returns the step.
 
     Raises:
-        FileNotFoundError: there is no state in `folder`.
+        UserError: there is no state in `folder`, which is named after the stage that makes it.
     """
     state = newest(folder)
     if state is None:
-        raise FileNotFoundError(f"no training state in {folder}; run the training of this network first")
-    pieces: dict[str, Tensor] = {}
-    for file in sorted(state.glob("*.safetensors")):
-        pieces.update({key: tensor for key, tensor in load_file(file).items() if key.startswith(f"{kind}:")})
-    tensors = join(pieces)
+        raise UserError(f"There is no training state in {folder} yet; run the stage {folder.name} first, or all stages in order.")
+    step, tensors = read_state(state, (kind,))
     with torch.no_grad():
         for name, parameter in network.named_parameters():
             parameter.copy_(tensors[f"{kind}:{name}"])
-    return int(json.loads((state / "state.json").read_text())["step"])
+    return step

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
+import pickle
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +15,7 @@ from torch import Tensor
 
 from webui.nets.autoencoder import AutoencoderKL
 from webui.nets.tokenizer import Tokenizer
+from webui.pipeline.prompt import window
 
 from .dataset import DataSet
 
@@ -58,11 +62,7 @@ def choose(
 
 def token_rows(texts: list[str], tokenizer: Tokenizer, length: int) -> Tensor:
     """Token ids [B, length]: start, the text, end, and end again as padding; a text that is too long is cut."""
-    rows = torch.full((len(texts), length), tokenizer.end, dtype=torch.long)
-    for row, text in zip(rows, texts, strict=True):
-        ids = [tokenizer.start, *tokenizer.encode(text)[: length - 2], tokenizer.end]
-        row[: len(ids)] = torch.tensor(ids)
-    return rows
+    return torch.tensor([window(tokenizer.encode(text)[: length - 2], tokenizer, length, tokenizer.end).ids for text in texts])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,11 +91,33 @@ def encode_pictures(network: AutoencoderKL, data: DataSet, indices: np.ndarray, 
 
 
 def encode_all(network: AutoencoderKL, data: DataSet, file: Path, device: torch.device) -> Latents:
-    """The latents of the whole data set, kept in `file`."""
-    if file.exists():
-        kept = torch.load(file, weights_only=True, mmap=True)
+    """The latents of the whole data set, kept in `file`; made anew where it holds those of another network or set."""
+    made_of = origin(network, data)
+    if (kept := _kept(file, made_of)) is not None:
         return Latents(plain=kept["plain"].to(device), mirrored=kept["mirrored"].to(device))
     indices = np.arange(len(data))
     plain, mirrored = (encode_pictures(network, data, indices, flip, device).half() for flip in (False, True))
-    torch.save({"plain": plain.cpu(), "mirrored": mirrored.cpu()}, file)
+    part = file.with_suffix(".part")
+    torch.save({"plain": plain.cpu(), "mirrored": mirrored.cpu(), "origin": made_of}, part)
+    os.replace(part, file)  # never over what a running training still reads: that keeps the old file's content
     return Latents(plain=plain, mirrored=mirrored)
+
+
+def origin(network: AutoencoderKL, data: DataSet) -> str:
+    """What latents are made of, in one word: the encoder's weights and the pictures.
+
+    Not of the last layer, into which the latents' mean and deviation are folded: those differ by rounding between machines.
+    """
+    found = hashlib.sha256(f"{len(data)} {data.scenes[0]}".encode())
+    for name, weight in sorted(network.encoder.state_dict().items()):
+        found.update(name.encode() + weight.detach().float().cpu().contiguous().numpy().tobytes())
+    return found.hexdigest()
+
+
+def _kept(file: Path, made_of: str) -> dict[str, Tensor] | None:
+    """What `file` holds, if it is whole and of this origin."""
+    try:
+        kept = torch.load(file, weights_only=True, mmap=True)
+    except (OSError, EOFError, RuntimeError, ValueError, pickle.UnpicklingError):  # not there, or cut short
+        return None
+    return kept if isinstance(kept, dict) and kept.get("origin") == made_of else None

@@ -21,6 +21,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from webui.errors import UserError
+
 from .captions import caption, mirror
 from .scenes import sample_scene
 from .things import Scene, from_dict, to_dict
@@ -123,11 +125,11 @@ class DataSet:
 
 
 def load(folder: Path | str) -> DataSet:
-    """Open the complete shards of a folder, in order; raises FileNotFoundError where there are none."""
+    """Open the complete shards of a folder, in order; raises UserError where there are none."""
     folder = Path(folder)
     names = sorted(path.stem.removeprefix("scenes-") for path in folder.glob("scenes-*.jsonl"))
     if not names:
-        raise FileNotFoundError(f"{folder} has no finished shard; run python -m models.builtin.recipe.dataset {folder}.")
+        raise UserError(f"There are no training pictures in {folder} yet; run the stage data first, or all stages in order.")
 
     def arrays(kind: str) -> list[NDArray[Any]]:
         return [np.load(folder / f"{kind}-{name}.npy", mmap_mode="r") for name in names]

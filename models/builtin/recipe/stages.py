@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping
 
 from .fitting import Run, make_pictures, train_clip, train_noise_predictor, train_vae
 from .pack import make_files
+from .unpack import make_state
 
-__all__ = ["STAGES", "Run"]
+__all__ = ["EXTRA_STAGES", "STAGES", "TRAINED", "Run"]
 
 STAGES: Mapping[str, Callable[[Run], bool]] = {
     "data": make_pictures,
@@ -16,3 +17,7 @@ STAGES: Mapping[str, Callable[[Run], bool]] = {
     "noise": train_noise_predictor,
     "pack": make_files,
 }
+TRAINED = ("vae", "clip", "noise")
+"""Those with a number of steps that a run may override."""
+EXTRA_STAGES: Mapping[str, Callable[[Run], bool]] = {"unpack": make_state}
+"""What is run only when it is asked for: turn the files that ship back into training state, to go on from there."""

@@ -30,7 +30,7 @@ NUMBERED = re.compile(r"\.?(\d{5,})(?:-.*\.png|\.part)")
 COMPRESSION = 1  # zlib's level: a tenth of the time of the usual 6 for a few percent of size
 MOST_TRIES = 1000  # to claim a number while others do
 FALLBACK = "webui-pictures"  # in the user's home, else among temporary files
-Foretell = Callable[[Path, int], None]  # told the path and bytes of a picture just before it gets its name
+Foretell = Callable[[Path, int], None]  # told the path and bytes of a picture before it is written
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,14 +129,14 @@ def publish(folder: Path, seed: int, content: bytes, foretell: Foretell | None =
     """Write `content` into `folder` under the next free number, whole or not at all; returns its path, raises OSError."""
     folder.mkdir(parents=True, exist_ok=True)
     number, part, handle = _claim(folder)
+    final = folder / f"{number:05}-{seed}.png"
     try:
         with os.fdopen(handle, "wb") as file:
+            if foretell is not None:
+                foretell(final, len(content))
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        final = folder / f"{number:05}-{seed}.png"
-        if foretell is not None:
-            foretell(final, len(content))
         part.replace(final)
     except BaseException:
         part.unlink(missing_ok=True)

@@ -178,8 +178,8 @@ def test_previews_are_made_only_while_somebody_watches_and_the_newest_is_had(mad
     listener.subscription.close()
     until(lambda: ("watch", key, False) in engine.asked)
     engine.picture(key)
-    until(lambda: "picture" in made.kinds(job))
-    assert made.queue.preview(made.owner, job, 0) is None
+    until(lambda: made.queue.preview(made.owner, job, 0) is None)
+    assert "picture" in made.kinds(job)
 
 
 def test_who_waits_is_told_how_many_are_before(made: Core, engine: Scripted) -> None:

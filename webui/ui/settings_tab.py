@@ -9,7 +9,7 @@ from webui.ui.areas import OWNERS, SETTINGS
 from webui.ui.bridge import connect, element
 from webui.ui.controls import control
 
-FOR_EVERYBODY = "For everybody; only an owner may change this."
+FOR_EVERYBODY = "For everybody; only an owner may change {}."
 
 
 def tab() -> dict[str, gr.components.Component]:
@@ -19,9 +19,13 @@ def tab() -> dict[str, gr.components.Component]:
         element("webui-settings", "settings_tools")
         for title in SETTINGS.groups:
             with gr.Column(elem_classes="w-section"):
-                gr.HTML(f"<h2>{title}</h2>", apply_default_css=False)
-                for parameter in SETTINGS.group(title):
-                    note = f"{parameter.help} {FOR_EVERYBODY}" if parameter.name in OWNERS else parameter.help
+                group = SETTINGS.group(title)
+                all_ = {each.name for each in group} <= OWNERS
+                note = f"<p>{FOR_EVERYBODY.format('these')}</p>" if all_ else ""
+                gr.HTML(f"<h2>{title}</h2>{note}", apply_default_css=False)
+                for parameter in group:
+                    mark = parameter.name in OWNERS and not all_
+                    note = f"{parameter.help} {FOR_EVERYBODY.format('it')}" if mark else parameter.help
                     found[parameter.name] = control(parameter, SETTINGS.name, CHOICES, info=note)
     connect(SETTINGS, {name: found[name] for name in SETTINGS.names()})
     return found

@@ -165,8 +165,9 @@ MONO_FONTS = ("ui-monospace", "SF Mono", "Cascadia Mono", "Menlo", "Consolas", "
 
 
 def variables() -> str:
-    """CSS that gives every colour its value: light, and dark where `theme.js` has marked the page so."""
-    return f":root {{ color-scheme: light; {_listed(LIGHT)} }}\n:root[data-theme='dark'] {{ color-scheme: dark; {_listed(DARK)} }}\n"
+    """CSS that gives every colour its value: light, and dark where `theme.js` has marked the page so, and in the full view."""
+    dark = ":root[data-theme='dark'], .w-always-dark"
+    return f":root {{ color-scheme: light; {_listed(LIGHT)} }}\n{dark} {{ color-scheme: dark; {_listed(DARK)} }}\n"
 
 
 def gradio_theme() -> gr.themes.Base:

@@ -22,7 +22,7 @@ class Account extends HTMLElement {
   #draw(user) {
     this.querySelector(".w-account-name").textContent = user.name;
     this.#menu.replaceChildren(...[
-      make("p", { class: "w-menu-name" }, user.name, user.owner ? make("small", {}, "owner") : null),
+      make("p", { class: "w-menu-name" }, user.name, user.owner && user.name !== "owner" ? make("small", {}, "owner") : null),
       this.#themes(),
       user.owner ? button("Sharing and people", "share", () => this.#share(), { class: "w-row", id: "w-share" }) : null,
       make("p", { class: "w-menu-keys" }, make("kbd", {}, "Ctrl"), " ", make("kbd", {}, "Enter"), " generate · ", make("kbd", {}, "Alt"), " ", make("kbd", {}, "Enter"), " skip"),

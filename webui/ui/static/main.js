@@ -3,6 +3,7 @@
 import { page } from "./page.js";
 import "./account.js";
 import "./gallery.js";
+import "./help.js";
 import "./keys.js";
 import "./models.js";
 import "./preferences.js";

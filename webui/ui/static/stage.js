@@ -87,7 +87,7 @@ class Stage extends HTMLElement {
     const words = status(job, this.#lost);
     this.dataset.job = job?.id ?? "";
     this.dataset.state = job ? job.ended || job.state : "empty";
-    this.#head.replaceChildren(make("span", { class: words.wrong ? "w-status w-wrong" : "w-status" }, words.text), ...this.#offers(job));
+    this.#head.replaceChildren(this.#headline(words), ...this.#offers(job));
     const percent = job && !job.ended ? Math.round(job.fraction * 100) : 0;
     this.#bar.style.setProperty("--done", String(percent / 100));
     this.#bar.setAttribute("aria-valuenow", String(percent));
@@ -123,6 +123,13 @@ class Stage extends HTMLElement {
       parameterFold(picture.parameters, this.#open, (open) => (this.#open = open)),
     );
     return undefined;
+  }
+
+  /** What is going on; where nothing is, what the picture shows. */
+  #headline({ text, wrong }) {
+    const title = this.picture?.prompt?.trim() || "(no prompt)";
+    if (!text && this.picture) return make("span", { class: "w-status w-title", title }, title);
+    return make("span", { class: wrong ? "w-status w-wrong" : "w-status" }, text);
   }
 
   #offers(job) {

@@ -11,7 +11,7 @@ const MOST = 16;
 const SWIPE = 60; // pixels sideways that turn the page
 
 class Viewer extends HTMLElement {
-  #dialog = make("dialog", { class: "w-viewer", "aria-label": "Full view" });
+  #dialog = make("dialog", { class: "w-viewer w-always-dark", "aria-label": "Full view" });
   #image = make("img", { draggable: "false" });
   #ground = make("div", { class: "w-viewer-ground" }, this.#image);
   #side = make("div", { class: "w-viewer-side" });

@@ -97,3 +97,17 @@ def test_the_curve_has_a_panel_for_each_value(tmp_path: Path) -> None:
         pixels = np.asarray(image)
     panels = pixels.reshape(2, HEIGHT, *pixels.shape[1:])
     assert all((panel == LINE).all(axis=-1).any() for panel in panels)
+
+
+def test_a_line_cut_short_or_a_loss_that_is_no_number_does_not_cost_the_training_its_curve(tmp_path: Path) -> None:
+    records, picture = tmp_path / "curve.jsonl", tmp_path / "curve.png"
+    records.write_text("")
+    draw_curves(records, picture)
+    assert not picture.exists()
+    lines = ['{"step": 1, "loss": 2}', '{"step": 2, "lo{"step": 3, "loss": 1}', '{"step": 4, "loss": NaN}', "[1]", '{"step": NaN, "loss": 7}']
+    records.write_text("\n".join([*lines, '{"step": 5, "loss": 0.5}']))
+    draw_curves(records, picture)
+    spoiled = picture.read_bytes()
+    records.write_text("\n".join([lines[0], '{"step": 5, "loss": 0.5}']))
+    draw_curves(records, picture)
+    assert picture.read_bytes() == spoiled

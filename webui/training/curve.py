@@ -3,24 +3,42 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 from PIL import Image, ImageDraw
 
 WIDTH, HEIGHT, MARGIN = 640, 200, 24
+NOT_DRAWN = ("step", "time", "steps/s")
 INK, LINE, PAPER = (60, 60, 70), (30, 110, 200), (255, 255, 255)
 
 
 def draw_curves(records: Path, picture: Path) -> None:
-    """Draw each named value of a file of JSON lines ({"step": 20, "loss": 0.1, ...}) against the step, one panel a value."""
-    lines = [json.loads(line) for line in records.read_text().splitlines()]
-    names = [name for name in lines[-1] if name not in ("step", "time", "steps/s")]
-    image = Image.new("RGB", (WIDTH, HEIGHT * len(names)), PAPER)
+    """Draw each named value of a file of JSON lines ({"step": 20, "loss": 0.1, ...}) against the step, one panel a value.
+
+    Lines that a crash cut short and values that are not finite are left out; nothing is drawn where nothing is left.
+    """
+    lines = [line for text in records.read_text(encoding="utf-8").splitlines() if (line := record(text))]
+    curves = {name: [(line["step"], line[name]) for line in lines if name in line] for name in (lines[-1] if lines else ())}
+    curves = {name: points for name, points in curves.items() if name not in NOT_DRAWN}
+    if not curves:
+        return
+    image = Image.new("RGB", (WIDTH, HEIGHT * len(curves)), PAPER)
     draw = ImageDraw.Draw(image)
-    for number, name in enumerate(names):
-        points = [(float(line["step"]), float(line[name])) for line in lines if name in line]
+    for number, (name, points) in enumerate(curves.items()):
         panel(draw, points, name, top=number * HEIGHT)
     image.save(picture)
+
+
+def record(text: str) -> dict[str, float]:
+    """The finite numbers of a line by name; none where it is not whole or has no step."""
+    try:
+        plain = json.loads(text)
+        numbers = {name: float(value) for name, value in plain.items()}
+    except (ValueError, TypeError, AttributeError):
+        return {}
+    finite = {name: value for name, value in numbers.items() if math.isfinite(value)}
+    return finite if "step" in finite else {}
 
 
 def panel(draw: ImageDraw.ImageDraw, points: list[tuple[float, float]], name: str, top: int) -> None:

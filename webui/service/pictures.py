@@ -93,7 +93,8 @@ class Pictures:
         if not self._all_of(user, everyone):
             where.append("+user = ?" if job else "user = ?")  # a job's pictures are found by the job
             values.append(user.id)
-        query = f"SELECT {COLUMNS} FROM pictures WHERE {' AND '.join(where)} ORDER BY number DESC LIMIT ?"
+        numbers = f"SELECT number FROM pictures WHERE {' AND '.join(where)} ORDER BY number DESC LIMIT ?"  # sorted without texts
+        query = f"SELECT {COLUMNS} FROM pictures WHERE number IN ({numbers}) ORDER BY number DESC"
         return [self._picture(row) for row in self._database.all(query, (*values, max(1, min(limit, LONGEST_PAGE + 1))))]
 
     def get(self, user: User, id: str, *, everyone: bool = False) -> Picture:  # noqa: A002

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from sqlite3 import Connection
 
@@ -101,11 +101,16 @@ class Styles:
 
     def export_csv(self, user: User) -> bytes:
         """All styles of a person, as other programs read them."""
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        writer.writerows((style.name, style.prompt, style.negative) for style in self.list(user))
-        return text.getvalue().encode("utf-8-sig")
+        return as_csv(self.list(user))
+
+
+def as_csv(styles: Iterable[Style]) -> bytes:
+    """Styles as other programs read them."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\r\n")
+    writer.writerow(COLUMNS)
+    writer.writerows((style.name, style.prompt, style.negative) for style in styles)
+    return text.getvalue().encode("utf-8-sig")
 
 
 def _is_there(connection: Connection, user: User, name: str) -> bool:
@@ -220,8 +225,3 @@ def _rows(lines: Sequence[str], first: int, separator: str) -> Iterator[tuple[in
 def _shortened(remarks: Sequence[str]) -> tuple[str, ...]:
     rest = len(remarks) - MOST_REMARKS
     return (*remarks[:MOST_REMARKS], *([f"And {rest} more."] if rest > 0 else []))
-
-
-def plain(style: Style) -> Mapping[str, str]:
-    """A style as plain data."""
-    return {"name": style.name, "prompt": style.prompt, "negative": style.negative}

@@ -60,8 +60,8 @@ def kind(path: Path) -> str:
 
 def info(name: str, root: Path) -> int:
     """Print what is known of a checkpoint; `ModelFileError` says what is wrong with it."""
+    from webui.service.catalogue import HASHES
     from webui.service.folders import cache_folder
-    from webui.service.requests import HASHES
     from webui.weights import hashes
     from webui.weights.settling import PREDICTIONS, settled
 

@@ -6,6 +6,7 @@ import contextlib
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain, count
 from pathlib import Path
 
 from webui.errors import ModelFileError, UserError, quoted, unknown
@@ -14,6 +15,7 @@ from webui.weights.hashes import legacy
 BUILTIN = "builtin"
 BUILTIN_FILE = Path("builtin") / "model.safetensors"
 FOLDERS = ("checkpoints", "Stable-diffusion")  # under models/; the second is what other programs call it
+PROGRAMS = ("", "models", "ComfyUI/models", "webui/models")  # where other programs have such folders, below what a person names
 SUFFIXES = (".safetensors", ".ckpt")
 SHORTEST_HASH, LONGEST_HASH = 8, 64  # digits that are taken for (the beginning of) one
 HashOf = Callable[[Path], str]
@@ -27,20 +29,34 @@ class Checkpoint:
     path: Path
 
 
-def find(models: Path) -> tuple[Checkpoint, ...]:
-    """The checkpoints under the folder `models`, the built-in one first, the others by name.
+def find(models: Path, others: Iterable[Path] = ()) -> tuple[Checkpoint, ...]:
+    """The checkpoints under the folder `models`, the built-in one first, the others by name; then those of other programs.
 
-    A name is the path below its folder without the ending, which stays only where two files would share a name.
+    A name is the path below its folder without the ending, which stays only where two files would share a name; of another
+    program's files its folder's name comes before. A file that is reached in two ways is found once.
     """
     found: dict[str, Path] = {}
     if (models / BUILTIN_FILE).is_file():
         found[BUILTIN] = models / BUILTIN_FILE
-    for folder in (models / name for name in FOLDERS):
+    folders = [(models / name, "") for name in FOLDERS]
+    folders += [(folder, other.name) for other in others for folder in folders_of(other)]
+    reached: set[Path] = set()
+    for folder, label in folders:
         for path in sorted(_files(folder)):
+            if path.resolve() in reached:
+                continue
+            reached.add(path.resolve())
             relative = path.relative_to(folder)
-            name = relative.with_suffix("").as_posix()
-            found.setdefault(name if name not in found else relative.as_posix(), path)
+            plain, whole = relative.with_suffix("").as_posix(), relative.as_posix()
+            names = chain([plain, f"{label}/{plain}" if label else whole], (f"{whole} ({number})" for number in count(2)))
+            found[next(name for name in names if name not in found)] = path
     return tuple(Checkpoint(name=name, path=path) for name, path in found.items())
+
+
+def folders_of(other: Path) -> tuple[Path, ...]:
+    """The folders with checkpoints of another program; `other` is where it is installed, its models, or simply such a folder."""
+    candidates = (other / base / name for base in PROGRAMS for name in FOLDERS)
+    return tuple(each for each in candidates if each.is_dir()) or (other,)
 
 
 def choose(
@@ -87,8 +103,14 @@ def is_file(path: Path) -> bool:
 
 
 def _files(folder: Path) -> Iterable[Path]:
+    seen: set[str] = set()
     for place, folders, names in os.walk(folder, followlinks=True):
+        real = os.path.realpath(place)
         folders[:] = [each for each in folders if not each.startswith(".")]
+        if real in seen:  # a link that leads back
+            folders.clear()
+            continue
+        seen.add(real)
         for name in names:
             if name.lower().endswith(SUFFIXES) and ".vae." not in name.lower() and not name.startswith("."):
                 yield Path(place) / name
@@ -109,7 +131,7 @@ def _named(checkpoints: Sequence[Checkpoint], name: str, paths: bool) -> list[Ch
         taken = {each.name for each in checkpoints}
         return [Checkpoint(name=path.stem if path.stem not in taken else path.as_posix(), path=path)]
     wanted = name.casefold()
-    for forms in (_exact_forms, _base_forms):
+    for forms in (_own_form, _exact_forms, _base_forms):
         if matching := [each for each in checkpoints if wanted in forms(each)]:
             return matching
     return [each for each in checkpoints if wanted and wanted in each.name.casefold()]
@@ -119,6 +141,10 @@ def _only(name: str, matching: Sequence[Checkpoint]) -> Checkpoint:
     if len(matching) > 1:
         raise UserError(f"The model name {quoted(name)} is that of several: {_names(matching)}; write more of it.")
     return matching[0]
+
+
+def _own_form(checkpoint: Checkpoint) -> set[str]:
+    return {checkpoint.name.casefold()}
 
 
 def _exact_forms(checkpoint: Checkpoint) -> set[str]:

@@ -9,21 +9,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from webui.errors import ModelFileError, UserError
-from webui.nets.spec import ModelSpec
+from webui.errors import ModelFileError
 from webui.params import Txt2Img
 from webui.pipeline.samplers import AUTOMATIC, SAMPLERS, SamplerInfo
 from webui.pipeline.samplers import resolve as resolve_sampler
 from webui.pipeline.schedules import SCHEDULES, Schedule
-from webui.request import ModelFacts, Request, SamplerFacts, resolve
+from webui.request import Request, SamplerFacts, resolve
+from webui.service.catalogue import HASHES, Catalogue, model_facts
 from webui.service.checkpoints import Checkpoint, choose, find
 from webui.weights import hashes
-from webui.weights.families import default_scale, detect, is_undecided
-from webui.weights.files import Header, read_header
-from webui.weights.settling import PREDICTIONS, settled
+from webui.weights.settling import PREDICTIONS
 
 RANDOM_SEEDS = 2**32  # as other programs draw them
-HASHES = "hashes.json"
 
 
 def random_seed() -> int:
@@ -42,7 +39,11 @@ class Resolver:
     sampler_infos: Mapping[str, SamplerInfo] = field(default_factory=lambda: SAMPLERS)
     schedule_functions: Mapping[str, Schedule] = field(default_factory=lambda: SCHEDULES)
     seed: Callable[[], int] = random_seed
+    _catalogue: Catalogue = field(init=False)
     _known: dict[str, Path] = field(default_factory=dict)  # models by the names that requests give them
+
+    def __post_init__(self) -> None:
+        self._catalogue = Catalogue(self.cache)
 
     def request(self, params: Txt2Img) -> Request:
         """What `params` mean here: every name known, every default filled in; `UserError` where that cannot be."""
@@ -57,7 +58,7 @@ class Resolver:
 
     def checkpoints(self) -> tuple[Checkpoint, ...]:
         """The files there are now."""
-        return find(self.models_folder)
+        return find(self.models_folder, self.others)
 
     def path_of(self, name: str) -> Path:
         """The file of a model as a request names it; `ModelFileError` where it is gone."""
@@ -85,7 +86,7 @@ class Resolver:
 
     def models(self) -> list[dict[str, Any]]:
         """Every model for people to choose from, the built-in one first; "problem" says why one cannot be used."""
-        return [self._described(each) for each in self.checkpoints()]
+        return self._catalogue.describe(self.checkpoints())
 
     def samplers(self) -> list[str]:
         """The names of the samplers."""
@@ -95,35 +96,5 @@ class Resolver:
         """The names of the schedules, the automatic choice first."""
         return [AUTOMATIC, *self.schedule_functions]
 
-    def _described(self, checkpoint: Checkpoint) -> dict[str, Any]:
-        plain: dict[str, Any] = {
-            "name": checkpoint.name, "title": checkpoint.name, "native_size": None, "scale": None, "hash": "", "problem": "",
-        }
-        try:
-            header, spec, scale = described(checkpoint)
-        except UserError as error:
-            return plain | {"problem": str(error)}
-        return plain | {"native_size": None if is_undecided(header, spec) else spec.native_size, "scale": scale}
-
     def _hash(self, path: Path) -> str:
         return hashes.sha256(path, self.cache / HASHES)
-
-
-def model_facts(checkpoint: Checkpoint, digest: str = "", memory: Path | None = None) -> ModelFacts:
-    """A checkpoint's native size and defaults, from its header; `ModelFileError` names the file.
-
-    Of the few files whose header leaves their size open the network is asked, once (see `settling.py`).
-    """
-    header, spec, scale = described(checkpoint)
-    spec = settled(checkpoint.path, header, spec, digest, memory)
-    layers = min((tower.layers for tower in spec.text), default=1)
-    return ModelFacts(name=checkpoint.name, hash=digest, native_size=spec.native_size, scale=scale, text_layers=layers)
-
-
-def described(checkpoint: Checkpoint) -> tuple[Header, ModelSpec, float]:
-    """A checkpoint's header, what it says the model is, and the scale that suits it; `ModelFileError` names the file."""
-    header = read_header(checkpoint.path)
-    try:
-        return header, detect(header), default_scale(header, ModelFacts.scale)
-    except ModelFileError as error:
-        raise ModelFileError(f"{checkpoint.path.name}: {error}") from error

@@ -63,6 +63,12 @@ def read_header(path: Path) -> Header:
         return _safetensors_header(file, path)
 
 
+def is_pickle(path: Path) -> bool:
+    """Whether torch has to be imported to read the file's header; `ModelFileError` where it cannot be opened."""
+    with _opened(path) as file:
+        return _is_pickle(file)
+
+
 def read_tensors(path: Path, keys: Collection[str] | None = None) -> Iterator[tuple[str, Tensor]]:
     """Yield every tensor (or those named) with its key, in the file's order, each in memory of its own on the CPU.
 

@@ -14,11 +14,10 @@ BLOCK = 1 << 20
 def sha256(path: Path, cache: Path | None = None) -> str:
     """Return the SHA-256 of a file, 64 hex digits; `cache` is a JSON file that remembers it until the file changes."""
     try:
-        stat = path.stat()
-        key, stamp = str(path.resolve()), {"size": stat.st_size, "mtime_ns": stat.st_mtime_ns}
-        known = remembered.read(cache).get(key)
-        if isinstance(known, dict) and isinstance(known.get("sha256"), str) and stamp.items() <= known.items():
-            return str(known["sha256"])
+        key, stamp = str(path.resolve()), remembered.stamp(path)
+        found = remembered.of_file(remembered.read(cache), key, stamp).get("sha256")
+        if isinstance(found, str):
+            return found
         with path.open("rb") as file:
             found = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:

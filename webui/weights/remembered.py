@@ -19,6 +19,18 @@ def read(memory: Path | None) -> dict[str, Any]:
     return entries if isinstance(entries, dict) else {}
 
 
+def stamp(path: Path) -> dict[str, int]:
+    """What changes when a file does: its size and time of change; raises OSError."""
+    found = path.stat()
+    return {"size": found.st_size, "mtime_ns": found.st_mtime_ns}
+
+
+def of_file(entries: Mapping[str, Any], key: str, now: Mapping[str, int]) -> dict[str, Any]:
+    """The entry of a file, if it was made when the file's stamp was as it is `now`; else an empty one."""
+    known = entries.get(key)
+    return known if isinstance(known, dict) and now.items() <= known.items() else {}
+
+
 def add(memory: Path | None, new: Mapping[str, Any]) -> None:
     """Put entries into the file, which is replaced whole; where that is impossible (read-only folder) nothing is remembered."""
     if memory is None:

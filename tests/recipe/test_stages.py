@@ -10,12 +10,13 @@ import pytest
 import torch
 
 from models.builtin.recipe import dataset
-from models.builtin.recipe.batches import choose, crops, encode_all, token_rows
+from models.builtin.recipe.batches import chances, choose, crops, encode_all, token_rows
 from models.builtin.recipe.card import BEGIN, END, table, write_figures
-from models.builtin.recipe.fitting import Run, trained_clip, trained_vae, words
+from models.builtin.recipe.fitting import Run, spec, trained_clip, trained_vae, words
 from models.builtin.recipe.pack import CHECKPOINT, IMAGE_TOWER, shipped_clip
 from models.builtin.recipe.scenes import sample_scene
 from models.builtin.recipe.stages import STAGES
+from webui.pipeline.prompt import windows
 from webui.service.previews import preview_of
 from webui.weights.files import read_tensors
 from webui.weights.model import load
@@ -59,6 +60,38 @@ def test_latents_are_standard_and_mirrored_ones_are_of_the_mirrored_picture(run:
     assert not torch.allclose(latents.plain.float(), latents.mirrored.float(), atol=0.1)
 
 
+def test_latents_of_another_network_set_or_time_are_made_anew(run: Run, tmp_path: Path) -> None:
+    data, file = dataset.load(run.folder / "data"), tmp_path / "latents.pt"
+    vae, few = trained_vae(run), dataclasses.replace(dataset.load(run.folder / "data"), scenes=data.scenes[:2])
+    first = encode_all(vae, few, file, run.device)
+    written = file.stat().st_mtime_ns
+    again = encode_all(vae, few, file, run.device)
+    assert file.stat().st_mtime_ns == written and torch.equal(first.plain, again.plain)
+    vae.quant_conv.bias.data += 1e-7  # rounding of another machine, which is no reason
+    encode_all(vae, few, file, run.device)
+    assert file.stat().st_mtime_ns == written
+    torch.save({"plain": first.plain, "mirrored": first.mirrored}, file)  # as earlier versions kept them
+    assert torch.equal(encode_all(vae, few, file, run.device).plain, first.plain) and "origin" in torch.load(file)
+    vae.encoder.conv_in.bias.data += 0.1
+    assert not torch.equal(encode_all(vae, few, file, run.device).plain, first.plain)
+    assert len(encode_all(vae, dataclasses.replace(data, scenes=data.scenes[:3]), file, run.device).plain) == 3
+    file.write_bytes(file.read_bytes()[:1000])  # a crash while it was written by an earlier version
+    assert len(encode_all(vae, few, file, run.device).plain) == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["latents.pt"]
+
+
+def test_some_pictures_may_be_drawn_more_often_than_others(run: Run) -> None:
+    data = dataset.load(run.folder / "data")
+    weights = (0.0, 1.0, 3.0, 0.5)
+    likely = chances(data, weights)
+    counts = [len(scene.things) for scene in data.scenes]
+    assert likely.sum() == pytest.approx(1)
+    total = sum(weights[count] for count in counts)
+    assert likely == pytest.approx([weights[count] / total for count in counts])
+    only = np.where(np.arange(12) == 5, 1.0, 0.0)
+    assert [choose(data, 1, np.random.default_rng(seed), only)[0].tolist() for seed in range(3)] == [[5]] * 3
+
+
 def test_batches_never_mirror_a_card(run: Run) -> None:
     data = dataset.load(run.folder / "data")
     rng = np.random.default_rng(0)
@@ -80,6 +113,8 @@ def test_token_rows_start_end_and_are_cut() -> None:
     assert short[0] == long[0] == coder.start
     assert short[1:4] == coder.encode("a red ball") and set(short[4:]) == {coder.end}
     assert long[-1] == coder.end and coder.end not in long[:-1]
+    tower = dataclasses.replace(spec().text[0], positions=12)
+    assert tuple(short) == windows("a red ball", coder, tower)[0].ids  # as a picture's prompt is read
 
 
 def test_figures_go_between_the_cards_marks(tmp_path: Path) -> None:

@@ -70,9 +70,12 @@ def headers_of(
 def ask(
     app: App, method: str = "GET", address: str = "/", *, host: str | None = HOST, origin: str | None = "same",
     cookie: str | None = None, headers: Mapping[str, str] | Iterable[tuple[str, str]] = (), body: bytes | list[bytes] = b"",
-    client: tuple[str, int] | None = HERE, **more: Any,
+    client: tuple[str, int] | None = HERE, stays: bool = False, **more: Any,
 ) -> Reply:  # fmt: skip
-    """One request and its whole answer. A list of bytes comes in pieces and without Content-Length."""
+    """One request and its whole answer. A list of bytes comes in pieces and without Content-Length.
+
+    Who `stays` listens until the answer ends; others are gone when they have said everything.
+    """
     extra = list(headers.items() if isinstance(headers, Mapping) else headers)
     pieces = body if isinstance(body, list) else [body]
     if body and not isinstance(body, list):
@@ -82,6 +85,8 @@ def ask(
     sent: list[dict[str, Any]] = []
 
     async def receive() -> dict[str, Any]:
+        if stays and not incoming:
+            await asyncio.Event().wait()
         return incoming.pop(0) if incoming else {"type": "http.disconnect"}
 
     async def send(message: dict[str, Any]) -> None:

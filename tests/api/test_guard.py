@@ -410,6 +410,12 @@ def test_odd_paths_are_refused_before_anybody_reads_them(make: Make, address: st
     assert refused(ask(make(), address=address), 400)
 
 
+@pytest.mark.parametrize("name", ["50%25", "a%2Fb", "..", "a%5Cb", "%2e%2e%2f%2e%2e", "a//b", "%252e"])
+def test_a_style_may_be_called_anything(make: Make, name: str) -> None:
+    assert ask(make(), "DELETE", f"/x/styles/{name}").status == 200
+    assert refused(ask(make(), "DELETE", f"/x/styles/{name}%00"), 400)
+
+
 # --- what every answer says
 
 

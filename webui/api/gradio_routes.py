@@ -18,11 +18,12 @@ READ, WRITE = ("GET", "HEAD"), ("POST",)
 OURS = ("/login", "/logout", "/accounts", "/robots.txt")
 FILE = "/gradio_api/file="
 UPLOAD = "/gradio_api/upload"
+NAMES = "/x/styles/"  # followed by a name as somebody chose it, which no file has
 OPEN: tuple[tuple[tuple[str, ...], str], ...] = (
     (READ, r"/"),
     (READ, r"/config/?"),
     (READ, r"/theme\.css|/gradio_api/theme\.css|/favicon\.ico|/manifest\.json|/pwa_icon(/\d+)?"),
-    (READ, r"/(assets|static)/[\w./@ +-]+"),
+    (READ, r"/(assets|static)/[\w./@ +-]{1,200}"),
     (READ, r"/gradio_api/(app_id|queue/data|upload_progress)/?"),
     (READ, r"/gradio_api/heartbeat/\w+"),
     (READ, re.escape(FILE) + r".+"),
@@ -32,6 +33,7 @@ TELLING = re.compile(r"/gradio_api/(queue/join|run/\w+|cancel|reset)/?")  # rout
 HEARTBEAT = re.compile(r"/gradio_api/heartbeat/(\w+)")
 MOST_PAGES = 20_000  # pages whose user is remembered
 LONGEST_HASH = 100
+LONGEST_PATH = 4000
 
 
 def is_ours(path: str) -> bool:
@@ -44,14 +46,20 @@ def is_open(method: str, path: str) -> bool:
     return any(method in methods and re.fullmatch(pattern, path) for methods, pattern in OPEN)
 
 
-def is_odd(path: str, raw_path: bytes) -> bool:
-    """Whether a path is written in a way that no page of ours writes it, but that might be read as another path."""
-    name = path.removeprefix(FILE) if path.startswith(FILE) else path
-    if any(ord(letter) < 32 or ord(letter) == 127 for letter in path) or {".", ".."} & set(re.split(r"[/\\]", name)):
+def is_odd(path: str) -> bool:
+    """Whether a path, without its escapes, is written as no page of ours writes it, and might be read as another path."""
+    if any(ord(letter) < 32 or ord(letter) == 127 for letter in path) or not path.startswith("/"):
+        return True
+    if len(path) > LONGEST_PATH:
+        return True
+    if path.startswith(NAMES):
+        return False
+    name = path.removeprefix(FILE)
+    if {".", ".."} & set(re.split(r"[/\\]", name)):
         return True
     if path.startswith(FILE):
         return False  # which files may be read is a list of whole names
-    return not path.startswith("/") or "//" in path or "\\" in path or re.search(rb"%(2f|5c|2e|25)", raw_path.lower()) is not None
+    return "//" in path or "\\" in path or re.search(r"%(2f|5c|2e)", path, re.IGNORECASE) is not None
 
 
 def session_named(path: str, query: bytes) -> str | None:

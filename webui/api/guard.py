@@ -140,7 +140,7 @@ class Guard:
             raise Refused(405, "This server knows no such method.")
         if len(headers.values(scope, b"content-length") + headers.values(scope, b"transfer-encoding")) > 1:
             raise Refused(400, "It is not clear where that request ends.")
-        if is_odd(scope["path"], scope.get("raw_path") or b""):
+        if is_odd(scope["path"]):
             raise Refused(400, "That address is not written as an address of this server.")
         if headers.foreign(scope, method, host):
             raise Refused(403, "The request came from another site's page; it must say with Origin that it comes from this one.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -106,6 +107,25 @@ def test_limits_are_checked_when_a_job_is_submitted(still: Core) -> None:
     still.submit(still.user("anna"))
     still.queue.cancel(still.owner, jobs[0])
     still.submit()
+
+
+def test_nobody_slips_past_a_limit_by_asking_often_at_once(still: Core) -> None:
+    refused: list[TooMany] = []
+    ready = threading.Barrier(12)
+
+    def ask() -> None:
+        ready.wait()
+        try:
+            still.submit()
+        except TooMany as error:
+            refused.append(error)
+
+    threads = [threading.Thread(target=ask) for _ in range(12)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(still.queue.view(still.owner)) == 6 and len(refused) == 6
 
 
 def test_trying_again_is_limited_too_and_belongs_to_whose_job_it_was(still: Core) -> None:

@@ -10,10 +10,11 @@ import pytest
 
 from tests.service.making import until
 from tests.service.pretend import PretendEngine, place_model
-from webui.errors import UserError
+from webui.errors import StorageError, UserError
 from webui.params import Txt2Img
 from webui.service.studio import open_studio
 from webui.service.users import OWNER_ID
+from webui.service.worker import Worker
 
 ROOT = Path(__file__).parents[2]
 
@@ -51,6 +52,18 @@ def test_the_owners_limits_hold_from_the_moment_they_are_changed(tmp_path: Path)
             studio.queue.submit(owner, "txt2img", Txt2Img(steps=6))
         studio.preferences.change(owner, {"most_steps": None})
         studio.queue.submit(owner, "txt2img", Txt2Img(steps=6))
+
+
+def test_a_start_that_fails_leaves_nothing_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_worker: Worker) -> None:
+        raise StorageError("The disk is full.")
+
+    engine = PretendEngine()
+    with monkeypatch.context() as patch, pytest.raises(StorageError, match="full"):
+        patch.setattr(Worker, "start", full)
+        open_studio(tmp_path, engine=engine)
+    assert engine.next() is None, "the engine was closed"
+    open_studio(tmp_path, engine=PretendEngine()).close()
 
 
 OPENS = """

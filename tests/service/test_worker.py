@@ -102,7 +102,9 @@ def test_a_picture_is_on_disk_and_in_the_gallery_before_anybody_hears_of_it(made
 
     def look() -> None:
         if any(event["kind"] == "picture" for event in subscription.take()):
-            seen.append((files(tmp_path), made.pictures.search(made.owner)))
+            looking = threading.Thread(target=lambda: seen.append((files(tmp_path), made.pictures.search(made.owner))))
+            looking.start()  # another one than that which writes, and sees what it has not committed yet
+            looking.join()
 
     subscription = made.broadcast.subscribe(1, look)
     job = made.submit(prompt="a cat", seed=5, count=2)
@@ -246,6 +248,15 @@ def test_a_picture_skipped_while_its_job_waits_is_not_made(made: Core, engine: S
     settled = made.jobs.settled(job)
     assert {number: event["kind"] for number, event in settled.items()} == {0: "skipped", 1: "skipped", 2: "picture"}
     assert settled[2]["seed"] == 12
+
+
+def test_what_is_skipped_before_the_engine_begins_is_asked_for_again_when_it_does(made: Core, engine: Scripted) -> None:
+    job = made.submit(count=3)
+    key = f"{job}/0"
+    made.queue.skip(made.owner, job, 1)
+    assert engine.asked.count(("skip", key, 1)) == 1
+    engine.tell(key, events.Started(job="", pictures=3))
+    until(lambda: engine.asked.count(("skip", key, 1)) == 2)
 
 
 def test_a_failed_job_says_why_and_the_others_go_on(made: Core, engine: Scripted) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -30,6 +31,7 @@ class Queue:
         self._worker = worker
         self._resolver = resolver
         self._limits = limits
+        self._adding = threading.Lock()  # so that nobody slips past a limit by asking twice at once
 
     def submit(self, user: User, kind: str, params: Params) -> str:
         """Queue a job and return its id; `UserError` where it cannot be carried out, or is more than the user may ask for."""
@@ -87,8 +89,10 @@ class Queue:
         return self._worker.preview(self._own(user, job).id, picture)
 
     def _add(self, user: int, kind: str, request: Request) -> str:
-        self._limits().check(request, sum(job.user == user for job in self._jobs.in_order()))
-        job = self._jobs.add(user, kind, request.to_dict(), request.count)
+        limits = self._limits()
+        with self._adding:
+            limits.check(request, sum(job.user == user for job in self._jobs.in_order()))
+            job = self._jobs.add(user, kind, request.to_dict(), request.count)
         self._worker.fill()
         return job.id
 

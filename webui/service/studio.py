@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -49,11 +50,11 @@ class Studio:
     inputs: Inputs
     styles: Styles
     preferences: Preferences
+    closing: ExitStack
 
     def close(self) -> None:
         """End in good order: jobs that run are queued again for the next start."""
-        self.worker.close()
-        self.database.close()
+        self.closing.close()
 
     def __enter__(self) -> Self:
         return self
@@ -67,26 +68,28 @@ def open_studio(
     clock: Clock = time.time, slots: Slots = SLOTS,
 ) -> Studio:
     """The studio of the program's folder; torch is imported by the engine, when it is warmed or gets its first job."""
-    database = Database(own_folder(root, DATA) / DATABASE)
-    cache = own_folder(root, CACHE)
-    outputs = root / OUTPUTS if output is None else output
-    broadcast = Broadcast()
-    jobs = Jobs(database, clock, broadcast)
-    resolver = Resolver(models_folder=root / "models", cache=cache, others=tuple(models_from))
-    handle = ThreadEngine(root, models_from=models_from) if engine is None else engine
-    pictures = Pictures(database, outputs, clock, thumbnails=cache / THUMBNAILS)
-    keeper = Keeper(database=database, jobs=jobs, pictures=pictures)
-    worker = Worker(jobs, handle, broadcast, keeper, slots=slots, timer=time.monotonic)
-    preferences = Preferences(database)
-    studio = Studio(
-        root=root, outputs=outputs, database=database,
-        users=Users(database, clock, longest=lambda: preferences.for_everybody().session_days * DAY),
-        queue=Queue(jobs, worker, resolver, broadcast, lambda: limits_of(preferences.for_everybody())),
-        resolver=resolver, worker=worker, engine=handle, pictures=pictures, inputs=Inputs(database, root, clock),
-        styles=Styles(database), preferences=preferences,
-    )  # fmt: skip
-    worker.start()
-    return studio
+    with ExitStack() as opened:
+        database = Database(own_folder(root, DATA) / DATABASE)
+        opened.callback(database.close)
+        cache = own_folder(root, CACHE)
+        outputs = root / OUTPUTS if output is None else output
+        broadcast = Broadcast()
+        jobs = Jobs(database, clock, broadcast)
+        resolver = Resolver(models_folder=root / "models", cache=cache, others=tuple(models_from))
+        pictures = Pictures(database, outputs, clock, thumbnails=cache / THUMBNAILS)
+        keeper = Keeper(database=database, jobs=jobs, pictures=pictures)
+        handle = ThreadEngine(root, models_from=models_from) if engine is None else engine
+        worker = Worker(jobs, handle, broadcast, keeper, slots=slots, timer=time.monotonic)
+        opened.callback(worker.close)
+        preferences = Preferences(database)
+        users = Users(database, clock, longest=lambda: preferences.for_everybody().session_days * DAY)
+        queue = Queue(jobs, worker, resolver, broadcast, lambda: limits_of(preferences.for_everybody()))
+        inputs, styles = Inputs(database, root, clock), Styles(database)
+        worker.start()
+        return Studio(
+            root=root, outputs=outputs, database=database, users=users, queue=queue, resolver=resolver, worker=worker,
+            engine=handle, pictures=pictures, inputs=inputs, styles=styles, preferences=preferences, closing=opened.pop_all(),
+        )  # fmt: skip
 
 
 def limits_of(settings: Settings) -> UserLimits:

@@ -43,6 +43,7 @@ class Running:
     steps: dict[int, tuple[int, int | None]] = field(default_factory=dict)  # done and wanted, of pictures being made
     last: Last = (None, None, None)
     previews: dict[int, tuple[bytes, int]] = field(default_factory=dict)
+    unwanted: set[int] = field(default_factory=set)  # pictures that were to be skipped, perhaps before the engine had begun
     watched: bool = False
     interrupted: bool = False
 
@@ -137,6 +138,7 @@ class Worker:
                     self._engine.skip(key)
                 elif first <= picture:
                     if picture not in running.settled:
+                        running.unwanted.add(picture)
                         self._engine.skip(key, picture - first)
                     return
 
@@ -165,9 +167,12 @@ class Worker:
 
     def seconds_left(self) -> dict[str, float | None]:
         """When each job that has not ended will have, as far as that can be known."""
-        running = {name: self._pace.seconds(each.left()) for name, each in self._running.copy().items()}
+        running = self._seconds()
         queued = [(job.id, self._pace.seconds(self._work(job))) for job in self._jobs.in_order() if job.id not in running]
         return seconds_left(running, queued)
+
+    def _seconds(self) -> dict[str, float | None]:
+        return {name: self._pace.seconds(each.left()) for name, each in self._running.copy().items()}
 
     def _work(self, job: Job) -> Work:
         found = self._waiting.get(job.id)
@@ -257,6 +262,9 @@ class Worker:
     def _act(self, running: Running, key: str, event: events.Event) -> None:
         job, first = running.job, running.parts.get(key, 0)
         match event:
+            case events.Started():
+                for picture in running.unwanted & set(range(first, first + event.pictures)):
+                    self._engine.skip(key, picture - first)
             case events.Progress():
                 self._progress(running, first + event.picture, event.step, event.steps)
             case events.Preview():
@@ -286,7 +294,7 @@ class Worker:
         running.steps[picture] = step, steps
         running.last = picture, step, steps
         self._pace.done(work(running.request, step - before), self._timer())
-        left = self.seconds_left().get(running.job.id)
+        left = seconds_left(self._seconds(), ()).get(running.job.id)
         self._tell(running.job, "progress", picture=picture, step=step, steps=steps, seconds_left=left)
         self._watch(running)
 

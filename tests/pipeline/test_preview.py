@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from webui.pipeline.preview import Preview, fit_preview
 
@@ -68,3 +70,22 @@ NONSENSE: list[object] = [
 def test_nonsense_is_refused(plain: Any) -> None:
     with pytest.raises(ValueError, match="preview"):
         Preview.from_json(plain)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=4) | st.sampled_from([10**400, "1"]),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(["matrix", "bias", "error"]), inner, max_size=3),
+    max_leaves=20,
+)
+NUMBERS = st.lists(st.floats() | st.integers(), min_size=2, max_size=4)
+
+
+@settings(deadline=None, max_examples=150)
+@given(JSON | st.fixed_dictionaries({"matrix": st.lists(NUMBERS, min_size=3, max_size=3), "bias": NUMBERS, "error": st.floats()}))
+def test_any_json_is_a_map_that_makes_colours_or_is_refused(plain: Any) -> None:
+    try:
+        preview = Preview.from_json(plain)
+    except ValueError:
+        return
+    colours = preview(torch.ones(len(preview.matrix[0]), 2, 2))
+    assert colours.shape == (2, 2, 3) and colours.dtype == torch.uint8

@@ -23,12 +23,12 @@ VAE_LEVELS = 4  # one more, and 8 pixels, the step of a picture's sides, would b
 
 # Whole numbers by field, their least and greatest; of a row's entries where the field is a row.
 UNET: Mapping[str, Range] = {
-    "in_channels": (1, 128), "out_channels": (1, 128), "model_channels": (2, 4096), "channel_mult": (1, 16), "res_blocks": (1, 8),
-    "transformer_depth": (0, 32), "middle_depth": (0, 32), "context_width": (1, 32_768), "heads": (1, 1024),
+    "in_channels": (1, 128), "out_channels": (1, 128), "model_channels": (2, 4096), "channel_mult": (1, 16), "res_blocks": (1, 4),
+    "transformer_depth": (0, 16), "middle_depth": (0, 16), "context_width": (1, 32_768), "heads": (1, 1024),
     "head_width": (1, 4096), "label_width": (1, 32_768), "guidance_width": (4, 32_768), "groups": (1, 1024),
 }  # fmt: skip
 VAE: Mapping[str, Range] = {
-    "channels": (1, 4096), "channel_mult": (1, 16), "res_blocks": (1, 8), "latent_channels": (1, 128), "picture_channels": (3, 3),
+    "channels": (1, 4096), "channel_mult": (1, 16), "res_blocks": (1, 4), "latent_channels": (1, 128), "picture_channels": (3, 3),
     "groups": (1, 1024),
 }  # fmt: skip
 TEXT: Mapping[str, Range] = {

@@ -32,6 +32,7 @@ ALLOWED: dict[str, set[str]] = {
     "__main__": {"cli"},
     "__init__": set(),
 }
+ALLOWED["commands"] = ALLOWED["commands"] | {"api", "ui"}  # one of them serves the page
 for pure in ("nets", "pipeline"):
     ALLOWED[pure] = ALLOWED[pure] - {"settings"}
 

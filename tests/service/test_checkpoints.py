@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import sys
 from pathlib import Path
 
 import pytest
 
 from webui.errors import ModelFileError, UnknownName, UserError
+from webui.params import Txt2Img
 from webui.service.checkpoints import choose, find
 from webui.weights.hashes import legacy
 
@@ -59,6 +62,21 @@ def test_every_checkpoint_is_found_under_a_name_of_its_own(models: Path) -> None
 )
 def test_a_name_is_taken_as_people_write_it(models: Path, name: str | None, found: str) -> None:
     assert choose(find(models), name, None, hash_of).name == found
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+def test_a_file_of_whatever_name_goes_by_one_that_a_picture_can_carry(tmp_path: Path) -> None:
+    folder = tmp_path / "checkpoints"
+    long = folder / "/".join(["deep" * 20] * 6)
+    long.mkdir(parents=True)
+    files = [os.fsdecode(b"not \xff unicode.ckpt"), "two\nlines.ckpt", "\x1b[2Jgone.ckpt", "plain.ckpt"]
+    for path in (*(folder / name for name in files), long / "one.ckpt", long / "two.ckpt"):
+        path.write_text(str(path.name.encode(errors="replace")))
+    found = find(tmp_path)
+    assert len({each.name for each in found}) == len(found) == 6
+    for each in found:
+        carried = Txt2Img(model=each.name)
+        assert each.name.isprintable() and choose(found, carried.model, None, hash_of) == each
 
 
 def test_a_hash_finds_a_model_that_goes_by_another_name_here(models: Path) -> None:

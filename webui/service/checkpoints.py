@@ -10,6 +10,7 @@ from itertools import chain, count
 from pathlib import Path
 
 from webui.errors import ModelFileError, UserError, quoted, unknown
+from webui.params import LONGEST_NAME
 from webui.weights.hashes import legacy
 
 BUILTIN = "builtin"
@@ -49,8 +50,14 @@ def find(models: Path, others: Iterable[Path] = ()) -> tuple[Checkpoint, ...]:
             relative = path.relative_to(folder)
             plain, whole = relative.with_suffix("").as_posix(), relative.as_posix()
             names = chain([plain, f"{label}/{plain}" if label else whole], (f"{whole} ({number})" for number in count(2)))
-            found[next(name for name in names if name not in found)] = path
+            found[next(name for name in map(sayable, names) if name not in found)] = path
     return tuple(Checkpoint(name=name, path=path) for name, path in found.items())
+
+
+def sayable(name: str) -> str:
+    """A name as people can give it, and a picture's text hold it: unprintable characters written out, the end of a long one."""
+    text = "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in name)
+    return text[-LONGEST_NAME:]
 
 
 def folders_of(other: Path) -> tuple[Path, ...]:
@@ -129,7 +136,7 @@ def _named(checkpoints: Sequence[Checkpoint], name: str, paths: bool) -> list[Ch
     path = Path(name)
     if paths and path.suffix.lower() in SUFFIXES and is_file(path):
         taken = {each.name for each in checkpoints}
-        return [Checkpoint(name=path.stem if path.stem not in taken else path.as_posix(), path=path)]
+        return [Checkpoint(name=sayable(path.stem if path.stem not in taken else path.as_posix()), path=path)]
     wanted = name.casefold()
     for forms in (_own_form, _exact_forms, _base_forms):
         if matching := [each for each in checkpoints if wanted in forms(each)]:

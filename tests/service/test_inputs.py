@@ -179,6 +179,17 @@ def test_what_the_disk_lost_or_changed_is_told_and_can_be_brought_again(inputs: 
         assert inputs.add(ANNA, content) == digest and inputs.open(ANNA, digest) == content
 
 
+def test_files_of_nobody_are_removed_and_no_others(inputs: Inputs, database: Database, tmp_path: Path) -> None:
+    hers, his = inputs.add(ANNA, png(1, 1)), inputs.add(BOB, png(2, 1))
+    shared = inputs.add(ANNA, png(3, 1))
+    assert inputs.add(BOB, png(3, 1)) == shared and inputs.sweep() == 0
+    with database.write() as connection:
+        connection.execute("DELETE FROM users WHERE id = ?", (ANNA.id,))
+    (tmp_path / "data" / "inputs" / hers[:2] / ".half.part").write_bytes(b"left by a process that was killed")
+    assert inputs.sweep() == 2 and sorted(path.name for path in files(tmp_path)) == sorted([his, shared])
+    assert inputs.open(BOB, shared) == png(3, 1)
+
+
 def test_a_disk_that_is_full_keeps_nothing(inputs: Inputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(handle: int) -> None:
         raise OSError(28, "No space left on device")

@@ -118,6 +118,16 @@ class Inputs:
                 with contextlib.suppress(OSError):
                     self._file(digest).unlink(missing_ok=True)
 
+    def sweep(self) -> int:
+        """Remove files that belong to nobody any more, such as those of accounts that were removed; returns how many."""
+        with self._turn:
+            known = {str(row["digest"]) for row in self._database.all("SELECT DISTINCT digest FROM inputs")}
+            left = [path for path in self._folder.glob("*/*") if path.name not in known]
+            for path in left:
+                with contextlib.suppress(OSError):
+                    path.unlink()
+        return len(left)
+
     def _is_own(self, user: User, digest: str) -> bool:
         """Whether the user has it, and it is really there: what the disk has lost can be brought again."""
         row = self._database.one("SELECT bytes FROM inputs WHERE digest = ? AND user = ?", (digest, user.id))

@@ -1,4 +1,4 @@
-"""What is done now and then without anybody asking: new files are taken in, and the trash is emptied of what is old."""
+"""What is done now and then without anybody asking: new files are taken in, and what is old or nobody's is removed."""
 
 from __future__ import annotations
 
@@ -21,10 +21,14 @@ class Upkeep:
         self._studio = studio
         self._clock = clock
         self._intake = Intake(studio.database, studio.pictures)
+        self._swept = 0.0
 
     def once(self) -> None:
         """Do what is to be done now."""
         self._intake.look()
+        if self._clock() >= self._swept + DAY:
+            self._studio.inputs.sweep()
+            self._swept = self._clock()
         for user in self._studio.users.all():
             days = self._studio.preferences.settings(user).trash_days
             if days:

@@ -293,7 +293,9 @@ def test_an_event_that_cannot_be_acted_on_fails_its_job_and_no_other(made: Core,
     assert made.ended(other).state == "done"
 
 
-def test_an_engine_whose_events_raise_fails_what_runs_and_the_thread_goes_on(made: Core, engine: Scripted) -> None:
+def test_an_engine_whose_events_raise_fails_what_runs_and_the_thread_goes_on(
+    made: Core, engine: Scripted, caplog: pytest.LogCaptureFixture
+) -> None:
     jobs = [made.submit() for _ in range(2)]
     engine.tell(f"{jobs[0]}/0", events.Queued(job="", ahead=0))
     for job in jobs:
@@ -302,6 +304,7 @@ def test_an_engine_whose_events_raise_fails_what_runs_and_the_thread_goes_on(mad
     engine.picture(f"{later}/0")
     engine.finish(f"{later}/0")
     assert made.ended(later).state == "done"
+    assert caplog.text.count("The worker stumbled") == 1
 
 
 def test_a_full_disk_moves_the_picture_and_says_so(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import anyio.to_thread
 import pytest
 
-from tests.api.house import House, Listener, house
+from tests.api.house import SECRET, House, Listener, house
 from webui.api import events
 from webui.api.events import Previews, Stream, Streams
 from webui.errors import TooMany
@@ -133,6 +134,25 @@ def test_whoever_goes_away_is_forgotten_at_once(home: House) -> None:
         assert home.studio.queue.broadcast.watchers() == ()
 
     run(test)
+
+
+def test_whoever_is_signed_out_hears_no_more(home: House, caplog: pytest.LogCaptureFixture) -> None:
+    users = home.studio.users
+
+    async def test() -> None:
+        token = await asyncio.to_thread(users.sign_in, "Bob", SECRET, "elsewhere", "another browser")
+        await asyncio.to_thread(home.submit, home.bob, **LONG)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setitem(home.cookies, home.bob.id, f"webui-0={token}")
+            async with home.listen(home.bob) as listener:
+                await listener.until(lambda event: event["kind"] == "progress")
+                await asyncio.to_thread(users.sign_out, token)
+                assert "idle" not in {event["kind"] for event in await listener.rest()}
+        assert home.studio.queue.broadcast.watchers() == ()
+
+    with caplog.at_level(logging.INFO, "webui"):
+        run(test)
+    assert "failed" not in caplog.text
 
 
 def test_no_listener_holds_a_thread(home: House) -> None:

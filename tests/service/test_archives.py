@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 from zipfile import ZIP_STORED, ZipFile
 
@@ -42,6 +43,13 @@ def test_equal_names_stay_apart_and_what_is_missing_is_told(full: Shelf) -> None
             "x.png": b"0", "x.txt": b"0", "x (3).png": b"2", "x (3).txt": b"2",
         }  # fmt: skip
         assert "x (2).png: No such file or directory" in file.read("missing.txt").decode()
+
+
+@pytest.mark.parametrize("created", [-1e15, -1.0, 0.0, 1e9, 5e9, 1e300])
+def test_any_time_can_be_written(full: Shelf, created: float) -> None:
+    picture = replace(full.pictures.get(ANNA, full.add(ANNA)), created=created)
+    with ZipFile(io.BytesIO(b"".join(archive([picture])))) as file:
+        assert file.testzip() is None and 1980 <= file.infolist()[0].date_time[0] <= 2107
 
 
 def test_names_do_not_meet_each_others_texts() -> None:

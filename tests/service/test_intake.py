@@ -81,6 +81,7 @@ def test_other_files_are_passed_over_and_read_once(full: Shelf, monkeypatch: pyt
     Image.new("RGB", (8, 8)).save(folder / "holiday.png")  # says nothing of how it was made
     (folder / "text.png").write_text("<script>")
     (folder / "empty.png").write_bytes(b"")
+    (folder / "novel.png").write_bytes(gallery.encode(pixels(8, 1), {"parameters": "x" * 100_001}))
     (folder / ".00001.part").write_bytes(b"half")
     (folder / ".hidden.png").write_bytes(gallery.encode(pixels(8, 1), {"parameters": TEXT}))
     (folder / "folder.png").mkdir()
@@ -92,7 +93,7 @@ def test_other_files_are_passed_over_and_read_once(full: Shelf, monkeypatch: pyt
     real = intake.read
     monkeypatch.setattr(intake, "read", lambda path, *more: read.append(path.name) or real(path, *more))
     look = looker(full)
-    assert look.look() == 0 and sorted(read) == ["empty.png", "holiday.png", "text.png"]
+    assert look.look() == 0 and sorted(read) == ["empty.png", "holiday.png", "novel.png", "text.png"]
     (folder / "new.png").write_bytes(gallery.encode(pixels(8, 1), {"parameters": TEXT}))
     os.utime(folder, (5000, 5000))
     read.clear()

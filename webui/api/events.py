@@ -7,6 +7,7 @@ a view of every open job, then the events. What a slow connection cannot take is
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections import Counter
 from collections.abc import Iterable
@@ -19,6 +20,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from webui.api.asking import Who
+from webui.api.refusals import Refused
 from webui.errors import TooMany
 from webui.service.broadcast import Event, Subscription
 from webui.service.jobs import ENDS
@@ -110,19 +112,26 @@ class Stream(Response):
         """Send events until nothing is open, nobody listens, or the server ends."""
         del scope
         self._streams.add(self)
+        lost: OSError | None = None
         try:
             async with anyio.create_task_group() as group:
 
                 async def until_gone() -> None:
-                    while (await receive())["type"] != "http.disconnect":
-                        pass
+                    with contextlib.suppress(Refused):
+                        while (await receive())["type"] != "http.disconnect":
+                            pass
                     group.cancel_scope.cancel()
 
                 group.start_soon(until_gone)
-                await self._send_all(send)
+                try:
+                    await self._send_all(send)
+                except OSError as error:  # nobody is there any more, or may be; not to be raised from within a group
+                    lost = error
                 group.cancel_scope.cancel()
         finally:
             self._streams.remove(self)
+        if lost is not None:
+            raise lost
 
     async def _send_all(self, send: Send) -> None:
         settings = await self._settings()

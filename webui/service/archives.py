@@ -11,7 +11,7 @@ from zipfile import ZIP_STORED, ZipFile, ZipInfo
 from webui.service.pictures import Picture
 
 CHUNK = 2**18  # bytes
-EARLIEST = (1980, 1, 1, 0, 0, 0)  # a zip file knows no time before
+EARLIEST, LATEST = 315_619_200.0, 4_354_732_800.0  # seconds: 1980-01-02 and 2107-12-31; a zip file knows no other times
 MISSING = "missing.txt"
 
 
@@ -78,7 +78,6 @@ def _copied(file: ZipFile, sent: _Sent, entry: ZipInfo, content: IO[bytes]) -> I
 
 
 def _entry(name: str, picture: Picture) -> ZipInfo:
-    made = time.localtime(max(picture.created, 0))[:6]
-    entry = ZipInfo(name, made if made > EARLIEST else EARLIEST)
+    entry = ZipInfo(name, time.localtime(min(max(picture.created, EARLIEST), LATEST))[:6])
     entry.external_attr = 0o644 << 16
     return entry

@@ -27,6 +27,8 @@ SUFFIX = ".png"
 AT_ONCE = 100  # pictures that one transaction takes in
 SETTLED_SECONDS = 3.0  # a folder that changed just now may change again without a later time of change
 DEEPEST = 8  # folders within folders
+LONGEST_TEXT = 100_000  # characters of parameters: more than two prompts can have
+LONGEST_SEED = 40
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,9 +117,9 @@ class Intake:
             said = parse(picture.parameters)
             rows.append({
                 "id": secrets.token_hex(8), "user": OWNER_ID, "place": 0, "path": self._pictures.stored(picture.path),
-                "bytes": picture.bytes, "width": picture.width, "height": picture.height, "seed": said.values.get("Seed", ""),
-                "prompt": said.prompt, "parameters": picture.parameters, "request": "{}", "created": picture.changed,
-                "whole": str(picture.path),
+                "bytes": picture.bytes, "width": picture.width, "height": picture.height,
+                "seed": said.values.get("Seed", "")[:LONGEST_SEED], "prompt": said.prompt, "parameters": picture.parameters,
+                "request": "{}", "created": picture.changed, "whole": str(picture.path),
             })  # fmt: skip
         names = [name for name in rows[0] if name != "whole"]
         with self._database.write() as connection:
@@ -137,7 +139,7 @@ def read(path: Path, size: int, changed: float) -> Found | None:
             width, height = picture.size
     except (OSError, ValueError, SyntaxError, MemoryError, Image.DecompressionBombError, Image.DecompressionBombWarning):
         return None
-    if not isinstance(text, str) or not text.strip():
+    if not isinstance(text, str) or not text.strip() or len(text) > LONGEST_TEXT:
         return None
     plain = text.replace("\0", " ")
     return Found(path=path, bytes=size, changed=changed, width=width, height=height, parameters=plain)

@@ -54,8 +54,8 @@ class JobRoutes:
     def preview(self, job: str, picture: int, user: Who) -> Response:
         """What a picture looks like so far."""
         found = self._queue.preview(user, job, picture)
-        if found is None:
-            raise NotFound("There is no preview of that picture now.")
+        if found is None:  # it is finished meanwhile: nothing went wrong, and the browser has nothing to complain of
+            return Response(status_code=204, headers={"Cache-Control": "no-store"})
         return Response(found[0], media_type="image/jpeg", headers={"Cache-Control": "no-store"})
 
     def act(self, job: str, what: str, given: Told, user: Who) -> JSONResponse:

@@ -26,7 +26,9 @@ def connect(area: Area, controls: Mapping[str, gr.components.Component], *, run:
     if missing := set(area.names()) ^ set(controls):
         raise ValueError(f"The {area.name} tab and its area differ in {sorted(missing)}.")
     all_ = [controls[name] for name in area.names()]
-    gr.on([each.change for each in all_], None, all_, js=f"(...values) => {{ webui.controls.{area.name}.changed(values); }}", **QUIETLY)
+    told = f"(...values) => {{ webui.controls.{area.name}.changed(values); }}"
+    changes = [getattr(each, "change") for each in all_]  # noqa: B009  Gradio adds these when it defines its classes
+    gr.on(changes, None, all_, js=told, **QUIETLY)
     fill = gr.Button("Fill", elem_id=f"{area.name}_fill", visible="hidden")
     fill.click(None, None, all_, js=f"() => webui.controls.{area.name}.handOver()", **QUIETLY)
     if run is not None:

@@ -51,10 +51,11 @@ def kept(studio: Studio, user: User, area: Area, *, defaults_only: bool = False)
         stored |= studio.preferences.read(user, area.name)
     values |= {name: value for name, value in stored.items() if name in values}
     known = {registry: {value for _, value in pairs} for registry, pairs in choices(studio).items()}
-    known["models"] = {each["name"] for each in studio.resolver.models() if not each["problem"]}
+    usable = [each["name"] for each in studio.resolver.models() if not each["problem"]]
+    known["models"] = set(usable)
     for name, parameter in area.parameters().items():
         if parameter.choices is not None and values[name] not in known[parameter.choices]:
-            values[name] = next(iter(studio.resolver.models()), {}).get("name") if parameter.choices == "models" else parameter.default
+            values[name] = next(iter(usable), None) if parameter.choices == "models" else parameter.default
         values[name] = as_shown(parameter, values[name])
     return values
 

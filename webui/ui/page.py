@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+from collections.abc import Callable
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # Gradio reads it when it is imported
 
@@ -23,8 +25,26 @@ SESSIONS = 200  # pages that Gradio remembers something of
 
 def build(studio: Studio) -> gr.Blocks:
     """The tabs with all their controls; nothing in it belongs to one person."""
+    return in_a_loop(lambda: _lay_out(studio))
+
+
+def in_a_loop(make: Callable[[], gr.Blocks]) -> gr.Blocks:
+    """What `make` makes while an event loop runs: where none runs, Gradio makes some and never closes them."""
+
+    async def made() -> gr.Blocks:
+        return make()
+
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(made())
+    return make()
+
+
+def _lay_out(studio: Studio) -> gr.Blocks:
     known = choices(studio)
-    with gr.Blocks(title=head.TITLE, analytics_enabled=False, fill_width=True) as page:
+    page = gr.Blocks(title=head.TITLE, analytics_enabled=False, fill_width=True)
+    with page:
         with gr.Tabs(elem_id="w-tabs"):
             with gr.Tab("txt2img", id="txt2img", elem_id="tab_txt2img"):
                 pictures = txt2img.tab(known)

@@ -24,7 +24,7 @@ def add_routes(app: FastAPI, studio: Studio) -> None:
         return JSONResponse(opening.opening(studio, user_of(request), signed_in=request.scope.get("webui.session") is not None))
 
     @app.get("/x/models")
-    def models(request: Request) -> JSONResponse:
+    def models() -> JSONResponse:
         found = studio.resolver.models()
         return JSONResponse({"models": found, "choices": opening.model_choices(found)})
 

@@ -84,7 +84,6 @@ BOUND: dict[str, str] = {
     "checkbox_border_color_hover": "muted",
     "checkbox_border_color_focus": "accent",
     "checkbox_border_color_selected": "accent",
-    "checkbox_label_background_fill": "surface",
     "checkbox_label_text_color": "ink",
     "error_background_fill": "alarm",
     "error_border_color": "danger",

@@ -13,7 +13,7 @@ class Models extends HTMLElement {
     if (this.childElementCount > 0) return;
     this.append(button("Look for models again", "redo", () => this.#look(), { shown: false, id: "txt2img_models" }));
     page.controls.txt2img.addEventListener("change", ({ detail }) => this.#changed(detail.before));
-    page.opened.then(({ models }) => this.#take(models), () => {});
+    page.controls.txt2img.ready.then(() => page.opened).then(({ models }) => this.#take(models));
   }
 
   #take(models) {

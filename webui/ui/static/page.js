@@ -42,6 +42,7 @@ class Page extends EventTarget {
   async begin(area) {
     const opening = await this.opened;
     document.getElementById("w-waiting")?.remove();
+    this.controls[area].ready.then(() => (document.documentElement.dataset.ready = "true"));
     return this.controls[area].begin(opening.fill[area]);
   }
 

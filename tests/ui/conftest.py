@@ -1,0 +1,68 @@
+"""One server and one browser for all tests of the page; each test brings its own people, who share nothing."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, sync_playwright
+
+from tests.service.pretend import PretendEngine, place_model
+from tests.ui.person import Person
+from tests.ui.site import Site, find_browser, serving
+
+STEP_SECONDS = 0.02
+NUMBERS = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """The system's Chromium."""
+    path = find_browser()
+    with sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-dev-shm-usage"])
+        yield launched
+        launched.close()
+
+
+@pytest.fixture(scope="session")
+def everybodys_site(tmp_path_factory: pytest.TempPathFactory, browser: Browser) -> Iterator[Site]:
+    """A server with an engine that pretends, where everybody signs in."""
+    root = tmp_path_factory.mktemp("site")
+    place_model(root)
+    checkpoints = root / "models" / "checkpoints"
+    checkpoints.mkdir()
+    (checkpoints / "broken.safetensors").write_bytes(b"this is no model")
+    with serving(root, PretendEngine(STEP_SECONDS)) as site:
+        yield site
+
+
+@pytest.fixture
+def site(everybodys_site: Site) -> Iterator[Site]:
+    """The server, at its usual speed again after the test."""
+    yield everybodys_site
+    everybodys_site.pretended.step_seconds = STEP_SECONDS
+
+
+@pytest.fixture
+def people(browser: Browser, site: Site) -> Iterator[Callable[..., Person]]:
+    """Makes people. What goes wrong in their browsers fails the test."""
+    made: list[Person] = []
+
+    def make(*, owner: bool = False, **options: Any) -> Person:
+        user, cookie = site.owner() if owner else site.account(f"person {next(NUMBERS)}")
+        made.append(Person(browser, site, user, cookie, **options))
+        return made[-1]
+
+    yield make
+    for person in made:
+        person.close()
+    assert [problem for person in made for problem in person.problems] == []
+
+
+@pytest.fixture
+def person(people: Callable[..., Person]) -> Person:
+    """Somebody with a browser."""
+    return people()

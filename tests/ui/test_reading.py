@@ -1,0 +1,89 @@
+"""A picture's text comes back as values of the controls, ours exactly and other programs' as far as they are known here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.service.pretend import place_model
+from webui import infotext
+from webui.params import LARGEST_SEED, Txt2Img
+from webui.request import parameters_of
+from webui.service.requests import Resolver
+from webui.ui.reading import read
+
+Reading = Callable[[str], tuple[dict[str, object], list[str]]]
+
+
+@pytest.fixture(scope="module")
+def resolver(tmp_path_factory: pytest.TempPathFactory) -> Resolver:
+    root = tmp_path_factory.mktemp("models")
+    place_model(root)
+    return Resolver(models_folder=root / "models", cache=root / "cache", seed=lambda: 5)
+
+
+PARAMS = st.builds(
+    Txt2Img,
+    prompt=st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=60),
+    negative=st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=60),
+    steps=st.integers(1, 150),
+    sampler=st.sampled_from(["Euler", "Euler a", "DDIM", "DPM++ 2M Karras", "Heun"]),
+    schedule=st.sampled_from(["Automatic", "Karras", "Uniform"]),
+    scale=st.none() | st.integers(0, 60).map(lambda half: half / 2),
+    seed=st.integers(0, LARGEST_SEED),
+    width=st.none() | st.integers(8, 64).map(lambda eights: eights * 8),
+    eta=st.none() | st.sampled_from([0.0, 0.25, 1.0]),
+    reproducible=st.booleans(),
+)
+
+
+@given(PARAMS)
+@settings(deadline=None, max_examples=60)
+def test_what_is_read_from_a_picture_makes_the_same_request_again(resolver: Resolver, params: Txt2Img) -> None:
+    request = resolver.request(params)
+    values, notes = read(infotext.write(parameters_of(request)), resolver)
+    assert notes == []
+    del values["styles"]
+    again = Txt2Img.read({name: value for name, value in values.items() if value is not None})
+    assert resolver.request(again) == replace(request, count=1)
+
+
+def test_text_without_values_is_only_a_prompt(resolver: Resolver) -> None:
+    values, (note,) = read("a ball\nNegative prompt: a cube", resolver)
+    assert values == {"prompt": "a ball", "negative": "a cube"}
+    assert "only the prompt" in note
+
+
+def test_old_names_of_samplers_become_the_ones_of_the_lists(resolver: Resolver) -> None:
+    values, _ = read("a\nSteps: 5, Sampler: DPM++ 2M Karras, Seed: 1, Size: 64x64", resolver)
+    assert (values["sampler"], values["schedule"]) == ("DPM++ 2M", "Karras")
+
+
+def test_what_is_not_known_here_is_said_and_the_rest_is_taken(resolver: Resolver) -> None:
+    text = "a\nSteps: 7, Sampler: Wonder, Seed: 3, Size: 64x128, Model: other, Lora hashes: \"x: 1\", Version: v1"
+    values, notes = read(text, resolver)
+    assert (values["steps"], values["seed"], values["width"], values["height"]) == (7, "3", 64, 128)
+    assert "model" not in values and "sampler" not in values
+    said = " ".join(notes)
+    assert "Wonder" in said and "The model other is not here" in said and "Lora hashes" in said and "Version" not in said
+
+
+def test_what_the_text_does_not_say_is_the_default_but_for_count_and_model(resolver: Resolver) -> None:
+    values, _ = read("a\nSteps: 7, Sampler: Euler, Seed: 3", resolver)
+    assert values["width"] is None and values["scale"] is None and values["eta"] is None and values["reproducible"] is False
+    assert "count" not in values and "model" not in values
+
+
+def test_a_value_out_of_range_is_a_sentence(resolver: Resolver) -> None:
+    values, notes = read("a\nSteps: 7000, Sampler: Euler, Seed: 3", resolver)
+    assert "steps" not in values and notes == ["Steps was '7000'; it must be a whole number from 1 to 150."]
+
+
+def test_a_model_is_found_by_its_name_whatever_its_case(resolver: Resolver, tmp_path: Path) -> None:
+    values, notes = read("a\nSteps: 7, Sampler: Euler, Seed: 3, Model: Builtin", resolver)
+    assert values["model"] == "builtin" and notes == []

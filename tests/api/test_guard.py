@@ -328,6 +328,22 @@ def test_other_methods_are_not_known(make: Make, method: str) -> None:
     assert refused(ask(make(), method), 405)
 
 
+@pytest.mark.parametrize(
+    ("method", "address"),
+    [
+        ("GET", "/logout"),
+        ("HEAD", "/logout"),
+        ("PUT", "/login"),
+        ("DELETE", "/accounts"),
+        ("POST", "/robots.txt"),
+        ("OPTIONS", "/login"),
+    ],
+)
+def test_addresses_of_ours_take_what_is_ours(make: Make, users: Users, method: str, address: str) -> None:
+    assert refused(ask(make(), method, address), 405)
+    assert refused(ask(make(CLOSED), method, address, cookie=session(users)), 405)
+
+
 def test_websockets_open_for_our_own_page_only(make: Make, users: Users) -> None:
     assert knock(make(), "/x/socket", origin=SAME) == "accept"
     cookie = session(users)

@@ -111,7 +111,7 @@ class AccountsPage:
         parts = [
             '<p><a href="/">Back to the pictures</a></p>', "<h1>Accounts</h1>", told(sentence, bad=bad),
             *([self._sharing(), self._accounts_table(user)] if user.owner else []),
-            self._sessions(user, request.scope[SESSION]), _own(user, asks_old=request.scope[SESSION] is not None),
+            self._sessions(user, request.scope[SESSION]), _own(user, signed_in=request.scope[SESSION] is not None),
         ]  # fmt: skip
         return page("Accounts", "\n".join(parts), 400 if bad else 200)
 
@@ -124,7 +124,8 @@ class AccountsPage:
     def _accounts_table(self, user: User) -> str:
         rows = []
         for each in self._users.all():
-            kind = ("owner" if each.owner else "") + ("" if self._users.can_sign_in(each.id) else " no password yet")
+            marks = {"owner": each.owner, "no password yet": not self._users.can_sign_in(each.id)}
+            kind = ", ".join(mark for mark, true in marks.items() if true)
             buttons = _button("new password", "New password", id=each.id)
             buttons += _button("remove", "Remove", id=each.id) if each.id not in (1, user.id) else ""
             rows.append(f"<tr><td>{text(each.name)}</td><td>{kind}</td><td>{buttons}</td></tr>")
@@ -160,17 +161,18 @@ def _button(action: str, label: str, **fields: object) -> str:
     return f'<form method="post" action="/accounts">{hidden}<button class="small">{text(label)}</button></form> '
 
 
-def _own(user: User, *, asks_old: bool) -> str:
+def _own(user: User, *, signed_in: bool) -> str:
     old = '<label>Present password <input name="old" type="password" required autocomplete="current-password"></label>'
+    leave = """<form method="post" action="/logout"><p><button>Sign out</button></p></form>
+<form method="post" action="/logout"><input type="hidden" name="everywhere" value="yes">
+<p><button>Sign out everywhere</button></p></form>"""
     return f"""<h2>You, {text(user.name)}</h2>
 <form method="post" action="/accounts"><input type="hidden" name="action" value="own password">
-{old if asks_old else ""}
+{old if signed_in else ""}
 <label>New password
 <input name="password" type="password" required minlength="8" maxlength="200" autocomplete="new-password"></label>
 <button>Change the password</button></form>
-<form method="post" action="/logout"><p><button>Sign out</button></p></form>
-<form method="post" action="/logout"><input type="hidden" name="everywhere" value="yes">
-<p><button>Sign out everywhere</button></p></form>"""
+{leave if signed_in else ""}"""
 
 
 def people_routes(users: Users, entrance: Entrance) -> list[Route]:

@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import parse_qs
 
 READ, WRITE = ("GET", "HEAD"), ("POST",)
-OURS = ("/login", "/logout", "/accounts", "/robots.txt")
+OURS = {"/login": (*READ, *WRITE), "/logout": WRITE, "/accounts": (*READ, *WRITE), "/robots.txt": READ}
 FILE = "/gradio_api/file="
 UPLOAD = "/gradio_api/upload"
 NAMES = "/x/styles/"  # followed by a name as somebody chose it, which no file has

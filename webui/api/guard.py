@@ -16,7 +16,19 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from webui.api import headers
 from webui.api.entrance import LOOPBACK, Entrance
-from webui.api.gradio_routes import FILE, TELLING, UPLOAD, Pages, Readable, is_odd, is_open, is_ours, session_named, session_told
+from webui.api.gradio_routes import (
+    FILE,
+    OURS,
+    TELLING,
+    UPLOAD,
+    Pages,
+    Readable,
+    is_odd,
+    is_open,
+    is_ours,
+    session_named,
+    session_told,
+)
 from webui.api.refusals import Refused
 from webui.api.streams import Answer, Body, Counted, Ended, Held
 from webui.api.uploads import BodyLimits, Uploads, is_upload
@@ -78,6 +90,8 @@ class Guard:
         visit = self._visit(scope, scope["method"])
         user, token = await self._who(scope, visit)
         inner = self._inner(scope, visit, user, token)
+        if visit.method not in OURS.get(visit.path, METHODS):  # else Gradio might answer
+            raise Refused(405, "That address does not take such a request.")
         if user is None:
             if visit.path not in FOR_EVERYBODY:
                 raise Refused(401, "Sign in first.", elsewhere="/login")

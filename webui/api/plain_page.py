@@ -34,7 +34,8 @@ button { padding: .45rem 1rem; font: inherit; color: var(--on-strong); backgroun
 button.small { padding: .15rem .6rem; } td form { display: inline; }
 :focus-visible { outline: 3px solid var(--strong); outline-offset: 2px; }
 table { width: 100%; border-collapse: collapse; } th, td { text-align: left; padding: .4rem .5rem .4rem 0; vertical-align: top;
-  border-bottom: 1px solid var(--line); overflow-wrap: anywhere; }
+  border-bottom: 1px solid var(--line); }
+td:first-child { overflow-wrap: anywhere; min-width: 4.5rem; } td .soft { overflow-wrap: anywhere; font-size: .85rem; }
 .soft { color: var(--soft); } .said { font-weight: 600; } .bad { color: var(--bad); font-weight: 600; }
 a { color: var(--strong); }
 </style>

@@ -28,7 +28,7 @@ HEAD = 4096  # bytes of a text that are looked at
 class BodyLimits:
     """What one account may send."""
 
-    body: int = 4 * MB  # one request that is no upload
+    body: int = 8 * MB  # one request that is no upload
     form: int = 16 * KB  # one form of somebody who has not signed in
     upload: int = 64 * MB  # one upload
     uploads: int = 60  # within `window`

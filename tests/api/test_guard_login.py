@@ -251,8 +251,12 @@ def test_owners_end_any_session_and_others_their_own(house: House) -> None:
     assert ask(house.app, cookie=owner).status == 200
     assert post(house.app, "/x/sessions/end", {"id": house.users.id_of(anna.partition("=")[2])}, cookie=more).status == 200
     assert ask(house.app, cookie=anna).status == 401
-    assert post(house.app, "/x/sessions/end", {"user": house.anna.id}, cookie=owner).status == 200
+    own = post(house.app, "/x/sessions/end", {"id": house.users.id_of(more.partition("=")[2])}, cookie=more)
+    assert own.status == 200 and own.json() == {}, "whoever ends their own session hears of it"
     assert ask(house.app, cookie=more).status == 401
+    again = house.sign_in()
+    assert post(house.app, "/x/sessions/end", {"user": house.anna.id}, cookie=owner).status == 200
+    assert ask(house.app, cookie=again).status == 401
     for wrong in ({}, {"id": 1}, {"user": "2"}, {"user": True}, {"user": 99}, {"id": "nothing"}):
         assert post(house.app, "/x/sessions/end", wrong, cookie=owner).status == 400
 

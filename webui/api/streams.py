@@ -73,7 +73,10 @@ class Body:
 
 
 class Answer:
-    """The `send` of a request: adds the headers of every answer, and ends it when `lasts` says that the session has ended."""
+    """The `send` of a request: adds the headers of every answer, and ends a stream when `lasts` says that the session has ended.
+
+    A stream is an answer that has begun and does not say how long it is.
+    """
 
     def __init__(self, send: Send, path: str) -> None:
         self._send = send
@@ -81,6 +84,8 @@ class Answer:
         self.started = False
         self.ended = False
         self._complete = False
+        self._stream = False
+        self._flowing = False
         self.lasts: Callable[[], bool] = lambda: True
         self.refused: Callable[[], Refused | None] = lambda: None
 
@@ -91,12 +96,14 @@ class Answer:
         if message["type"] == "http.response.start":
             self.started = True
             message = {**message, "headers": list(message.get("headers", []))}
+            self._stream = not headers.values(message, b"content-length")
             headers.secure(message, self._path, plain=self._path in PLAIN_PAGES)
         elif message["type"] == "http.response.body":
-            if not self.lasts():
+            if self._stream and self._flowing and not self.lasts():
                 self.ended = True
                 raise Ended("the session has ended")
-            self._complete = not message.get("more_body", False)
+            self._flowing = message.get("more_body", False)
+            self._complete = not self._flowing
         await self._send(message)
 
     async def refuse(self, refused: Refused, scope: Scope) -> None:

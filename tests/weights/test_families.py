@@ -225,10 +225,20 @@ def test_json_as_deep_as_can_be_is_a_sentence() -> None:
             detect(header_of(SPEC_KEY, deep))
 
 
-def test_sizes_that_cannot_be_built_are_refused_too() -> None:
-    for shapes in ({"input_blocks.0.0.weight": (36, 4, 3, 3)}, {"input_blocks.0.0.weight": (3, 4, 3, 3)}):
-        with pytest.raises(ModelFileError, match=r"shapes that no known model has|No known noise predictor"):
-            detect(changed("sd15-tiny", **shapes))
+@pytest.mark.parametrize(
+    ("key", "shape", "said"),
+    [
+        ("encoder.conv_in.weight", (100, 3, 3, 3), r"vae\.channel_mult"),
+        ("encoder.conv_in.weight", (31, 3, 3, 3), r"vae\.channels has 31 channels, which 32 groups cannot share"),
+        ("encoder.conv_in.weight", (32, 4, 3, 3), r"vae\.picture_channels is 4"),
+        ("post_quant_conv.weight", (8, 8, 1, 1), "latents have 8"),
+    ],
+)
+def test_sizes_that_cannot_be_built_are_refused_too(key: str, shape: tuple[int, ...], said: str) -> None:
+    plain = header("sd15-tiny")
+    tensors = {**plain.tensors, "first_stage_model." + key: TensorInfo(shape=shape, dtype="F16")}
+    with pytest.raises(ModelFileError, match=rf"shapes that no known model has \(.*{said}.*may be damaged"):
+        detect(Header(tensors=tensors, metadata={}))
 
 
 def test_very_many_blocks_are_refused_at_once() -> None:

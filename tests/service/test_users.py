@@ -380,9 +380,12 @@ def test_after_the_wait_the_right_password_fits(users: Users, clock: Clock) -> N
         with pytest.raises(UserError, match="wrong"):
             sign_in(users, password="guess")
         clock.now += 1
-    with pytest.raises(TooManyAttempts):
+    with pytest.raises(TooManyAttempts, match="in 15 minutes"):
         sign_in(users)
-    clock.now += WINDOW - BY_NAME
+    clock.now += WINDOW - BY_NAME - 30
+    with pytest.raises(TooManyAttempts, match="in a minute"):
+        sign_in(users)
+    clock.now += 30
     assert users.session(sign_in(users)) == anna
 
 

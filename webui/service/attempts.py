@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator
@@ -20,7 +21,9 @@ class TooManyAttempts(UserError):
 
     def __init__(self, seconds: float) -> None:
         self.seconds = max(seconds, 1.0)
-        super().__init__(f"There were too many attempts to sign in; try again in {self.seconds / 60:.0f} minutes.")
+        minutes = math.ceil(self.seconds / 60)
+        when = "a minute" if minutes == 1 else f"{minutes} minutes"
+        super().__init__(f"There were too many attempts to sign in; try again in {when}.")
 
 
 class Attempt:

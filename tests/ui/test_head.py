@@ -12,7 +12,7 @@ import pytest
 from webui.ui import head
 
 GRADIO = (
-    '<!doctype html><html><head><meta charset="utf-8" />\n<meta property="og:image" content="https://elsewhere.example/x.jpg" />\n'
+    '<!doctype html><html><head><meta charset="utf-8" />\n<meta property="og:image" content="https://elsewhere.example/x.jpg" />'
     '<meta\n\tname="twitter:creator"\n content="@Gradio" />\n<script>window.gradio_config = {};</script></head>'
     "<body><gradio-app></gradio-app></body></html>"
 )
@@ -25,7 +25,8 @@ def ask(kind: bytes = b"text/html; charset=utf-8", path: str = "/", accept: byte
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         seen.update(scope)
-        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", kind), (b"content-length", b"5")]})
+        headers = [(b"content-type", kind), (b"content-length", b"5")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": GRADIO[:50].encode(), "more_body": True})
         await send({"type": "http.response.body", "body": GRADIO[50:].encode()})
 

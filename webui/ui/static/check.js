@@ -1,10 +1,12 @@
 // What is wrong with a value, in the words the program itself would use; it is the program that decides.
 
 const LONGEST_QUOTE = 80;
+const CHECKED = ["str", "bool", "int", "float"];
 
 /** A sentence about the value of a parameter, "" where nothing is wrong with it. */
 export function wrong(parameter, value) {
   const sentence = `${parameter.label} was ${shown(value)}; it must be ${parameter.expected}.`;
+  if (!CHECKED.includes(parameter.kind)) return "";
   if (value === null || value === "" || value === undefined) return parameter.optional || parameter.kind === "str" ? "" : sentence;
   if (parameter.kind === "str") return [...String(value)].length > parameter.longest ? sentence : "";
   if (parameter.kind === "bool") return typeof value === "boolean" ? "" : sentence;

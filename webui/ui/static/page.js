@@ -17,7 +17,6 @@ class Page extends EventTarget {
   stream = new Stream();
   jobs = new Jobs(this.stream);
   pictures = new Pictures();
-  submitted = new Set(); // ids of the jobs that this tab asked for
   stage = null;
   viewer = null;
   /** What the program knows of this person: who they are, models, styles, and the values of their controls. */
@@ -54,8 +53,8 @@ class Page extends EventTarget {
     if (!controls.check()) return controls.lead();
     const { styles, ...values } = controls.values;
     try {
-      const job = await this.jobs.submit("txt2img", set(controls, values), styles ?? []);
-      this.submitted.add(job);
+      await this.jobs.submit("txt2img", set(controls, values), styles ?? []);
+      this.stage?.release();
     } catch (error) {
       if (error.status === undefined) throw error;
       if (error.status !== 0 && controls.blame(error.message)) controls.lead();
@@ -73,8 +72,8 @@ class Page extends EventTarget {
 
   /** Carry out the same request once more. */
   async retry(id) {
-    const { job } = await this.jobs.act(id, "retry");
-    this.submitted.add(job);
+    await this.jobs.act(id, "retry");
+    this.stage?.release();
   }
 
   /** Take over what a picture's text says into the controls. */

@@ -11,16 +11,16 @@ import { Strip } from "./strip.js";
 import { tell, tried } from "./say.js";
 
 const LINGER = 2500; // milliseconds that a finished job is looked at before the next one that runs is shown
-const SHAPE = { width: 1, height: 1 };
 
 class Stage extends HTMLElement {
   job = null; // of jobs.js while it is open, else {id, cells, ended}
   selected = 0;
   #open = true; // the fold with the parameters
-  #timer = null;
+  #timer = null; // runs while a job that just ended is looked at
+  #pinned = false; // whether this person chose what is shown
   #lost = false;
   #cells = new Cells((place) => this.pick(place));
-  #strip = new Strip((picture) => this.showPicture(picture));
+  #strip = new Strip((picture) => this.showPicture(picture, true));
   #head = make("div", { class: "w-stage-head" });
   #bar = make("div", { class: "w-bar", role: "progressbar", "aria-label": "Progress", "aria-valuemin": "0", "aria-valuemax": "100" }, make("i"));
   #canvas = make("div", { class: "w-canvas" });
@@ -40,18 +40,25 @@ class Stage extends HTMLElement {
     this.#begin();
   }
 
+  /** This person asked for something new: it is shown as soon as it is heard of. */
+  release() {
+    this.#linger(false);
+    this.#pinned = false;
+  }
+
   /** Show an open job. */
   showJob(job) {
-    clearTimeout(this.#timer);
+    this.release();
     this.job = job;
     this.selected = 0;
     this.draw();
     if (job.done > 0) this.#look();
   }
 
-  /** Show a finished picture among its siblings. */
-  async showPicture(picture) {
-    clearTimeout(this.#timer);
+  /** Show a finished picture among its siblings; `pinned`, nothing takes its place by itself. */
+  async showPicture(picture, pinned = false) {
+    this.#linger(false);
+    this.#pinned = pinned;
     if (picture.job && picture.job === this.job?.id) {
       this.selected = Math.max(this.job.cells.findIndex((cell) => (cell.picture?.id ?? cell.id) === picture.id), 0);
       return this.draw();
@@ -108,7 +115,7 @@ class Stage extends HTMLElement {
     if (!this.#cells.node.isConnected) this.#canvas.replaceChildren(this.#cells.node);
     const least = job.ended ? job.cells.length : Math.max(job.pictures, job.cells.length);
     const cells = Array.from({ length: least }, (_, place) => job.cells[place] ?? { state: "waiting" });
-    this.#cells.show(job.id, cells, this.selected, job.shape ?? page.shape ?? SHAPE);
+    this.#cells.show(job.id, cells, this.selected, page.shape);
   }
 
   #drawBelow() {
@@ -142,8 +149,8 @@ class Stage extends HTMLElement {
     if (kind === "picture") this.#made(job, event);
     if (kind === "started") tell("Drawing.");
     if (job !== this.job) {
-      const idle = !this.job || (this.job.ended && !this.#timer);
-      if (!job.ended && (idle || page.submitted.has(job.id)) && (!this.job || this.job.ended)) this.showJob(job);
+      const free = !this.job || (this.job.ended && !this.#pinned && !this.#timer);
+      if (free && !job.ended) this.showJob(job);
       else this.draw();
       return;
     }
@@ -155,12 +162,19 @@ class Stage extends HTMLElement {
   #ended(job) {
     this.#look();
     tell(status(job, false).spoken);
+    this.#linger(true);
+  }
+
+  /** Look at what just ended for a moment, then go on to what runs. */
+  #linger(on) {
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => {
+    const goOn = () => {
       this.#timer = null;
-      const next = [...page.jobs.open.values()].find((each) => each.state === "running") ?? page.jobs.open.values().next().value;
-      if (next && this.job === job) this.showJob(next);
-    }, LINGER);
+      const open = [...page.jobs.open.values()];
+      const next = open.find((job) => job.state === "running") ?? open[0];
+      if (next) this.showJob(next);
+    };
+    this.#timer = on ? setTimeout(goOn, LINGER) : null;
   }
 
   #made(job, event) {
@@ -208,12 +222,12 @@ function inOrder(pictures) {
 
 function fillIn(job, pictures) {
   for (const picture of inOrder(pictures)) Object.assign(cellAt(job, picture.place ?? 0), { state: "done", id: picture.id, picture });
-  const [first] = pictures;
-  if (first) job.shape = { width: first.width, height: first.height };
+  if (!job.ended) return;
+  for (const cell of job.cells) if (cell.state !== "done") cell.state = "skipped"; // nothing comes of it any more
 }
 
 function cellAt(job, place) {
-  while (job.cells.length <= place) job.cells.push({ state: "skipped" });
+  while (job.cells.length <= place) job.cells.push({ state: "waiting" });
   return job.cells[place];
 }
 

@@ -22,7 +22,7 @@ export class Stream extends EventTarget {
     document.addEventListener("visibilitychange", () => (document.hidden ? this.#close() : this.open()));
     addEventListener("pageshow", (event) => event.persisted && this.open()); // back from the browser's memory of pages
     addEventListener("pagehide", () => this.#close());
-    addEventListener("online", () => this.open());
+    addEventListener("online", () => this.again());
   }
 
   /** Listen, from now until nothing is open any more. */
@@ -36,7 +36,7 @@ export class Stream extends EventTarget {
       this.#say("opened");
     };
     this.#source.onmessage = (message) => this.#take(JSON.parse(message.data));
-    this.#source.onerror = () => this.#again();
+    this.#source.onerror = () => this.#retry();
   }
 
   /** Listen, and have the other tabs do so too. */
@@ -46,20 +46,25 @@ export class Stream extends EventTarget {
     this.#others.postMessage("open");
   }
 
+  /** Drop the connection, if there is one, and make it anew. */
+  again() {
+    this.#close();
+    this.open();
+  }
+
   #take(event) {
     if (event.kind === "idle") {
       this.#close();
       if (this.#news) this.open();
       else this.#say("idle");
     } else if (event.kind === "behind") {
-      this.#close(); // events were left out: what is shown is looked up anew
-      this.open();
+      this.again(); // events were left out: what is shown is looked up anew
     } else {
       this.dispatchEvent(new CustomEvent("message", { detail: event }));
     }
   }
 
-  #again() {
+  #retry() {
     this.#close();
     this.#say("lost");
     const wait = Math.min(FIRST_WAIT * 2 ** this.#tries, LONGEST_WAIT);

@@ -12,21 +12,32 @@ export class Strip {
   #pictures = [];
   #onpick;
   #marked = null;
+  #asking = null;
+  #again = false;
 
   constructor(onpick) {
     this.#onpick = onpick;
     this.node.hidden = true;
     page.pictures.addEventListener("change", ({ detail }) => this.#changed(detail));
+    document.addEventListener("visibilitychange", () => document.hidden || this.fill()); // what was made meanwhile
   }
 
   get newest() {
     return this.#pictures[0] ?? null;
   }
 
-  /** Look up which pictures are the newest. */
+  /** Look up which pictures are the newest; what is asked for meanwhile is one more look. */
   async fill() {
+    this.#again = this.#asking !== null;
+    this.#asking ??= this.#look();
+    await this.#asking;
+  }
+
+  async #look() {
     const found = await tried(() => page.pictures.search({ limit: MOST }));
+    this.#asking = null;
     if (found) this.#show(found.pictures);
+    if (this.#again) await this.fill();
   }
 
   /** Which picture is on the stage. */

@@ -13,7 +13,7 @@ const SWIPE = 60; // pixels sideways that turn the page
 class Viewer extends HTMLElement {
   #dialog = make("dialog", { class: "w-viewer w-always-dark", "aria-label": "Full view" });
   #image = make("img", { draggable: "false" });
-  #ground = make("div", { class: "w-viewer-ground" }, this.#image);
+  #ground = make("div", { class: "w-viewer-ground", tabindex: "-1", autofocus: true }, this.#image);
   #side = make("div", { class: "w-viewer-side" });
   #count = make("span", { class: "w-viewer-count" });
   #source = null;

@@ -1,0 +1,98 @@
+"""The page with the model that ships: no torch before it is served, previews that move, and the pixels of the command line."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from playwright.sync_api import Browser, expect
+
+from tests.ui.person import Person, choose, generate, ready, stage, step, write
+from tests.ui.site import Site, serving
+from webui.commands.txt2img import main as txt2img
+from webui.service.engines import ThreadEngine
+from webui.service.gallery import read_text
+
+ROOT = Path(__file__).parents[2]
+SERVED_WITHOUT_TORCH = """
+import sys
+from pathlib import Path
+from starlette.testclient import TestClient
+from tests.service.pretend import PretendEngine, place_model
+from webui.api.application import build
+from webui.service.studio import open_studio
+from webui.ui.page import mount
+root = Path(sys.argv[1])
+place_model(root)
+with open_studio(root, engine=PretendEngine()) as studio:
+    with TestClient(build(studio, mount), base_url="http://127.0.0.1", client=("127.0.0.1", 1)) as client:
+        page, opening = client.get("/"), client.get("/x/opening")
+        assert page.status_code == opening.status_code == 200, (page.text[:300], opening.text[:300])
+        assert "main.js" in page.text and "txt2img_prompt" in page.text
+        assert opening.json()["models"][0]["name"] == "builtin"
+    assert "torch" not in sys.modules, "torch was imported before the page was served"
+"""
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory, browser: Browser) -> Iterator[Site]:
+    root = tmp_path_factory.mktemp("real")
+    shutil.copytree(ROOT / "models" / "builtin", root / "models" / "builtin", ignore=shutil.ignore_patterns("recipe", "training"))
+    with serving(root, ThreadEngine(root)) as served:
+        yield served
+
+
+@pytest.fixture
+def person(browser: Browser, site: Site, request: pytest.FixtureRequest) -> Iterator[Person]:
+    someone = Person(browser, site, *site.account(request.node.name[:40]))
+    yield someone
+    someone.close()
+    assert someone.problems == []
+
+
+def test_the_page_is_served_without_torch(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", SERVED_WITHOUT_TORCH, str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_page_and_command_line_draw_the_same_pixels(person: Person, tmp_path: Path) -> None:
+    page = person.open()
+    choose(page, "sampler", "Euler a")
+    generate(page, prompt="a red ball on a wooden table", steps="4", seed="11", width="64", height="96", scale="3.5")
+    stage(page, "finished")
+    (picture,) = person.pictures()
+    flags = ["--steps", "4", "--seed", "11", "--size", "64x96", "--scale", "3.5", "--sampler", "Euler a"]
+    command = ["a red ball on a wooden table", *flags, "--output", str(tmp_path)]
+    assert txt2img(command, person.site.studio.root) == 0
+    (other,) = tmp_path.glob("*.png")
+    assert read_text(other) == picture.parameters
+    with Image.open(picture.path) as ours, Image.open(other) as theirs:
+        assert np.array_equal(np.asarray(ours), np.asarray(theirs))
+        assert np.asarray(ours).std() > 5  # it is a picture and no plain colour
+
+
+def test_previews_of_the_real_model_move_and_a_reload_finds_it(person: Person) -> None:
+    page = person.open()
+    job = generate(page, prompt="a blue cube on a sand floor", steps="150")
+    seen = "document.querySelector('.w-cell img')?.getAttribute('src') ?? ''"
+    page.wait_for_function(f"({seen}).includes('/preview/')")
+    first = page.evaluate(seen)
+    page.wait_for_function(f"first => ({seen}) !== first && ({seen}).includes('/preview/')", arg=first)
+    before = step(page)
+    page.reload()
+    ready(page)
+    assert stage(page, "running") == job
+    page.wait_for_function("before => Number(document.querySelector('.w-cell')?.dataset.step) >= before", arg=before)
+    page.locator("#txt2img_interrupt").click()
+    assert stage(page, "interrupted") == job
+    (picture,) = person.pictures()
+    assert picture.interrupted
+    expect(page.locator(".w-cell img")).to_have_attribute("src", f"/x/pictures/{picture.id}")
+    write(page, "prompt", "")

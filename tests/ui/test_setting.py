@@ -1,0 +1,310 @@
+"""Everything that can be set: every control reaches the job, what was set stays, and what is wrong is said beside it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.ui.person import Person, choose, comes_to_be, go, kept, ready, stage, until, value, write
+from webui.request import Request, parameters_of
+from webui.service.pictures import Picture
+
+FOLDS = ("sampler_options", "more")
+
+
+def draw(person: Person, page: Page) -> Any:
+    """Generate, wait for the picture, and return the request it was made from."""
+    page.locator("#txt2img_generate").click()
+    stage(page, "finished")
+    return request_of(person, person.pictures()[0])
+
+
+def request_of(person: Person, picture: Picture) -> Any:
+    row = person.site.studio.database.one("SELECT request FROM pictures WHERE id = ?", (picture.id,))
+    assert row is not None
+    return parameters_of(Request.from_dict(json.loads(row["request"])))
+
+
+def unfold(page: Page) -> None:
+    for name in FOLDS:
+        page.locator(f"#txt2img_{name} > button").click()
+    expect(page.locator("#txt2img_reproducible input")).to_be_visible()
+
+
+def test_every_control_reaches_the_picture(person: Person) -> None:
+    page = person.open()
+    unfold(page)
+    texts = {
+        "prompt": "a cone", "negative": "a ball", "width": "64", "height": "72", "steps": "3", "scale": "3.5",
+        "seed": str(2**64 - 1), "count": "1", "clip_skip": "2",
+        "eta": "0.5", "s_churn": "0.1", "s_tmin": "0.02", "s_tmax": "9", "s_noise": "1.01",
+    }  # fmt: skip
+    for name, text in texts.items():
+        write(page, name, text)
+        page.keyboard.press("Tab")
+    choose(page, "sampler", "Euler")
+    choose(page, "schedule", "Karras")
+    choose(page, "model", "builtin")
+    page.locator("#txt2img_reproducible input").check()
+    comes_to_be(page, "reproducible", True)
+    controls = set(page.evaluate("webui.controls.txt2img.names"))
+    assert controls == set(texts) | {"sampler", "schedule", "model", "reproducible", "styles"}, "a control is not driven here"
+    made = draw(person, page)
+    assert (made.prompt, made.negative, made.width, made.height, made.steps) == ("a cone", "a ball", 64, 72, 3)
+    assert (made.scale, made.seed, made.sampler, made.schedule, made.reproducible) == (3.5, 2**64 - 1, "Euler", "Karras", True)
+    assert (made.s_churn, made.s_tmin, made.s_tmax, made.s_noise, made.clip_skip) == (0.1, 0.02, 9, 1.01, 2)
+    assert made.eta is None  # Euler has none
+    choose(page, "sampler", "Euler a")
+    page.wait_for_function("webui.controls.txt2img.values.sampler === 'Euler a'")
+    page.locator("#txt2img_generate").click()
+    until(page, lambda: len(person.pictures()) == 2)
+    assert request_of(person, person.pictures()[0]).eta == 0.5
+
+
+def test_an_empty_prompt_is_fine_and_empty_fields_take_the_models_own(person: Person) -> None:
+    page = person.open()
+    assert page.locator("#txt2img_width input").get_attribute("placeholder") == "128"
+    assert page.locator("#txt2img_scale input").get_attribute("placeholder") == "4"
+    made = draw(person, page)
+    assert (made.prompt, made.width, made.height, made.scale) == ("", 128, 128, 4)
+
+
+def test_what_was_set_is_there_after_a_reload_and_on_another_machine(people: Callable[..., Person]) -> None:
+    person = people()
+    page = person.open()
+    write(page, "prompt", "kept")
+    write(page, "width", "256")
+    choose(page, "sampler", "Heun")
+    comes_to_be(page, "sampler", "Heun")
+    kept(page)
+    page.reload()
+    ready(page)
+    expect(page.locator("#txt2img_prompt textarea")).to_have_value("kept")
+    expect(page.locator("#txt2img_sampler input")).to_have_value("Heun")
+    assert (value(page, "width"), value(page, "seed")) == (256, "-1")
+    stranger = people().open()
+    expect(stranger.locator("#txt2img_prompt textarea")).to_have_value("")
+
+
+def test_what_is_typed_last_before_leaving_is_kept(person: Person) -> None:
+    page = person.open()
+    write(page, "prompt", "the last word")
+    page.close()
+    expect(person.open().locator("#txt2img_prompt textarea")).to_have_value("the last word")
+
+
+def test_defaults_are_the_persons_own_and_reset_spares_the_prompt(person: Person) -> None:
+    page = person.open()
+    write(page, "steps", "33")
+    page.keyboard.press("Tab")
+    comes_to_be(page, "steps", 33)
+    page.locator("#txt2img_save").click()
+    expect(page.locator(".w-note")).to_contain_text("your defaults now")
+    write(page, "steps", "44")
+    page.keyboard.press("Tab")
+    write(page, "prompt", "mine")
+    comes_to_be(page, "steps", 44)
+    page.locator("#txt2img_reset").click()
+    comes_to_be(page, "steps", 33)
+    assert value(page, "prompt") == "mine"
+    page.locator(".w-note", has_text="again").get_by_role("button", name="Undo").click()
+    comes_to_be(page, "steps", 44)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "sentence"),
+    [
+        ("width", "130", "Width was 130; it must be a multiple of 8 from 64 to 8192."),
+        ("scale", "99", "CFG scale was 99; it must be a number from 0 to 30."),
+        ("seed", "seven", "Seed was 'seven'; it must be a whole number from -1 to 18446744073709551615."),
+        ("seed", str(2**64), "Seed was '18446744073709551616'; it must be a whole number from -1 to 18446744073709551615."),
+    ],
+)
+def test_what_is_wrong_is_said_beside_its_control(person: Person, name: str, text: str, sentence: str) -> None:
+    page = person.open()
+    write(page, name, text)
+    page.locator("#txt2img_generate").click()
+    expect(page.locator(f"#txt2img_{name} .w-problem")).to_have_text(sentence)
+    field = page.locator(f"#txt2img_{name} input").first
+    expect(field).to_be_focused()
+    assert field.get_attribute("aria-invalid") == "true"
+    assert page.locator(f"#{field.get_attribute('aria-describedby')}").inner_text() == sentence
+    person.problems.clear()  # the browser notes a refusal
+    assert person.jobs() == [] and person.pictures() == []
+    write(page, name, "64" if name == "width" else "7")
+    expect(page.locator(f"#txt2img_{name} .w-problem")).to_have_count(0)
+
+
+def test_what_is_wrong_with_several_is_said_below_the_button(person: Person) -> None:
+    page = person.open()
+    for name in ("width", "height"):
+        write(page, name, "8192")
+    page.locator("#txt2img_generate").click()
+    expect(page.locator("#txt2img_width .w-problem, #txt2img_refusal")).to_contain_text(["The size was 8192x8192"])
+    person.problems.clear()
+
+
+def test_a_file_that_is_no_model_is_listed_with_its_reason(person: Person) -> None:
+    page = person.open()
+    page.locator("#txt2img_bad_models summary").click()
+    expect(page.locator("#txt2img_bad_models")).to_contain_text("broken")
+    page.locator("#txt2img_model input").click()
+    page.get_by_role("option", name="broken (cannot be used)").click()
+    expect(page.locator(".w-note.w-wrong")).to_contain_text("broken cannot be used")
+    comes_to_be(page, "model", "builtin")
+    page.locator("#txt2img_models").click()
+    expect(page.locator(".w-note", has_text="There is one model.")).to_be_visible()
+
+
+def test_shapes_and_the_exchange_of_sides(person: Person) -> None:
+    page = person.open()
+    page.locator("[data-shape=Wide]").click()
+    comes_to_be(page, "width", 168)
+    assert value(page, "height") == 96
+    expect(page.locator("[data-shape=Wide]")).to_have_attribute("aria-pressed", "true")
+    page.locator("#txt2img_swap").click()
+    comes_to_be(page, "width", 96)
+    page.locator("[data-shape=Square]").click()
+    comes_to_be(page, "width", None)
+
+
+def test_seeds_are_random_or_those_of_a_picture(person: Person) -> None:
+    page = person.open()
+    made = draw(person, page)
+    page.locator("#txt2img_seed_reuse").click()
+    comes_to_be(page, "seed", str(made.seed))
+    page.locator("#txt2img_seed_random").click()
+    comes_to_be(page, "seed", "-1")
+    page.locator("webui-stage [data-act=seed]").click()
+    comes_to_be(page, "seed", str(made.seed))
+
+
+def test_help_is_beside_every_label(person: Person) -> None:
+    page = person.open()
+    page.locator("#txt2img_steps").hover()
+    page.get_by_role("button", name="About Steps").click()
+    expect(page.locator("#txt2img_steps .info-text")).to_be_visible()
+    page.get_by_role("button", name="About Steps").click()
+    expect(page.locator("#txt2img_steps .info-text")).to_be_hidden()
+
+
+def test_styles_are_written_chosen_and_put_around_the_prompt(person: Person, tmp_path: Any) -> None:
+    page = person.open()
+    page.locator("#txt2img_styles_edit").click()
+    page.locator("#w-style-name").fill("oil")
+    page.locator("#w-style-prompt").fill("an oil painting of {prompt}")
+    page.locator("#w-style-negative").fill("photo")
+    page.locator("#w-style-save").click()
+    expect(page.locator(".w-style-list [aria-selected=true]")).to_have_text("oil")
+    page.locator("#w-style-name").fill("oil paint")
+    page.locator("#w-style-save").click()
+    expect(page.locator(".w-style-list li")).to_have_text(["oil paint"])
+    theirs = tmp_path / "styles.csv"
+    theirs.write_text('name,prompt,negative_prompt\nnoir,"{prompt}, film noir",colour\n', encoding="utf-8")
+    page.locator("#w-style-file").set_input_files(theirs)
+    expect(page.locator(".w-style-list li")).to_have_text(["noir", "oil paint"])
+    with page.expect_download() as download:
+        page.locator("#w-style-export").click()
+    assert "film noir" in download.value.path().read_text(encoding="utf-8-sig")
+    page.locator("#w-style-done").click()
+    choose(page, "styles", "oil paint")
+    page.keyboard.press("Escape")
+    write(page, "prompt", "a ball")
+    made = draw(person, page)
+    assert (made.prompt, made.negative) == ("an oil painting of a ball", "photo")
+    kept(page)
+    page.reload()
+    ready(page)
+    assert value(page, "styles") == ["oil paint"]
+    page.locator("#txt2img_styles_edit").click()
+    page.locator(".w-style-list button", has_text="oil paint").click()
+    page.get_by_role("button", name="Delete").click()
+    expect(page.locator(".w-style-list li")).to_have_text(["noir"])
+    page.locator("#w-style-done").click()
+    page.wait_for_function("webui.controls.txt2img.values.styles.length === 0")
+
+
+def test_parameters_are_read_from_a_paste_a_picture_and_the_newest_picture(person: Person) -> None:
+    page = person.open()
+    values = "Steps: 12, Sampler: DPM++ 2M Karras, CFG scale: 3, Seed: 5, Size: 64x96"
+    write(page, "prompt", f"a cube\nNegative prompt: a ball\n{values}")
+    page.locator("#txt2img_read_offer").click()
+    comes_to_be(page, "prompt", "a cube")
+    assert [value(page, name) for name in ("negative", "steps", "sampler", "schedule", "seed", "width", "height")] == [
+        "a ball", 12, "DPM++ 2M", "Karras", "5", 64, 96,
+    ]  # fmt: skip
+    draw(person, page)
+    (picture,) = person.pictures()
+    for name in ("prompt", "negative"):
+        write(page, name, "")
+    write(page, "seed", "1")
+    comes_to_be(page, "seed", "1")
+    page.locator("#txt2img_read").click()  # the prompt is empty: the newest picture's
+    comes_to_be(page, "seed", "5")
+    write(page, "seed", "1")
+    comes_to_be(page, "seed", "1")
+    page.locator("#txt2img_read_file").set_input_files(picture.path)
+    comes_to_be(page, "seed", "5")
+    write(page, "prompt", "else")
+    comes_to_be(page, "prompt", "else")
+    page.locator("webui-stage [data-act=all]").click()
+    comes_to_be(page, "prompt", "a cube")
+
+
+def test_settings_are_found_kept_and_take_effect(people: Callable[..., Person]) -> None:
+    person = people(owner=True)
+    page = person.open("Settings")
+    page.locator("#settings_search").fill("trash days")
+    expect(page.locator("#settings_trash_days")).to_be_visible()
+    expect(page.locator("#settings_theme")).to_be_hidden()
+    page.locator("#settings_search").fill("no such words")
+    expect(page.locator("#settings_said")).to_have_text("No setting has these words.")
+    page.locator("#settings_search").fill("")
+    write(page, "trash_days", "12", "settings")
+    expect(page.locator("#settings_said")).to_have_text("Saved.")
+    choose(page, "theme", "Dark", "settings")
+    expect(page.locator("html[data-theme=dark]")).to_be_attached()
+    preferences = person.site.studio.preferences
+    until(page, lambda: preferences.settings(person.user).theme == "dark")
+    assert preferences.settings(person.user).trash_days == 12
+    write(page, "trash_days", "-5", "settings")
+    expect(page.locator("#settings_trash_days .w-problem")).to_contain_text("Days in the trash was -5")
+    page.reload()
+    ready(page)
+    expect(page.locator("html[data-theme=dark]")).to_be_attached()
+    page.locator("#w-account").click()
+    page.locator("[data-theme=system]").click()
+    until(page, lambda: preferences.settings(person.user).theme == "system")
+
+
+def test_what_holds_for_everybody_is_the_owners_to_change(person: Person) -> None:
+    page = person.open("Settings")
+    expect(page.locator("#settings_most_jobs input")).to_be_disabled()
+    expect(page.locator("#settings_trash_days input")).to_be_enabled()
+    go(page, "txt2img")
+
+
+def test_the_owner_sees_who_is_connected_and_ends_a_session(people: Callable[..., Person]) -> None:
+    owner, guest = people(owner=True), people()
+    theirs = guest.open()
+    page = owner.open()
+    page.locator("#w-account").click()
+    page.locator("#w-share").click()
+    row = page.locator(".w-people li", has_text=guest.user.name)
+    row.get_by_role("button").click()
+    expect(row).to_have_count(0)
+    theirs.goto(guest.site.address)
+    expect(theirs.get_by_role("button", name="Sign in")).to_be_visible()
+    guest.problems.clear()
+
+
+def test_signing_out(person: Person) -> None:
+    page = person.open()
+    page.locator("#w-account").click()
+    expect(page.locator("#w-share")).to_have_count(0)  # for owners
+    page.locator("#w-sign-out").click()
+    expect(page.get_by_role("button", name="Sign in")).to_be_visible()

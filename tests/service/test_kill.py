@@ -35,7 +35,7 @@ def test_a_hundred_kills_lose_nothing_and_make_nothing_twice(root: Path) -> None
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, f"seed {seed}: {done.stderr}"
     queued = json.loads(done.stdout)
-    assert len(queued) >= 10, "too few children got anywhere: the machine is too busy for this test to say much"
+    assert len(queued) >= 50, "every second child was spared until it had queued its job"
 
     database = Database(root / "data" / "webui.sqlite3")
     jobs = {row["id"]: row for row in database.all("SELECT * FROM jobs")}

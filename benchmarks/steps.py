@@ -6,7 +6,8 @@ The network has the built-in model's shape and random weights, which cost what t
 and the best round counts. Steps per second and milliseconds are wall time, from the request to the picture. The ratio and the
 overhead compare processor time, which other programs on the machine disturb less: `ratio` is all of a step over the bare call,
 `overhead` what a step costs outside the networks (queue, batching, sampler, noise, progress, hand-over; keys and values once a
-picture). On a GPU, where the processor only waits, both are wall time. In the last line the noise predictor answers at once.
+picture). On a GPU, where the processor only waits, both are wall time. Then the noise predictor answers at once, and the last
+line is what keeping time embeddings from one call to the next could save at most.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from webui.engine.events import Finished
 from webui.engine.local import LocalNetworks, placed
 from webui.nets.autoencoder import AutoencoderKL
 from webui.nets.text import TextTower
-from webui.nets.unet import UNetModel
+from webui.nets.unet import UNetModel, timestep_embedding
 from webui.pipeline.generate import Model, generate
 from webui.pipeline.protocol import Conditioning, Decode, Encode
 from webui.request import Request
@@ -176,6 +177,19 @@ def engine_alone(spent: list[float], size: int) -> float:
     return (least[120] - least[20]) / 100 * 1e3
 
 
+def time_embedding(loaded: LoadedModel, choice: Choice, rows: int) -> float:
+    """Milliseconds on the choice's clock of the embedding of the time in one call."""
+    unet, clock = placed(loaded.unet, choice), clock_of(choice)
+    t, width = torch.full((rows,), 500.0, device=choice.device), loaded.spec.unet.model_channels
+
+    def embed() -> object:
+        embedded = unet.time_embed(timestep_embedding(t, width).to(choice.torch_dtype))
+        return embedded.sum().item()  # waits for the device
+
+    with torch.no_grad():
+        return min(timed(clock, embed)[1] for _ in range(200)) * 1e3
+
+
 def best(figures: list[Figures]) -> Figures:
     """The least of each figure."""
     return Figures(*(min(getattr(each, name) for each in figures) for name in Figures.__dataclass_fields__))
@@ -211,6 +225,8 @@ def main() -> None:
                 single[choice] = figures.engine
     print(f"Fastest for one picture: {fastest(single)}")
     print(f"Engine alone: {engine_alone(spent, chosen.size):.2f} ms of processor time a step")
+    embeddings = ", ".join(f"{time_embedding(loaded, choice, 2):.2f} ms {choice.dtype}" for choice in single)
+    print(f"Time embedding of a call of two rows: {embeddings}")
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from tests.analytic import gmm
 from webui.engine import events
 from webui.engine.batching import RowCall
+from webui.engine.device import CPU_FLOAT32, Choice
 from webui.engine.engine import Engine
 from webui.engine.local import LocalNetworks
 from webui.engine.networks import Predicted
@@ -96,9 +97,9 @@ def stepped(start: Callable[[Request], Sequence[Source]], networks: Any, **optio
     return Engine(start, networks, thread=False, **options)
 
 
-def local() -> LocalNetworks:
+def local(choice: Choice = CPU_FLOAT32) -> LocalNetworks:
     """The tiny model's networks."""
-    return LocalNetworks(lambda name: tiny_model())
+    return LocalNetworks(lambda name: tiny_model(), choice)
 
 
 def run(engine: Engine, turns: int = 100_000) -> None:
@@ -143,11 +144,13 @@ class Exact:
     def __init__(self, fault: Callable[[RowCall], None] | None = None) -> None:
         self.fault = fault
         self.shapes: list[int] = []
+        self.rows: list[int] = []
         self.shared: list[set[str]] = []
         self.freed = 0
 
     def predict(self, call: RowCall) -> Predicted:
         self.shapes.append(call.count)
+        self.rows.append(len(call.rows))
         self.shared.append({row.role for row in call.rows})
         if self.fault is not None:
             self.fault(call)

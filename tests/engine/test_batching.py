@@ -18,8 +18,8 @@ from webui.engine.batching import (
     common_length,
     divide,
     group_key,
-    halves,
     padded_count,
+    pieces,
 )
 from webui.pipeline.patches import Patches, WeightPatch
 from webui.pipeline.protocol import Conditioning, Moment, Row
@@ -42,7 +42,7 @@ def parts(*asks: Waiting) -> list[Waiting]:
     return [part for each in asks for part in divide(each)]
 
 
-def ready(row: Row) -> bool:
+def ready(part: Waiting) -> bool:
     return True
 
 
@@ -103,8 +103,8 @@ def test_contexts_without_a_short_common_length_take_two_calls() -> None:
 
 
 def test_who_is_first() -> None:
-    def cold(row: Row) -> bool:
-        return row.network == "model"
+    def cold(part: Waiting) -> bool:
+        return part.rows[0].network == "model"
 
     waiting = parts(ask(row(network="other"), ticket=0, call=3), ask(row(), ticket=1, call=3))
     assert choose(waiting, calls=4, ready=cold, patience=8)[0].ticket == 1
@@ -120,8 +120,26 @@ def test_a_call_has_a_most_and_rows_that_want_to_be_alone_are() -> None:
     assert [part.ticket for part in choose(lonely[1:2], calls=0, ready=ready)] == [1]
 
 
-def test_halves_keep_asks_whole_where_they_can() -> None:
-    one, two, three = parts(*(ask(row(), row(), row(), ticket=ticket) for ticket in range(3)))
-    assert halves((one, two, three)) == ((one,), (two, three))
-    (left,), (right,) = halves((one,))
-    assert (left.positions, right.positions) == ((0,), (1, 2))
+def test_rows_are_not_gathered_that_do_not_fit_where_their_key_is_known() -> None:
+    waiting = parts(*(ask(row(), row(), ticket=ticket) for ticket in range(5)))
+    assert len(choose(waiting, calls=0, ready=ready, fits={waiting[0].key: 5})) == 2
+    assert len(choose(waiting, calls=0, ready=ready, fits={"another": 1})) == 5
+    assert len(choose(waiting, calls=0, ready=ready, most=4, fits={waiting[0].key: 8})) == 2
+
+
+def test_parts_set_apart_share_calls_with_their_own_job_only() -> None:
+    waiting = parts(*(ask(row(), ticket=ticket, job=ticket // 2, apart=ticket in (0, 1, 4)) for ticket in range(6)))
+    assert [part.ticket for part in choose(waiting, calls=0, ready=ready)] == [0, 1]
+    assert [part.ticket for part in choose(waiting[2:], calls=0, ready=ready)] == [2, 3, 5]
+    assert [part.ticket for part in choose(waiting[4:], calls=0, ready=ready)] == [4, 5]
+
+
+@settings(deadline=None)
+@given(st.integers(1, 16), st.integers(0, 20))
+def test_pieces_fit_and_together_are_the_part(rows: int, most: int) -> None:
+    (part,) = parts(ask(*(row() for _ in range(rows))))
+    cut = pieces(part, most)
+    assert [position for piece in cut for position in piece.positions] == list(range(rows))
+    assert all(1 <= len(piece.rows) <= max(most, 1) and piece.key == part.key for piece in cut)
+    assert all(piece.cut for piece in cut) == (len(cut) > 1)
+    assert all(part.rows[at] is each for piece in cut for at, each in zip(piece.positions, piece.rows, strict=True))

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from tests.engine.making import tiny_model
+from webui.engine import device
 from webui.engine.device import CPU_FLOAT32, LARGE, Choice, Machine, best_times, by_rule, candidates, choose, facts, fastest
 from webui.engine.trial import choice_for
 
@@ -19,6 +20,11 @@ PLAIN, NEW = Machine(name="old"), Machine(name="new", bfloat16=True)
 
 def never(options):
     raise AssertionError("measured")
+
+
+def favour(choice: Choice):
+    """A measurement in which one choice is much the fastest."""
+    return lambda options: {option: 1.0 if option == choice else 9.0 for option in options}
 
 
 @pytest.mark.parametrize(("machine", "expected"), [
@@ -75,10 +81,59 @@ def test_no_measurement_where_there_is_no_choice_or_the_model_is_large(tmp_path:
     assert choose(NEW, never, weights=LARGE + 1, subject="") == HALF
 
 
-def test_a_folder_that_cannot_be_written_to_costs_only_the_memory(tmp_path: Path) -> None:
+def test_where_nothing_can_be_kept_nothing_is_measured_and_the_plainest_is_taken(tmp_path: Path) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("")
-    assert choose(NEW, lambda options: {HALF: 1.0}, weights=1, subject="", memory=blocked / "choices.json") == HALF
+    for machine in (PLAIN, NEW):
+        for memory in (blocked / "choices.json", None):
+            assert choose(machine, never, weights=1, subject="", memory=memory) == CPU_FLOAT32
+
+
+def test_what_was_kept_is_used_even_where_nothing_more_can_be_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    memory = tmp_path / "choices.json"
+    assert choose(NEW, favour(HALF), weights=1, subject="tiny", memory=memory) == HALF
+    monkeypatch.setattr(device, "writable", lambda folder: False)
+    assert choose(NEW, never, weights=1, subject="tiny", memory=memory) == HALF
+    assert choose(NEW, never, weights=1, subject="other", memory=memory) == CPU_FLOAT32
+
+
+def test_a_folder_that_fills_up_while_it_is_measured_leaves_the_plainest(tmp_path: Path) -> None:
+    folder = tmp_path / "cache"
+
+    def measure(options):
+        folder.rmdir()
+        folder.write_text("")
+        return favour(HALF)(options)
+
+    assert choose(NEW, measure, weights=1, subject="tiny", memory=folder / "choices.json") == CPU_FLOAT32
+
+
+def test_measurements_of_two_programs_at_once_are_both_kept(tmp_path: Path) -> None:
+    memory = tmp_path / "choices.json"
+
+    def measure(options):
+        assert choose(NEW, favour(LAST), weights=1, subject="other", memory=memory) == LAST
+        return favour(HALF)(options)
+
+    assert choose(NEW, measure, weights=1, subject="tiny", memory=memory) == HALF
+    assert choose(NEW, never, weights=1, subject="tiny", memory=memory) == HALF
+    assert choose(NEW, never, weights=1, subject="other", memory=memory) == LAST
+
+
+def test_who_measures_the_same_meanwhile_decides_for_both(tmp_path: Path) -> None:
+    memory = tmp_path / "choices.json"
+
+    def measure(options):
+        choose(NEW, favour(LAST), weights=1, subject="tiny", memory=memory)
+        return favour(HALF)(options)
+
+    assert choose(NEW, measure, weights=1, subject="tiny", memory=memory) == LAST
+    assert choose(NEW, never, weights=1, subject="tiny", memory=memory) == LAST
+
+
+def test_choices_have_names() -> None:
+    assert CPU_FLOAT32.name == "cpu float32"
+    assert Choice(device="cuda", dtype="float16", channels_last=True).name == "cuda float16 channels-last"
 
 
 def test_runs_take_turns_and_the_best_time_counts() -> None:
@@ -90,9 +145,13 @@ def test_runs_take_turns_and_the_best_time_counts() -> None:
     assert times == {CPU_FLOAT32: 1, LAST: 1}
 
 
-def test_this_machine_and_a_real_model() -> None:
+def test_this_machine_and_a_real_model(tmp_path: Path) -> None:
     machine = facts()
     assert machine.torch == torch.__version__
     assert machine.threads >= 1
-    assert choice_for(tiny_model(), machine=NEW) in candidates(NEW)
+    assert choice_for(tiny_model(), machine=NEW) == CPU_FLOAT32
+    memory = tmp_path / "choices.json"
+    choice = choice_for(tiny_model(), machine=NEW, memory=memory)
+    assert choice in candidates(NEW)
+    assert len(json.loads(memory.read_text())) == 1
     assert Choice(dtype="float16").in_float32() == CPU_FLOAT32

@@ -9,10 +9,12 @@ from torch import Tensor
 
 from tests.engine.making import TINY, TOKENIZER, local, tiny_model
 from webui.engine.batching import call_of
+from webui.engine.contents import MOST, Contents
 from webui.engine.device import Choice
 from webui.engine.local import LocalNetworks, Room
 from webui.errors import JobError, UnknownName, UserError
 from webui.nets.spec import ModelSpec, TextSpec
+from webui.nets.unet import UNetModel
 from webui.pipeline.noise_table import NoiseTable
 from webui.pipeline.patches import NO_PATCHES, Patches, WeightPatch
 from webui.pipeline.protocol import Call, Conditioning, Decode, Encode, EncodePicture, Moment, Row, TokenChunk
@@ -117,6 +119,51 @@ def test_a_row_without_a_name_for_its_text_is_answered_too() -> None:
     assert close(networks.predict(call_of([other])).rows[0], expected(row(1)))
 
 
+def test_a_key_that_lies_about_its_text_spoils_no_other_call() -> None:
+    networks = local()
+    honest = row()
+    text = honest.conditioning
+    lying = replace(honest, conditioning=replace(text, tokens=text.tokens * 2))  # what a careless extension does
+    doubled = networks.predict(call_of([lying])).rows[0]
+    assert close(networks.predict(call_of([honest])).rows[0], expected(honest))
+    assert close(doubled, expected(lying))
+    assert not close(doubled, expected(honest))
+    text.tokens.mul_(2)  # and what another one does
+    assert close(networks.predict(call_of([honest])).rows[0], doubled)
+
+
+def test_keys_and_values_are_computed_once_for_a_text_whoever_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    networks = local()
+    ask = Encode(((chunk("red"),),), network="tiny")
+    computed = []
+    made = UNetModel.cross_keys_values
+    monkeypatch.setattr(UNetModel, "cross_keys_values", lambda *given: computed.append(1) or made(*given))
+    for seed in range(3):
+        text = networks.encode(ask)
+        for sigma in (5.0, 1.0):
+            networks.predict(call_of([row(seed, sigma=sigma, conditioning=text)]))
+    assert len(computed) == 1
+
+
+def test_a_text_made_in_inference_mode_is_taken_but_not_kept() -> None:
+    networks = local()
+    with torch.inference_mode():
+        made = row(conditioning=Conditioning(row().conditioning.tokens.clone()))
+    assert close(networks.predict(call_of([made])).rows[0], expected(row()))
+    assert networks._contexts.size == 0
+
+
+def test_few_names_are_remembered() -> None:
+    contents = Contents()
+    texts = [Conditioning(torch.full((1, 2), float(number)), torch.ones(3)) for number in range(MOST)]
+    names = [contents.name(text) for text in texts]
+    assert len(set(names)) == len(texts)
+    assert [contents.name(text) for text in texts] == names
+    assert len(contents._known) <= MOST
+    assert contents.name(replace(texts[0], vector=None)) != names[0]
+    assert contents.name(replace(texts[0], key="other")) == names[0]
+
+
 def test_nan_rows_are_named_and_spare_the_others() -> None:
     rows = [row(), replace(row(1), x=torch.full((4, 8, 8), float("nan")))]
     predicted = local().predict(call_of(rows))
@@ -144,6 +191,33 @@ def test_residuals_of_rows_and_patches_are_added_and_circular_padding_has_an_eff
     assert not close(whole, plain)
     assert close(split, whole)
     assert not close(networks.predict(call_of([row(patches=Patches(padding="circular"))])).rows[0], plain)
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_a_hook_that_writes_to_what_it_is_given_changes_no_other_call(named: bool) -> None:
+    class Vandal:
+        def context(self, call, ctx):
+            if call.site.endswith("attn2"):
+                ctx.zero_()
+            return ctx, ctx
+
+    class Thief:
+        def attend(self, call, q, k, v):
+            if call.site.endswith("attn2"):
+                k.zero_()
+                v.zero_()
+
+    given = row() if named else replace(row(), conditioning=replace(row().conditioning, key=""))
+    networks = local()
+    plain = networks.predict(call_of([given])).rows[0]
+    text = given.conditioning.tokens.clone()
+    for hook in (Vandal(), Thief()):
+        hooked = replace(given, patches=Patches(attention=(hook,)))
+        changed = networks.predict(call_of([hooked])).rows[0]
+        assert not close(changed, plain)
+        assert torch.equal(networks.predict(call_of([hooked])).rows[0], changed)
+        assert torch.equal(networks.predict(call_of([given])).rows[0], plain)
+    assert torch.equal(given.conditioning.tokens, text)
 
 
 KEY = "model.diffusion_model.input_blocks.1.0.in_layers.2.weight"
@@ -205,7 +279,7 @@ def chunk(text: str, weight: float = 1.0) -> TokenChunk:
     return TokenChunk(tuple(ids), (1.0, weight, *[1.0] * 10))
 
 
-def test_texts_are_encoded_window_by_window_kept_and_weighted() -> None:
+def test_texts_are_encoded_window_by_window_kept_and_weighted(monkeypatch: pytest.MonkeyPatch) -> None:
     networks = local()
     ask = Encode(((chunk("red"), chunk("cube")),), network="tiny")
     found = networks.encode(ask)
@@ -214,7 +288,13 @@ def test_texts_are_encoded_window_by_window_kept_and_weighted() -> None:
     assert found.tokens.shape == (24, 16)
     assert close(found.tokens, torch.cat(direct))
     assert found.vector is None
-    assert networks.encode(Encode(((chunk("red"), chunk("cube")),), network="tiny")) is found
+    again = networks.encode(Encode(((chunk("red"), chunk("cube")),), network="tiny"))
+    assert again.key == found.key
+    assert torch.equal(again.tokens, found.tokens)
+    with monkeypatch.context() as patch:
+        patch.setattr(networks, "_model", None)  # neither a tower nor a decoder is needed for what is kept
+        again.tokens.zero_()
+        assert torch.equal(networks.encode(ask).tokens, found.tokens)
     other = networks.encode(replace(ask, clip_skip=2))
     assert other.key != found.key
     assert not close(other.tokens, found.tokens)
@@ -252,7 +332,7 @@ def test_text_towers_are_patched_under_the_published_names(index: int, key: str)
     assert patched.key != plain.key
     assert close(patched.tokens[:, :16], plain.tokens[:, :16]) == (index == 1)
     assert close(patched.vector, plain.vector) == (index == 0)
-    assert networks.encode(ask) is plain
+    assert torch.equal(networks.encode(ask).tokens, plain.tokens)
 
 
 def test_pictures_are_decoded_and_encoded_at_the_models_scale_and_kept() -> None:
@@ -261,7 +341,10 @@ def test_pictures_are_decoded_and_encoded_at_the_models_scale_and_kept() -> None
     picture = networks.decode(Decode(latent, network="tiny"))
     vae = tiny_model().vae
     assert close(picture, (vae.decode(latent[None] / 0.5 + 0.1)[0] / 2 + 0.5).clamp(0, 1))
-    assert networks.decode(Decode(latent.clone(), network="tiny")) is picture
+    expected_picture = picture.clone()
+    picture.zero_()  # the answer is its holder's
+    picture = networks.decode(Decode(latent.clone(), network="tiny"))
+    assert torch.equal(picture, expected_picture)
     back = networks.encode_picture(EncodePicture(picture, network="tiny"))
     assert close(back, (vae.encode(picture[None] * 2 - 1).mean[0] - 0.1) * 0.5)
     with pytest.raises(JobError, match="multiples of 2"):

@@ -7,8 +7,9 @@ different length are repeated to a common one: softmax attention over whole copi
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any
 
 from torch import Tensor
@@ -18,6 +19,7 @@ from webui.pipeline.protocol import Row
 ROW_COUNTS = (1, 2, 4, 8, 16)  # the only numbers of rows a network call has: few shapes to compile, capture and tune for
 MOST_REPEATS = 4
 PATIENCE = 8  # calls that rows may wait for others that need no swap of weights
+NOTHING_KNOWN: Mapping[Hashable, int] = MappingProxyType({})
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -26,7 +28,8 @@ class Waiting:
     calls made before).
 
     `generation` says whose they are and `job` whose that is (compared by identity). With `alone` they share no call with another
-    generation.
+    generation, with `apart` none with another job (a call that they shared has raised). `cut`: memory did not suffice for the
+    part that they come from.
     """
 
     generation: Any
@@ -36,6 +39,8 @@ class Waiting:
     ticket: int
     call: int = 0
     alone: bool = False
+    apart: bool = False
+    cut: bool = False
     key: Hashable = None
 
 
@@ -111,10 +116,20 @@ def part_of(ask: Waiting, indices: Sequence[int], key: Hashable) -> Waiting:
     return replace(ask, rows=rows, positions=positions, key=key)
 
 
+def pieces(part: Waiting, most: int) -> tuple[Waiting, ...]:
+    """A part cut into pieces of at most `most` rows, because memory does not suffice for more."""
+    count = len(part.rows)
+    if count <= max(most, 1):
+        return (part,)
+    halves = range(count // 2), range(count // 2, count)
+    return tuple(piece for half in halves for piece in pieces(replace(part_of(part, half, part.key), cut=True), most))
+
+
 def choose(
-    waiting: Sequence[Waiting], *, calls: int, ready: Callable[[Row], bool], most: int = ROW_COUNTS[-1], patience: int = PATIENCE
+    waiting: Sequence[Waiting], *, calls: int, ready: Callable[[Waiting], bool], most: int = ROW_COUNTS[-1],
+    fits: Mapping[Hashable, int] = NOTHING_KNOWN, patience: int = PATIENCE,
 ) -> tuple[Waiting, ...]:
-    """What the next call holds: the first in line, and all that may go with it, at most `most` rows.
+    """What the next call holds: the first in line, and all that may go with it, at most `most` rows or what `fits` for its key.
 
     First in line is whoever has waited for `patience` of the `calls` made so far, then whoever needs no swap of weights
     (`ready`), then whoever asked first.
@@ -122,15 +137,13 @@ def choose(
 
     def place(each: Waiting) -> tuple[bool, bool, int]:
         patient = calls - each.call < patience
-        return patient, patient and not ready(each.rows[0]), each.ticket
+        return patient, patient and not ready(each), each.ticket
 
     first = min(waiting, key=place)
-    chosen = [first]
-    if first.alone:
-        return (first,)
+    chosen, most = [first], min(most, fits.get(first.key, most))
     rows, lengths = len(first.rows), set(map(_length, first.rows))
     for other in sorted(waiting, key=lambda each: each.ticket):
-        if other is first or other.alone or other.key != first.key or rows + len(other.rows) > most:
+        if other is first or not together(first, other) or rows + len(other.rows) > most:
             continue
         joined = lengths | set(map(_length, other.rows))
         if common_length(joined) is not None:
@@ -139,12 +152,8 @@ def choose(
     return tuple(sorted(chosen, key=lambda each: each.ticket))
 
 
-def halves(chosen: Sequence[Waiting]) -> tuple[tuple[Waiting, ...], tuple[Waiting, ...]]:
-    """Two parts of about half the rows each; asks stay whole where there are several."""
-    if len(chosen) > 1:
-        middle = len(chosen) // 2
-        return tuple(chosen[:middle]), tuple(chosen[middle:])
-    (only,) = chosen
-    middle = len(only.rows) // 2
-    indices = range(len(only.rows))
-    return (part_of(only, indices[:middle], only.key),), (part_of(only, indices[middle:], only.key),)
+def together(one: Waiting, other: Waiting) -> bool:
+    """Whether two parts may share a call, as far as that is theirs to say."""
+    if one.alone or other.alone or one.key != other.key:
+        return False
+    return one.job is other.job or not (one.apart or other.apart)

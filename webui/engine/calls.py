@@ -1,92 +1,76 @@
-"""Carrying out a call so that a failure hits nobody but its cause.
-
-A call that raises is repeated job by job. One that runs out of memory is halved, down to single rows.
-"""
+"""Network calls for rows: how one is begun, what it answers to whom, and what was learnt about memory."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from webui.engine.batching import ROW_COUNTS, Waiting, call_of, halves
-from webui.engine.networks import Networks, Predicted, out_of_memory
-from webui.errors import OutOfMemory
+from webui.engine.batching import Waiting, call_of, padded_count
+from webui.engine.modes import modes_kept
+from webui.engine.networks import Networks, Predicted
+from webui.errors import JobError
+
+FORGET_AFTER = 256  # calls after which a size that did not fit is tried again: memory may have come back
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Outcome:
-    """What became of the rows of one generation: predictions, of which these are rows `first` and following, or an error.
+class Flight:
+    """A call that has begun: the parts whose rows it holds, in order, and their predictions, perhaps still being computed."""
 
-    `batched`: the call's shape did not follow from that generation's request alone; `halved`: because memory did not suffice.
-    """
+    parts: tuple[Waiting, ...]
+    predicted: Predicted
 
-    waiting: Waiting
-    batched: bool
-    halved: bool = False
-    predicted: Predicted | None = None
-    first: int = 0
-    error: Exception | None = None
+    @property
+    def batched(self) -> bool:
+        """Whether the call's shape did not follow from one picture's request alone."""
+        return len({part.generation for part in self.parts}) > 1 or any(part.cut for part in self.parts)
+
+    def shares(self) -> Iterator[tuple[Waiting, slice]]:
+        """Each part, and where its rows are in the call."""
+        first = 0
+        for part in self.parts:
+            yield part, slice(first, first + len(part.rows))
+            first += len(part.rows)
 
 
-def carry_out(
-    chosen: Sequence[Waiting],
-    networks: Networks,
-    *,
-    counts: Sequence[int] = ROW_COUNTS,
-    began: Callable[[], None] = lambda: None,
-    most: int | None = None,
-    halved: bool = False,
-) -> list[Outcome]:
-    """Make one call for what was chosen, or several where it fails; calls of more than `most` rows are not even tried."""
-    rows = [row for waiting in chosen for row in waiting.rows]
-
-    def again(part: Sequence[Waiting], by_memory: bool) -> list[Outcome]:
-        return carry_out(part, networks, counts=counts, began=began, most=most, halved=halved or by_memory)
-
-    if most is not None and len(rows) > max(most, 1):
-        return [outcome for half in halves(chosen) for outcome in again(half, True)]
-    began()
-    failure: Exception
-    try:
+def begin(parts: Sequence[Waiting], networks: Networks, counts: Sequence[int]) -> Flight:
+    """Begin one call for these parts; whatever the network or a hook in it raises is the caller's to judge."""
+    rows = [row for part in parts for row in part.rows]
+    with modes_kept():
         predicted = networks.predict(call_of(rows, counts))
-        return outcomes(chosen, predicted, halved)
-    except Exception as error:  # noqa: BLE001  the edge of a job: it becomes the job's failure
-        failure = error
-    if out_of_memory(failure):
-        failure = failure.with_traceback(None)  # its frames hold the tensors that must go
-        networks.free()
-        if len(rows) > 1:
-            return [outcome for half in halves(chosen) for outcome in again(half, True)]
-        failure = not_enough(chosen[0])
-    jobs = by_job(chosen)
-    if len(jobs) > 1:
-        return [outcome for part in jobs for outcome in again(part, False)]
-    return [Outcome(waiting=waiting, batched=halved, halved=halved, error=failure) for waiting in chosen]
+    if len(predicted.rows) != len(rows):
+        raise JobError(f"The model {rows[0].network!r} answered {len(predicted.rows)} rows of {len(rows)}.")
+    return Flight(parts=tuple(parts), predicted=predicted)
 
 
-def outcomes(chosen: Sequence[Waiting], predicted: Predicted, halved: bool) -> list[Outcome]:
-    """The share of each generation in one prediction."""
-    batched = halved or len({waiting.generation for waiting in chosen}) > 1
-    result, first = [], 0
-    for waiting in chosen:
-        result.append(Outcome(waiting=waiting, batched=batched, halved=halved, predicted=predicted, first=first))
-        first += len(waiting.rows)
-    return result
+def jobs_of(parts: Iterable[Waiting]) -> list[Any]:
+    """Whose parts these are, each job once, in order."""
+    return list(dict.fromkeys(part.job for part in parts))
 
 
-def by_job(chosen: Sequence[Waiting]) -> list[list[Waiting]]:
-    """What was chosen, job by job, in order."""
-    jobs: dict[Hashable, list[Waiting]] = {}
-    for waiting in chosen:
-        jobs.setdefault(waiting.job, []).append(waiting)
-    return list(jobs.values())
+class Fits:
+    """How many rows fit into one call, by the key of their group: learnt from calls that ran out of memory, for a while."""
 
+    def __init__(self, counts: Sequence[int]) -> None:
+        self._counts = counts
+        self._known: dict[Hashable, tuple[int, int]] = {}
 
-def not_enough(waiting: Waiting) -> OutOfMemory:
-    """The error for a single row that does not fit."""
-    row = waiting.rows[0]
-    height, width = row.x.shape[-2:]
-    return OutOfMemory(
-        f"There is not enough memory for a latent of {width} x {height} on the model {row.network!r}, even alone; "
-        "use a smaller picture or a smaller model, or close other programs that use the device."
-    )
+    def learn(self, key: Hashable, rows: int, calls: int) -> int:
+        """Note that so many rows, more than one, did not fit, and return how many to try: half of what the call was padded to."""
+        fewer = min(padded_count(rows, self._counts) // 2, rows - 1)
+        self._known[key] = fewer, calls
+        return fewer
+
+    def known(self, calls: int) -> Mapping[Hashable, int]:
+        """What is known at a time counted in `calls`, old knowledge forgotten."""
+        self._known = {key: (rows, at) for key, (rows, at) in self._known.items() if calls - at < FORGET_AFTER}
+        return {key: rows for key, (rows, _) in self._known.items()}
+
+    def forget(self, key: Hashable) -> None:
+        """Let go of what one group taught, such as that of a row that does not fit at all."""
+        self._known.pop(key, None)
+
+    def clear(self) -> None:
+        """Let go of everything."""
+        self._known.clear()

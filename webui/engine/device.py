@@ -1,6 +1,6 @@
 """Which device, number type and memory layout: chosen once, from what the machine is, and by measurement where that matters.
 
-Everything but `facts`, `remembered` and `remember` is a function of its arguments, tested with made-up machines.
+Everything but `facts`, `remembered`, `writable` and `remember` is a function of its arguments, tested with made-up machines.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import json
 import os
 import platform
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -51,6 +51,11 @@ class Choice:
     def in_float32(self) -> Choice:
         """The same place in float32: for text towers and autoencoders, which run once a picture and overflow in float16."""
         return replace(self, dtype="float32")
+
+    @property
+    def name(self) -> str:
+        """The choice in words, as pictures record it: "cpu float32", "cuda float16 channels-last"."""
+        return f"{self.device} {self.dtype}{' channels-last' if self.channels_last else ''}"
 
 
 CPU_FLOAT32 = Choice()
@@ -105,7 +110,8 @@ def choose(
     """The choice for a noise predictor of so many `weights`. `measure` gives the seconds of a call for each candidate.
 
     A measurement is kept in the JSON file `memory` under the machine and the `subject` (what was measured), so that it is made
-    once: a choice that changed between runs would change pictures.
+    once: a choice that changed between runs would change pictures. Where nothing can be kept, nothing is measured and the
+    plainest is taken, which is the same every time.
     """
     options = candidates(machine, exact=exact)
     if len(options) == 1:
@@ -113,15 +119,25 @@ def choose(
     if weights > LARGE:
         return by_rule(machine)
     key = f"{subject} on {machine.name}, {machine.threads} threads, torch {machine.torch}"
-    kept = remembered(memory)
+    known = kept_choice(remembered(memory), key, options)
+    if known is not None:
+        return known
+    if memory is None or not writable(memory.parent):
+        return options[0]
+    choice = fastest(measure(options))
+    kept = remembered(memory)  # another program may have measured meanwhile, and uses what it found
+    known = kept_choice(kept, key, options)
+    if known is not None:
+        return known
+    return choice if remember(memory, {**kept, key: asdict(choice)}) else options[0]
+
+
+def kept_choice(kept: Mapping[str, Mapping[str, Any]], key: str, options: Collection[Choice]) -> Choice | None:
+    """What was kept under a key, if it makes sense and is still among the options."""
     with suppress(KeyError, TypeError):
         choice = Choice(**kept[key])
-        if choice in options:
-            return choice
-    choice = fastest(measure(options))
-    if memory is not None:
-        remember(memory, {**kept, key: asdict(choice)})
-    return choice
+        return choice if choice in options else None
+    return None
 
 
 def remembered(memory: Path | None) -> dict[str, dict[str, Any]]:
@@ -132,14 +148,24 @@ def remembered(memory: Path | None) -> dict[str, dict[str, Any]]:
     return {}
 
 
-def remember(memory: Path, kept: Mapping[str, object]) -> None:
-    """Write the file whole or not at all; a folder that cannot be written to only costs the next start a measurement."""
+def writable(folder: Path) -> bool:
+    """Whether files can be made in a folder, which is made itself if need be."""
     with suppress(OSError):
-        memory.parent.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return True
+    return False
+
+
+def remember(memory: Path, kept: Mapping[str, object]) -> bool:
+    """Write the file whole or not at all; False where its folder cannot be written to."""
+    with suppress(OSError):
         handle, name = tempfile.mkstemp(dir=memory.parent, prefix=memory.name, suffix=".part")
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             json.dump(kept, file, indent=1, sort_keys=True)
         Path(name).replace(memory)
+        return True
+    return False
 
 
 def best_times(

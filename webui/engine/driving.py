@@ -1,6 +1,6 @@
 """Driving generations: sending answers, telling the watchers, ending pictures and jobs. No threads, no networks.
 
-The edge of a job is here: whatever a generator raises becomes that job's failure and nobody else's.
+The edge of a job is here: whatever a generator raises, `SystemExit` included, becomes that job's failure and nobody else's.
 """
 
 from __future__ import annotations
@@ -15,17 +15,19 @@ from torch import Tensor
 
 from webui.engine import events
 from webui.engine.events import Pixels
+from webui.engine.faults import ends_the_program, sentence
 from webui.engine.jobs import Generation, Job, seconds_left
-from webui.errors import JobError, NotANumber, Stopped, UserError, WebUIError, quoted
+from webui.engine.modes import modes_kept
+from webui.errors import JobError, NotANumber, Stopped, UserError, quoted
 from webui.pipeline.generate import Picture
 from webui.pipeline.protocol import Ask, Call, Decode, Encode, EncodePicture, Gradient, Interrupted, Read, Rows, Step
 from webui.request import Request
 
 LOGGER = logging.getLogger(__name__)
-ASKS = (Rows, Encode, EncodePicture, Decode, Call, Gradient, Read)
-WORK = (Rows, Encode, Call, Gradient)  # asks that an interrupted picture must not wait for; the others finish it
-LONGEST_ERROR = 300  # characters of an unexpected error that are repeated to the user
+ASKS = (Rows, Encode, EncodePicture, Decode, Call, Gradient, Read, Step)
+WORK = (Rows, Encode, Call, Gradient, Step)  # where an interrupted picture goes no further; the other asks finish it
 MOST_THROWN = 8  # a generator that asks for work again this often after its interruption is closed
+MOST_STEPS = 8  # steps told in a row before others have their turn
 
 PreviewOf = Callable[[Request, Tensor], Tensor | None]
 
@@ -59,34 +61,37 @@ class Driver:
         self._leave(generation)
         generation.job.log.add(events.Skipped(job=generation.job.id, picture=generation.index))
 
-    def skip_waiting(self, job: Job, pictures: set[int]) -> None:
-        """Drop pictures of a job that have not begun."""
+    def skip_waiting(self, job: Job) -> None:
+        """Drop the pictures of a job that nobody wants and that have not begun."""
         for index, source in list(job.sources):
-            if index in pictures:
+            if index in job.skip:
                 job.sources.remove((index, source))
-                job.done += 1
                 job.log.add(events.Skipped(job=job.id, picture=index))
 
     def close(self, generation: Generation) -> None:
         """Let a generator go; what it does while it is closed concerns nobody."""
         generation.over = True
         try:
-            generation.source.close()
-        except Exception:
+            with modes_kept():
+                generation.source.close()
+        except BaseException as error:
+            if ends_the_program(error):
+                raise
             LOGGER.exception("A generation of job %s raised while it was closed.", generation.job.id)
 
-    def fail(self, job: Job, error: Exception) -> None:
+    def fail(self, job: Job, error: BaseException) -> None:
         """End a job with an error: its other pictures are closed, those delivered stay."""
         if job.ended:
             return
         error_id = uuid.uuid4().hex[:8]
         LOGGER.error("Job %s failed (error %s).", job.id, error_id, exc_info=error)
-        sentence = str(error) if isinstance(error, WebUIError) else unexpected(error, error_id)
         by_request = isinstance(error, UserError)
-        self.end(job, events.Failed(job=job.id, sentence=sentence, error_id=error_id, by_request=by_request))
+        self.end(job, events.Failed(job=job.id, sentence=sentence(error, error_id), error_id=error_id, by_request=by_request))
 
     def end(self, job: Job, event: events.Event) -> None:
-        """Close what is left of a job and tell its last event."""
+        """Close what is left of a job and tell its last event, unless it has ended."""
+        if job.ended:
+            return
         for generation in job.running:
             self.close(generation)
         job.running.clear()
@@ -103,10 +108,14 @@ class Driver:
     def _run(self, generation: Generation, resume: Callable[[], Ask]) -> None:
         generation.ask = None
         try:
-            ask = resume()
-            while isinstance(ask, Step):
+            ask = self._resumed(resume)
+            for _ in range(MOST_STEPS):
+                if not isinstance(ask, Step):
+                    break
                 self._stepped(generation, ask)
-                ask = generation.source.send(None)
+                ask = self._resumed(lambda: generation.source.send(None))
+            if isinstance(ask, Step):  # told now, answered when the others have had their turn
+                self._stepped(generation, ask)
             if not isinstance(ask, ASKS):
                 raise JobError(f"A generation asked for {quoted(repr(ask))}, which is none of the asks of the protocol.")
         except StopIteration as end:
@@ -117,12 +126,18 @@ class Driver:
                 return
             self.skip(generation)
             self.end_if_done(generation.job)
-        except Exception as error:  # noqa: BLE001  the edge of a job
+        except BaseException as error:
+            if ends_the_program(error):
+                raise
             self.fail(generation.job, error)
         else:
             generation.ask = ask
             if generation.interrupted and isinstance(ask, WORK):
                 self._throw(generation)
+
+    def _resumed(self, resume: Callable[[], Ask]) -> Ask:
+        with modes_kept():
+            return resume()
 
     def _throw(self, generation: Generation) -> None:
         generation.thrown += 1
@@ -136,6 +151,7 @@ class Driver:
     def _stepped(self, generation: Generation, step: Step) -> None:
         job, at = generation.job, step.at
         generation.at, generation.denoised = at, step.denoised
+        job.steps += 1
         now = self._clock()
         left = seconds_left(job, now)
         job.log.add(events.Progress(job=job.id, picture=generation.index, step=at.step + 1, steps=at.steps, seconds_left=left))
@@ -147,7 +163,7 @@ class Driver:
     def _show(self, generation: Generation, preview: PreviewOf, step: Step) -> None:
         job = generation.job
         try:
-            with torch.no_grad():
+            with torch.no_grad(), modes_kept():
                 shown = preview(job.request, step.denoised)
             if shown is None:
                 return
@@ -171,7 +187,7 @@ class Driver:
         job.delivered += 1
         job.log.add(events.Picture(
             job=job.id, picture=generation.index, pixels=pixels, request=request,
-            batched=generation.batched, interrupted=generation.interrupted,
+            batched=generation.batched, interrupted=generation.interrupted, computed=" + ".join(generation.computed),
         ))
         self._leave(generation)
         self.end_if_done(job)
@@ -179,19 +195,14 @@ class Driver:
     def _leave(self, generation: Generation) -> None:
         if generation in generation.job.running:
             generation.job.running.remove(generation)
-            generation.job.done += 1
 
 
 def to_pixels(picture: Tensor) -> Pixels:
     """uint8 [H, W, 3] on the host of a picture [3, H, W] in [0, 1]; `NotANumber` if it holds values that are not finite."""
+    if picture.dim() != 3 or picture.shape[0] != 3:
+        raise JobError(f"The decoded picture has the shape {list(picture.shape)}; expected three colours, height and width.")
     host = picture.detach().float().cpu()
     if not bool(torch.isfinite(host).all()):
         raise NotANumber("The decoded picture holds values that are not numbers. Try another seed or a lower scale.")
     pixels: Pixels = np.ascontiguousarray((host.clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0).numpy())
     return pixels
-
-
-def unexpected(error: Exception, error_id: str) -> str:
-    """The sentence for an error that nobody foresaw."""
-    what = quoted(f"{type(error).__name__}: {error}", LONGEST_ERROR)
-    return f"This job failed through a fault in the program or in an extension: {what}. The log has the details under {error_id}."

@@ -60,7 +60,8 @@ class Picture(Event):
     """A finished picture and the `request` that makes it alone.
 
     `batched`: network calls were shared with other pictures, or halved for lack of memory, so a replay may differ by rounding.
-    `interrupted`: it was ended before its last step.
+    `interrupted`: it was ended before its last step. `computed` says on what its noise predictor ran, such as "cpu float32" or
+    "cuda float16 channels-last" (several joined with " + "): what beside the request decides on the last bits.
     """
 
     picture: int
@@ -68,6 +69,7 @@ class Picture(Event):
     request: Any
     batched: bool
     interrupted: bool
+    computed: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from webui.engine.batching import Waiting
 from webui.engine.log import Log
-from webui.pipeline.protocol import Ask, Moment
+from webui.pipeline.protocol import Ask, Moment, Rows
 from webui.request import Request
 
 Source = Generator[Ask, Any, Any]
@@ -29,17 +29,19 @@ class Wishes:
 
 @dataclass(kw_only=True, eq=False)
 class Job:
-    """One submitted request: its generators that have not begun, its running generations, and what came of it."""
+    """One submitted request: its generators that have not begun, its running generations, and what came of it.
+
+    `skip` holds the numbers of pictures nobody wants any more, known perhaps before there are any.
+    """
 
     id: str
     request: Request
     log: Log = field(default_factory=Log)
-    wishes: Wishes = field(default_factory=Wishes)
+    skip: set[int] = field(default_factory=set)
     prepared: bool = False
     sources: deque[tuple[int, Source]] = field(default_factory=deque)
     running: list[Generation] = field(default_factory=list)
-    pictures: int = 0
-    done: int = 0
+    steps: int = 0
     delivered: int = 0
     began: float = 0.0
     last_preview: float = float("-inf")
@@ -54,7 +56,11 @@ class Job:
 
 @dataclass(kw_only=True, eq=False)
 class Generation:
-    """One picture in the making: the generator, the ask it waits at, and what is known of its progress."""
+    """One picture in the making: the generator, the ask it waits at, and what is known of its progress.
+
+    `asked` rises with each ask of any generation; `answered` counts those for one picture alone since the last call for rows;
+    `computed` holds the devices and number types that have computed its rows, in order.
+    """
 
     job: Job
     index: int
@@ -67,7 +73,15 @@ class Generation:
     batched: bool = False
     interrupted: bool = False
     thrown: int = 0
+    asked: int = 0
+    answered: int = 0
+    computed: dict[str, None] = field(default_factory=dict)
     over: bool = False
+
+    @property
+    def light(self) -> bool:
+        """Whether it waits for something else than a call for rows."""
+        return not isinstance(self.ask, Rows) or not self.ask.rows
 
     def answer(self, part: Waiting, rows: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
         """Note the answers to some rows; once all are there, those of the whole ask, in order."""
@@ -83,11 +97,12 @@ class Generation:
 def seconds_left(job: Job, now: float) -> float | None:
     """An estimate for the whole job from the steps done so far, or None where a sampler does not know its number of steps."""
     moments = [generation.at for generation in job.running if generation.at is not None]
-    steps = max((at.steps for at in moments if at.steps is not None), default=None)
-    if steps is None or any(at.steps is None for at in moments):
+    if job.steps == 0 or any(at.steps is None for at in moments):
         return None
-    done = job.done * steps + sum(at.step + 1 for at in moments)
-    return (now - job.began) / done * max(job.pictures * steps - done, 0)
+    steps = max((at.steps for at in moments if at.steps is not None), default=0)
+    left = sum(max(steps - at.step - 1, 0) for at in moments)
+    left += (len(job.running) - len(moments) + len(job.sources)) * steps
+    return (now - job.began) / job.steps * left
 
 
 def first_eligible(jobs: Iterable[Job], most_each: int) -> Job | None:

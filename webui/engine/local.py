@@ -6,10 +6,9 @@ per step (texts, their keys and values for cross-attention) is kept by content, 
 
 from __future__ import annotations
 
-import hashlib
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -17,6 +16,7 @@ from torch import Tensor, nn
 
 from webui.engine.batching import RowCall
 from webui.engine.cache import ByteCache, nbytes
+from webui.engine.contents import Contents, digest
 from webui.engine.device import CPU_FLOAT32, Choice
 from webui.engine.networks import Predicted
 from webui.engine.patched import Module, Place, content_key, patched, with_weights
@@ -68,6 +68,25 @@ class Context:
     vector: Tensor | None
     keys_values: dict[str, tuple[Tensor, Tensor]] | None = None
 
+    def tensors(self) -> Iterator[Tensor]:
+        """All of its tensors."""
+        yield from tensors_of(self)
+        for pair in (self.keys_values or {}).values():
+            yield from pair
+
+    def copied(self) -> Context:
+        """The same in memory of its own."""
+        pairs = None if self.keys_values is None else {site: (k.clone(), v.clone()) for site, (k, v) in self.keys_values.items()}
+        vector = None if self.vector is None else self.vector.clone()
+        return Context(tokens=self.tokens.clone(), vector=vector, keys_values=pairs)
+
+
+def tensors_of(text: Conditioning | Context) -> Iterator[Tensor]:
+    """The tokens of a text, and its vector where it has one."""
+    yield text.tokens
+    if text.vector is not None:
+        yield text.vector
+
 
 class LocalNetworks:
     """Answers asks with models that `load(name)` gives, on the device and in the number type of `choice`. For one thread.
@@ -86,6 +105,7 @@ class LocalNetworks:
         self._device = torch.device(choice.device)
         self._held: OrderedDict[str, Held] = OrderedDict()
         self._texts: ByteCache[Conditioning] = ByteCache(room.texts)
+        self._contents = Contents()
         self._contexts: ByteCache[Context] = ByteCache(room.contexts)
         self._pictures: ByteCache[Tensor] = ByteCache(room.pictures)
         self._patched: ByteCache[nn.Module] = ByteCache(room.patched)
@@ -114,19 +134,19 @@ class LocalNetworks:
         )
         denoised = denoised_from(held.spec.prediction, output.float().contiguous(), batch.x, sigmas)[: len(call.rows)]
         finite = torch.isfinite(denoised).flatten(1).all(dim=1)
-        return Predicted(denoised.unbind(0), lambda: tuple(finite.tolist()))
+        return Predicted(denoised.unbind(0), lambda: tuple(finite.tolist()), by=self.choice.name)
 
     @torch.no_grad()
     def encode(self, ask: Encode) -> Conditioning:
-        """The conditioning of a text, kept by content."""
+        """The conditioning of a text, kept by content; the answer is a copy, whose holder may change it."""
         key = (ask.network, ask.chunks, ask.clip_skip, content_key(ask.patches.weights), len(ask.patches.tokens))
         found = self._texts.get(key)
         if found is None:
             held = self._model(ask.network)
             towers = [self._tower(held, index, ask) for index in range(len(held.text))]
             found = encode(ask, towers, pooled=held.spec.unet.label_width is not None)
-            self._texts.put(key, found, nbytes([found.tokens]))
-        return found
+            self._texts.put(key, found, nbytes(tensors_of(found)))
+        return replace(found, tokens=found.tokens.clone(), vector=None if found.vector is None else found.vector.clone())
 
     @torch.no_grad()
     def encode_picture(self, ask: EncodePicture) -> Tensor:
@@ -142,16 +162,16 @@ class LocalNetworks:
 
     @torch.no_grad()
     def decode(self, ask: Decode) -> Tensor:
-        """The picture of a latent, kept by content."""
+        """The picture of a latent, kept by content; the answer is a copy, whose holder may change it."""
         held = self._model(ask.network)
         latent = ask.latent.to(self._device, torch.float32).contiguous()
-        key = (ask.network, tuple(latent.shape), hashlib.sha256(latent.cpu().numpy().tobytes()).digest())
+        key = (ask.network, digest(latent))
         found = self._pictures.get(key)
         if found is None:
             z = latent[None] / held.spec.vae.scale + held.spec.vae.shift
             found = (held.vae.decode(self._format(z))[0].contiguous() / 2 + 0.5).clamp(0, 1)
             self._pictures.put(key, found, nbytes([found]))
-        return found
+        return found.clone()
 
     def call(self, ask: Call) -> Any:
         """The answer of another network."""
@@ -208,19 +228,19 @@ class LocalNetworks:
         return found
 
     def _context(self, unet: UNetModel, batch: Batch, length: int) -> Context:
-        names = tuple(row.conditioning.key for row in batch.rows)
+        names = tuple(self._contents.name(row.conditioning) for row in batch.rows)
         first = batch.rows[0]
         key = (first.network, content_key(first.patches.weights), names, length)
-        if found := self._contexts.get(key):
-            return found
-        tokens = contexts(batch.rows, length).to(self._device, self.choice.torch_dtype)
-        vector = vectors(batch.rows)
-        vector = None if vector is None else vector.to(self._device)
-        if not all(names):
-            return Context(tokens=tokens, vector=vector)
-        made = Context(tokens=tokens, vector=vector, keys_values=unet.cross_keys_values(tokens))
-        assert made.keys_values is not None
-        return self._contexts.put(key, made, nbytes(tensor for pair in made.keys_values.values() for tensor in pair))
+        found = self._contexts.get(key)
+        if found is None:
+            tokens = contexts(batch.rows, length).to(self._device, self.choice.torch_dtype)
+            vector = vectors(batch.rows)
+            found = Context(tokens=tokens, vector=None if vector is None else vector.to(self._device))
+            if not all(names):
+                return found
+            found = replace(found, keys_values=unet.cross_keys_values(tokens))
+            self._contexts.put(key, found, nbytes(found.tensors()))
+        return found.copied() if first.patches.attention else found  # a hook may write to what it is given
 
     def _input(self, batch: Batch, sigmas: Tensor) -> Tensor:
         x = network_input(batch.x, sigmas)

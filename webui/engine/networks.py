@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import torch
 from torch import Tensor
 
 from webui.engine.batching import RowCall
@@ -17,15 +16,17 @@ from webui.pipeline.protocol import Call, Conditioning, Decode, Encode, EncodePi
 class Predicted:
     """The clean latents of a call's rows, float32 [C, H, W] each, perhaps still being computed.
 
-    `finite()` waits for them and says of each row whether all its values are finite.
+    `finite()` waits for them and says of each row whether all its values are finite; it may raise what went wrong on the device.
+    `by` names the device and number type that compute them.
     """
 
     rows: tuple[Tensor, ...]
     finite: Callable[[], tuple[bool, ...]]
+    by: str = ""
 
 
 class Networks(Protocol):
-    """Whoever answers asks. Every method may raise; `out_of_memory` tells which errors mean "use less"."""
+    """Whoever answers asks. Every method may raise; `faults.out_of_memory` tells which errors mean "use less"."""
 
     def predict(self, call: RowCall) -> Predicted:
         """The predicted clean latents of rows that belong together (`batching.group_key`)."""
@@ -54,11 +55,3 @@ class Networks(Protocol):
     def free(self) -> None:
         """Give back all memory that can be had again."""
         ...
-
-
-def out_of_memory(error: BaseException) -> bool:
-    """Whether an error means that memory did not suffice; devices say it in different ways."""
-    if isinstance(error, torch.cuda.OutOfMemoryError | MemoryError):
-        return True
-    text = str(error).lower()
-    return isinstance(error, RuntimeError) and ("out of memory" in text or "can't allocate memory" in text)

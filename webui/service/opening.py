@@ -49,8 +49,9 @@ class Service:
         return self.resolver.request(params)
 
     def close(self) -> None:
-        """End the engine; jobs that have not ended are cancelled."""
+        """End the engine after the call it is in; jobs that have not ended are cancelled."""
         self.engine.close()
+        self.engine.join()
 
     def __enter__(self) -> Self:
         return self

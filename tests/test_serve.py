@@ -38,14 +38,18 @@ POSIX = pytest.mark.skipif(os.name != "posix", reason="Windows sends no such sig
 PROGRAM = """
 import sys, time, types
 from pathlib import Path
+from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
+from starlette.routing import Mount
 from webui.api import share_server
+from webui.api.accounts_page import people_routes
 from webui.api.guard import Guard
 from webui.service import engines
 
 class Application:
     def __init__(self, studio, page, entrance):
-        self.guard = Guard(PlainTextResponse("the page"), studio.users, entrance)
+        routes = [*people_routes(studio.users, entrance), Mount("/", PlainTextResponse("the page"))]
+        self.guard = Guard(Starlette(routes=routes), studio.users, entrance)
 
     async def __call__(self, scope, receive, send):
         if scope["type"] == "lifespan":

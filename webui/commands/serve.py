@@ -72,7 +72,7 @@ def main(arguments: list[str], root: Path) -> int:
             stack.enter_context(logging_to(cache / LOG, "uvicorn", "gradio"))
             stack.enter_context(ended_like_ctrl_c())
             return serve(options, root, data, cache)
-    except KeyboardInterrupt:  # a second one, or one before the page was served
+    except KeyboardInterrupt:  # before the page was served
         end_at_once()
 
 
@@ -126,6 +126,7 @@ def serve(options: argparse.Namespace, root: Path, data: Path, cache: Path) -> i
             try:
                 run(site, studio, data, browser=not options.no_browser)
             except KeyboardInterrupt:
+                end_at_once_next_time()  # first: what follows must not be interrupted and then waited for all the same
                 say("\nEnding; what is being made now is begun again at the next start. Press Ctrl+C again to end at once.")
             finally:
                 if tunnel is not None:
@@ -271,8 +272,7 @@ def ended_like_ctrl_c() -> Iterator[None]:
     def ended(_signal: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    before = {number: signal.getsignal(number) for number in numbers}
+    before = {number: signal.getsignal(number) for number in wishes()}
     for number, handler in before.items():
         if handler is signal.SIG_DFL:
             signal.signal(number, ended)
@@ -281,6 +281,19 @@ def ended_like_ctrl_c() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def wishes() -> list[signal.Signals]:
+    """The signals by which somebody wants the program to end."""
+    return [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+
+
+def end_at_once_next_time() -> None:
+    """Take the next of those signals as a wish not to wait any longer."""
+    if threading.current_thread() is threading.main_thread():
+        for number in wishes():
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, lambda _signal, _frame: end_at_once())
 
 
 def end_at_once() -> NoReturn:

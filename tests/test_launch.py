@@ -221,12 +221,11 @@ def test_asking_whether_all_is_ready_takes_milliseconds(project: Path) -> None:
     assert min(seconds() for _ in range(10)) < 0.02
 
 
-def test_without_a_command_it_says_what_will_come(project: Path) -> None:
-    shutil.rmtree(project / ".venv")
-    done = launch(project)
-    assert done.returncode == 0
-    assert done.stdout.count("\n") == 1 and "page" in done.stdout
-    assert not (project / ".venv").exists()
+@pytest.mark.parametrize("options", [[], ["--share", "--port", "9000"]])
+def test_without_a_command_it_starts_the_page(project: Path, options: list[str]) -> None:
+    done = launch(project, *options)
+    assert done.returncode == 7 and done.stdout.startswith(str(["serve", *options]))
+    assert "page" in done.stderr and "--help" in done.stderr and done.stderr.count("\n") == 1
 
 
 def test_help_and_unknown_commands_install_nothing(project: Path) -> None:

@@ -167,6 +167,48 @@ def test_no_listener_holds_a_thread(home: House) -> None:
     run(test)
 
 
+def test_news_that_arrive_late_do_not_keep_the_stream_open(home: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An event may be taken before the word that there is one: that comes while the stream looks whether jobs are open."""
+    look = Stream._views
+    looked = []
+
+    async def late(stream: Stream) -> list[dict[str, Any]]:
+        found = await look(stream)
+        if not found and len(looked) < 2:
+            looked.append(stream)
+            stream._news.set()
+        return found
+
+    async def test() -> None:
+        monkeypatch.setattr(Stream, "_views", late)
+        with home.held():
+            await asyncio.to_thread(home.submit, home.anna)
+            listening = asyncio.create_task(home.until_idle(home.anna))
+            await until(lambda: home.studio.queue.broadcast.watchers())
+        async with asyncio.timeout(events.HEARTBEAT_SECONDS / 2):
+            assert (await listening)[-1]["kind"] == "idle" and len(looked) == 2
+            looked.clear()
+            assert (await home.until_idle(home.bob))[-1]["kind"] == "idle" and len(looked) == 2
+
+    run(test)
+
+
+def test_silence_is_looked_into(home: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever went unsaid, a stream ends soon after nothing is open any more."""
+    async def test() -> None:
+        streams, listener = Streams(home.studio.queue, home.studio.preferences, heartbeat=0.01), Listener()
+        with monkeypatch.context() as patch:
+            patch.setattr(home.studio.queue.broadcast, "tell", lambda user, event: None)
+            with home.held():
+                await asyncio.to_thread(home.submit, home.anna)
+                task = await alone(streams, home, listener)
+                assert (await listener.next() or {})["kind"] == "view"
+            assert [event["kind"] for event in await listener.rest()] == ["idle"]
+            await task
+
+    run(test)
+
+
 def test_one_more_than_many_streams_is_a_sentence(home: House) -> None:
     async def test() -> None:
         await asyncio.to_thread(home.submit, home.anna, **LONG)

@@ -141,16 +141,15 @@ class Stream(Response):
             await _write(send, f"retry: {RETRY_MILLISECONDS}\n\n")
             views = await self._views()
             await _write(send, _messages({**view, "kind": "view"} for view in views))
-            if views or self._news.is_set():
-                await self._follow(send, subscription, Previews(settings))
+            await self._follow(send, subscription, Previews(settings), idle=not views)
             if not self._streams.closing:
                 await _write(send, _messages([IDLE]))
             await send({"type": "http.response.body", "body": b"", "more_body": False})
         finally:
             subscription.close()
 
-    async def _follow(self, send: Send, subscription: Subscription, previews: Previews) -> None:
-        """Pass on events until no job is open."""
+    async def _follow(self, send: Send, subscription: Subscription, previews: Previews, *, idle: bool) -> None:
+        """Pass on events until no job is open; `idle` says that this may be so already, and is to be looked at."""
         while not self._streams.closing:
             self._news.clear()
             if self.changed:
@@ -161,19 +160,28 @@ class Stream(Response):
             taken = subscription.take()
             events = previews.sift(taken, self._loop.time())
             await _write(send, _messages(events))
-            if any(event["kind"] in ENDS for event in taken) and not await self._views() and not self._news.is_set():
-                return
+            idle = idle or any(event["kind"] in ENDS for event in taken)
+            if idle and not self._news.is_set():
+                idle = not await self._views()
+                if idle and not self._news.is_set():  # news may be of a job that begins, or of what was taken already
+                    return
             await asyncio.sleep(PAUSE_SECONDS)
-            await self._wait(send, previews.due(self._loop.time()))
+            if not await self._wait(send, previews.due(self._loop.time())):
+                idle = True
 
-    async def _wait(self, send: Send, seconds: float | None) -> None:
-        """Wait for news, or for a preview that is held back; say meanwhile that the connection is still there."""
+    async def _wait(self, send: Send, seconds: float | None) -> bool:
+        """Wait for news, or for a preview that is held back; returns False where there was nothing for long.
+
+        Meanwhile it says that the connection is still there.
+        """
         try:
             async with asyncio.timeout(self._streams.heartbeat if seconds is None else min(seconds, self._streams.heartbeat)):
                 await self._news.wait()
         except TimeoutError:
             if seconds is None or seconds >= self._streams.heartbeat:
                 await _write(send, ": still here\n\n")
+                return False
+        return True
 
     async def _settings(self) -> Settings:
         return await run_in_threadpool(self._streams.preferences.settings, self.user)

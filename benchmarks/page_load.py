@@ -19,6 +19,7 @@ import random
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator
@@ -119,7 +120,14 @@ def serve(folder: Path, load: Load) -> None:
             application = build(studio, mount, entrance)
         else:
             application = build(studio, None, entrance)
+        threading.Thread(target=end_with_parent, daemon=True).start()
         Server(application, lambda: print(json.dumps({"port": port}), flush=True), application.end).run(sockets=[listening])
+
+
+def end_with_parent() -> None:
+    """Wait until whoever started this process is gone, and go too."""
+    sys.stdin.read()
+    os._exit(0)
 
 
 def make_accounts(folder: Path, users: int) -> None:
@@ -143,7 +151,7 @@ def server(load: Load) -> Iterator[tuple[str, int]]:
     with tempfile.TemporaryDirectory(prefix="page-load-") as folder:
         command = [sys.executable, "-m", "benchmarks.page_load", "--serve", folder, "--users", str(load.users)]
         command += [] if load.page else ["--without-page"]
-        child = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+        child = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         try:
             assert child.stdout is not None
             line = child.stdout.readline()
@@ -157,8 +165,9 @@ def server(load: Load) -> Iterator[tuple[str, int]]:
             except subprocess.TimeoutExpired:
                 child.kill()
                 child.wait()
-            if child.stdout is not None:
-                child.stdout.close()
+            for pipe in (child.stdin, child.stdout):
+                if pipe is not None:
+                    pipe.close()
 
 
 # --- the people
@@ -188,6 +197,7 @@ class Person:
 
     async def work(self, until: float) -> None:
         """Submit jobs one after the other and look around meanwhile."""
+        await asyncio.sleep(self._random.uniform(0, PAUSES[1]))
         while time.monotonic() < until:
             prompt = f"a {self._random.choice(WORDS)} on a table"
             told = {"kind": "txt2img", "parameters": {"prompt": prompt, "steps": STEPS, "count": COUNT}}
@@ -249,7 +259,7 @@ class Person:
         began = time.perf_counter()
         reply = await self._client.request(method, address, **more)
         self._outcome.times[name].append(time.perf_counter() - began)
-        expected = (200, 303) if name != "preview" else (200, 404)  # of a picture that is finished there is none
+        expected = (200, 303) if name != "preview" else (200, 204)  # of a picture that is finished there is none
         if reply.status_code not in expected:
             self._outcome.refused.append(f"{name}: {reply.status_code} {reply.text[:100]}")
         return reply

@@ -39,7 +39,7 @@ def test_unknown_recipes_and_stages_are_named() -> None:
 def test_steps_for_a_stage_that_counts_none_are_refused_before_the_work(tmp_path: Path) -> None:
     for name in ("noize", "data"):
         with pytest.raises(UserError, match=f"Unknown stage to give --steps for '{name}'.*Known: vae, clip, noise"):
-            main(["--recipe", "builtin", "--folder", str(tmp_path), "--steps", f"{name}=10"])
+            main(["--recipe", "builtin", "--folder", str(tmp_path), "--seconds", "0", "--steps", f"{name}=10"])
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(UserError, match="--threads was 0"):
         main(["--recipe", "builtin", "--threads", "0"])

@@ -18,9 +18,11 @@ from tests.service.pretend import PretendEngine
 from webui.api.application import build
 from webui.api.entrance import Entrance
 from webui.api.guard import cookie_name
+from webui.params import parameters
 from webui.service.engines import EngineHandle
 from webui.service.studio import Studio, open_studio
 from webui.service.users import OWNER_ID, User
+from webui.settings import Settings
 from webui.ui.page import mount
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -58,9 +60,10 @@ class Site:
         return user, self.cookie(name)
 
     def owner(self) -> tuple[User, dict[str, str]]:
-        """The owner, and the cookie."""
+        """The owner with the settings that a new one has, and the cookie."""
         self.studio.users.set_password(OWNER_ID, PASSWORD)
         user = self.studio.users.get(OWNER_ID)
+        self.studio.preferences.change(user, dict.fromkeys(parameters(Settings)))
         return user, self.cookie(user.name)
 
     def cookie(self, name: str) -> dict[str, str]:

@@ -146,7 +146,8 @@ def test_several_are_downloaded_as_one_file(person: Person) -> None:
     with page.expect_download() as download:
         page.locator(".w-bulk").get_by_role("button", name="Download").click()
     with zipfile.ZipFile(download.value.path()) as archive:
-        assert {archive.read(name) for name in archive.namelist()} == {picture.path.read_bytes() for picture in person.pictures()}
+        inside = {archive.read(name) for name in archive.namelist() if name.endswith(".png")}
+    assert inside == {picture.path.read_bytes() for picture in person.pictures()}
     page.keyboard.press("Escape")
     expect(page.locator(".w-bulk")).to_be_hidden()
 

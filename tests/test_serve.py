@@ -69,6 +69,8 @@ share_server.prepare = lambda port, cache, host: [sys.executable, "-c", says]
 if "--stuck" in sys.argv:
     sys.argv.remove("--stuck")
     engines.ThreadEngine.close = lambda self: time.sleep(600)
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)  # tests may run where a shell has it ignored
 from webui.cli import main
 code = main(sys.argv[2:], Path(sys.argv[1]))
 print("left", code, "torch" in sys.modules, flush=True)

@@ -183,7 +183,7 @@ BROKEN: list[tuple[str, Callable[[Good], bytes]]] = [
     ("entry for 'single' makes no sense", lambda good: good.entry("single", shape=[3, 2, 3])),
     ("entry for 'half' makes no sense", lambda good: good.entry("half", shape=None, data_offsets=None)),
     ("entry for 'brain' makes no sense", lambda good: good.entry("brain", data_offsets=[8, -8])),
-    ("entry for 'eight' makes no sense", lambda good: good.entry("eight", shape=[2**61] * 100_000)),
+    ("entry for 'eight' makes no sense", lambda good: good.entry("eight", shape=[2**61] * 40_000)),
     ("entry for 'bytes' makes no sense", lambda good: good.entry("bytes", shape=[10**4200], data_offsets=[0, 10**4200])),
     ("entry for 'count' makes no sense", lambda good: good.entry("count", data_offsets="ab")),
     ("entry for 'flags' makes no sense", lambda good: good.entry("flags", dtype=["F16"])),

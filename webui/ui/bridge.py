@@ -21,8 +21,11 @@ def element(tag: str, id_: str, *, classes: str = "", after: str = "") -> gr.HTM
     return gr.HTML(html, elem_id=id_, elem_classes=["w-element", *classes.split()], apply_default_css=False, js_on_load="")
 
 
-def connect(area: Area, controls: Mapping[str, gr.components.Component], *, run: gr.Button | None = None) -> None:
-    """Tell the page's own code of every change, let it fill the controls, and let `run` start a job."""
+def connect(page: gr.Blocks, area: Area, controls: Mapping[str, gr.components.Component], run: gr.Button | None = None) -> None:
+    """Tell the page's own code of every change, let it fill the controls, and let `run` start a job.
+
+    To be called outside of all tabs: what is in a tab is not there before the tab is opened.
+    """
     if missing := set(area.names()) ^ set(controls):
         raise ValueError(f"The {area.name} tab and its area differ in {sorted(missing)}.")
     all_ = [controls[name] for name in area.names()]
@@ -33,9 +36,4 @@ def connect(area: Area, controls: Mapping[str, gr.components.Component], *, run:
     fill.click(None, None, all_, js=f"() => webui.controls.{area.name}.handOver()", **QUIETLY)
     if run is not None:
         run.click(None, all_, js="(...values) => { webui.generate(values); }", **QUIETLY)
-
-
-def begin(page: gr.Blocks, areas: Mapping[str, tuple[Area, Mapping[str, gr.components.Component]]]) -> None:
-    """Fill the controls of all tabs when the page is opened, with what this person last set."""
-    for name, (area, controls) in areas.items():
-        page.load(None, None, [controls[each] for each in area.names()], js=f"() => webui.begin('{name}')", **QUIETLY)
+    page.load(None, None, all_, js=f"() => webui.begin('{area.name}')", **QUIETLY)

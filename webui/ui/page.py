@@ -14,7 +14,7 @@ from fastapi import FastAPI
 from webui.service.studio import Studio
 from webui.ui import head, settings_tab, txt2img
 from webui.ui.areas import AREAS, SETTINGS, TXT2IMG, styles_parameter
-from webui.ui.bridge import begin, element
+from webui.ui.bridge import connect, element
 from webui.ui.hints import hint
 from webui.ui.opening import choices
 from webui.ui.routes import add_routes
@@ -47,12 +47,13 @@ def _lay_out(studio: Studio) -> gr.Blocks:
     with page:
         with gr.Tabs(elem_id="w-tabs"):
             with gr.Tab("txt2img", id="txt2img", elem_id="tab_txt2img"):
-                pictures = txt2img.tab(known)
+                pictures, run = txt2img.tab(known)
             with gr.Tab("Gallery", id="gallery", elem_id="tab_gallery"):
                 element("webui-gallery", "gallery")
             with gr.Tab("Settings", id="settings", elem_id="tab_settings"):
                 settings = settings_tab.tab()
-        begin(page, {TXT2IMG.name: (TXT2IMG, pictures), SETTINGS.name: (SETTINGS, settings)})
+        connect(page, TXT2IMG, pictures, run)
+        connect(page, SETTINGS, settings)
     return page
 
 

@@ -26,6 +26,8 @@ def read(text: str, resolver: Resolver) -> tuple[dict[str, Any], list[str]]:
     raw, unknown = infotext.raw_parameters(info)
     values: dict[str, Any] = {}
     notes = []
+    if "sampler" in raw:  # old names hold a schedule too
+        raw.setdefault("schedule", Txt2Img.schedule)
     for name, parameter in parameters(Txt2Img).items():
         if name not in raw:
             if name not in KEEPS:

@@ -6,7 +6,7 @@ import gradio as gr
 
 from webui.settings import CHOICES
 from webui.ui.areas import OWNERS, SETTINGS
-from webui.ui.bridge import connect, element
+from webui.ui.bridge import element
 from webui.ui.controls import control
 
 FOR_EVERYBODY = "For everybody; only an owner may change {}."
@@ -27,5 +27,4 @@ def tab() -> dict[str, gr.components.Component]:
                     mark = parameter.name in OWNERS and not all_
                     note = f"{parameter.help} {FOR_EVERYBODY.format('it')}" if mark else parameter.help
                     found[parameter.name] = control(parameter, SETTINGS.name, CHOICES, info=note)
-    connect(SETTINGS, {name: found[name] for name in SETTINGS.names()})
     return found

@@ -8,15 +8,15 @@ import gradio as gr
 
 from webui.params import Parameter
 from webui.ui.areas import STYLES, TXT2IMG, styles_parameter
-from webui.ui.bridge import connect, element
+from webui.ui.bridge import element
 from webui.ui.controls import Choices, control
 
 AREA = TXT2IMG.name
 PLACEHOLDERS = {"prompt": "What should be in the picture?", "negative": "What should not be?"}
 
 
-def tab(choices: Choices) -> dict[str, gr.components.Component]:
-    """Lay out the tab; returns its controls by name."""
+def tab(choices: Choices) -> tuple[dict[str, gr.components.Component], gr.Button]:
+    """Lay out the tab; returns its controls by name, and the button that starts a job."""
     found: dict[str, gr.components.Component] = {}
     with gr.Row(elem_id="txt2img", elem_classes="w-workspace"):
         with gr.Column(elem_id="txt2img_compose", elem_classes="w-compose", min_width=0):
@@ -27,8 +27,7 @@ def tab(choices: Choices) -> dict[str, gr.components.Component]:
         with gr.Column(elem_id="txt2img_settings", elem_classes="w-settings", min_width=0):
             _settings(found, choices)
             element("webui-preferences", "txt2img_preferences")
-    connect(TXT2IMG, found, run=run)
-    return found
+    return found, run
 
 
 def _model(found: dict[str, gr.components.Component], choices: Choices) -> None:

@@ -81,7 +81,8 @@ class Face {
     const name = cell.picture ? describe(cell.picture) : `Picture ${place + 1} of ${of}, ${NOTES[cell.state] ?? cell.state}`;
     this.node.setAttribute("aria-label", selected && cell.picture ? `${name}. Open in full view` : name);
     this.#note.replaceChildren(...note(cell));
-    if (cell.id ?? cell.picture?.id) this.#load(source(cell.id ?? cell.picture.id));
+    if (cell.picture?.gone) this.#empty();
+    else if (cell.id ?? cell.picture?.id) this.#load(source(cell.id ?? cell.picture.id));
     else if (cell.sequence) this.#load(`/x/jobs/${encodeURIComponent(job)}/preview/${place}?${cell.sequence}`);
     else if (cell.state === "waiting") this.#empty();
   }
@@ -120,6 +121,7 @@ class Face {
 const NOTES = { waiting: "waiting", drawing: "being drawn", done: "finished", skipped: "skipped", trashed: "in the trash" };
 
 function note(cell) {
+  if (cell.picture?.gone) return ["Its file is gone"];
   if (cell.picture?.trashed) return [icon("trash"), "In the trash"];
   if (cell.state === "skipped") return ["Skipped"];
   if (cell.picture?.interrupted || cell.interrupted) return ["Ended early"];

@@ -13,15 +13,19 @@ function explain() {
     const info = block?.querySelector(".info-text");
     if (!label || !info || block.querySelector(".w-help")) continue;
     info.id = `${AREA}_${parameter.name}_info`;
-    const toggle = (event) => {
-      event.preventDefault(); // the label around it would give the focus to the field
-      const open = block.classList.toggle("w-explained");
-      event.currentTarget.setAttribute("aria-expanded", String(open));
-    };
-    label.append(make("button", {
+    const toggle = () => mark.setAttribute("aria-expanded", String(block.classList.toggle("w-explained")));
+    const mark = make("button", {
       type: "button", class: "w-help", "aria-label": `About ${parameter.label}`, "aria-expanded": "false", "aria-controls": info.id, onclick: toggle,
-    }, "?"));
+    }, "?");
+    block.append(mark); // not into the label: that would make the label the button's instead of the field's
+    block.style.setProperty("--label", `${widthOf(label)}px`);
   }
+}
+
+function widthOf(label) {
+  const range = document.createRange();
+  range.selectNodeContents(label);
+  return Math.ceil(range.getBoundingClientRect().width);
 }
 
 page.controls[AREA].ready.then(() => {

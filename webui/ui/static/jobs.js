@@ -2,10 +2,11 @@
 
 import { ask } from "./server.js";
 
-/** Events: "change" with {job, kind} whenever a job is not as it was; "lost" and "found" about the connection. */
+/** Events: "change" with {job, kind, event} whenever a job is not as it was; "lost", "found" and "idle" about the stream. */
 export class Jobs extends EventTarget {
   open = new Map(); // by id, in the order in which they run
   #stream;
+  #ended = new Set(); // ids
   #unseen = new Set(); // jobs that a new connection has not told of yet
 
   constructor(stream) {
@@ -18,30 +19,45 @@ export class Jobs extends EventTarget {
     stream.addEventListener("lost", () => this.dispatchEvent(new Event("lost")));
     stream.addEventListener("message", ({ detail }) => this.#take(detail));
     stream.addEventListener("idle", () => {
-      for (const job of [...this.open.values()]) this.#end(job, "gone");
+      for (const job of this.open.values()) this.#catchUp(job);
       this.dispatchEvent(new Event("idle"));
     });
   }
 
-  /** Queue a job; returns its id. */
+  /** Queue a job; it is known at once, before anything is heard of it. */
   async submit(kind, parameters, styles) {
     const { job } = await ask("/x/jobs", { kind, parameters, styles });
-    this.#stream.announce();
-    return job;
+    this.#expect(job, { prompt: parameters.prompt ?? "", pictures: parameters.count ?? 1 });
   }
 
-  /** Interrupt, skip, cancel or retry a job, or move it. */
+  /** Queue the request of a job once more. */
+  async retry({ id, prompt, pictures }) {
+    const { job } = await ask(`/x/jobs/${encodeURIComponent(id)}/retry`, {});
+    this.#expect(job, { prompt, pictures });
+  }
+
+  /** Interrupt, skip, cancel or move a job. */
   async act(id, what, body = {}) {
     const answer = await ask(`/x/jobs/${encodeURIComponent(id)}/${what}`, body);
     this.#stream.announce();
     return answer;
   }
 
+  #expect(id, facts) {
+    if (!this.#ended.has(id)) {
+      const job = this.open.get(id) ?? this.#add(id);
+      Object.assign(job, facts);
+      this.#tell(job, "submitted");
+    }
+    this.#stream.announce();
+  }
+
   #take(event) {
     if (event.kind === "view") return this.#view(event);
     this.#forget(); // the views come first, so what they left out has ended
+    if (this.#ended.has(event.job)) return undefined;
     const job = this.open.get(event.job) ?? this.#add(event.job);
-    if (!job.known) this.#lookUp(job);
+    if (!job.known && event.number) this.#lookUp(job);
     if (event.number && event.number <= job.last) return undefined;
     job.last = event.number || job.last;
     fold(job, event);
@@ -77,16 +93,22 @@ export class Jobs extends EventTarget {
 
   #end(job, kind) {
     job.ended = kind;
+    this.#ended.add(job.id);
     this.open.delete(job.id);
     this.#tell(job, kind);
   }
 
   #forget() {
-    for (const id of this.#unseen) {
-      const job = this.open.get(id);
-      if (job) this.#end(job, "gone");
-    }
+    const ended = [...this.#unseen].map((id) => this.open.get(id)).filter(Boolean);
     this.#unseen.clear();
+    for (const job of ended) this.#catchUp(job);
+  }
+
+  /** A job ended while nobody listened, or before anybody could: what became of it is looked up. */
+  async #catchUp(job) {
+    const answer = await ask(`/x/jobs/${encodeURIComponent(job.id)}/events?after=${job.last}`).catch(() => null);
+    for (const event of answer?.events ?? []) if (this.open.has(job.id)) this.#take(event);
+    if (answer && this.open.has(job.id) && !job.cells.some((cell) => cell.state === "drawing")) this.#end(job, "gone");
   }
 
   #tell(job, kind, event = {}) {
@@ -133,7 +155,7 @@ function drawn({ step, steps }) {
 }
 
 const FOLDS = {
-  queued: (job, event) => Object.assign(job, { state: "queued", position: event.ahead }),
+  queued: (job, event) => Object.assign(job, { state: "queued", position: event.ahead, seconds_left: event.seconds_left ?? null }),
   requeued: (job, event) => Object.assign(job, { state: "queued", again: true, sentence: event.sentence }),
   started: (job, event) => Object.assign(job, { state: "running", position: 0, pictures: event.pictures }),
   progress(job, event) {

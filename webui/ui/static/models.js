@@ -50,7 +50,7 @@ class Models extends HTMLElement {
     page.model = found;
     const own = (value) => ({ placeholder: `${value}` });
     page.controls.txt2img.fill({ width: own(found.native_size), height: own(found.native_size), scale: own(found.scale) });
-    page.drawn();
+    page.dispatchEvent(new Event("model"));
   }
 
   async #look() {

@@ -19,6 +19,7 @@ class Page extends EventTarget {
   pictures = new Pictures();
   stage = null;
   viewer = null;
+  model = null; // the chosen one; "model" is told when it is another
   /** What the program knows of this person: who they are, models, styles, and the values of their controls. */
   opened = ask("/x/opening");
 
@@ -53,8 +54,8 @@ class Page extends EventTarget {
     if (!controls.check()) return controls.lead();
     const { styles, ...values } = controls.values;
     try {
-      await this.jobs.submit("txt2img", set(controls, values), styles ?? []);
       this.stage?.release();
+      await this.jobs.submit("txt2img", set(controls, values), styles ?? []);
     } catch (error) {
       if (error.status === undefined) throw error;
       if (error.status !== 0 && controls.blame(error.message)) controls.lead();
@@ -68,12 +69,6 @@ class Page extends EventTarget {
     const line = document.getElementById("txt2img_refusal");
     line.textContent = sentence;
     line.hidden = sentence === "";
-  }
-
-  /** Carry out the same request once more. */
-  async retry(id) {
-    await this.jobs.act(id, "retry");
-    this.stage?.release();
   }
 
   /** Take over what a picture's text says into the controls. */

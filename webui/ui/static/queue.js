@@ -19,7 +19,7 @@ class Queue extends HTMLElement {
 
   #draw() {
     const shown = page.stage?.job;
-    const jobs = [...page.jobs.open.values()].filter((job) => job !== shown || job.state === "queued");
+    const jobs = inOrder([...page.jobs.open.values()].filter((job) => job !== shown || job.state === "queued"));
     for (const [id, row] of this.#rows) {
       if (jobs.some((job) => job.id === id)) continue;
       row.node.remove();
@@ -34,6 +34,12 @@ class Queue extends HTMLElement {
     }
     this.hidden = jobs.length === 0;
   }
+}
+
+/** Those that run, then the others as they will begin. */
+function inOrder(jobs) {
+  const rank = (job) => (job.state === "running" ? -1 : (job.position ?? Infinity));
+  return jobs.sort((one, other) => rank(one) - rank(other));
 }
 
 class Row {

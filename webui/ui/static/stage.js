@@ -140,9 +140,14 @@ class Stage extends HTMLElement {
   }
 
   #offers(job) {
-    if (job?.ended === "failed") return [button("Try again", "redo", () => tried(() => page.retry(job.id)))];
+    if (job?.ended === "failed") return [button("Try again", "redo", () => this.#retry(job))];
     const other = [...page.jobs.open.values()].find((each) => each !== job && each.state === "running");
     return job?.ended && other ? [button("Show what runs now", "next", () => this.showJob(other))] : [];
+  }
+
+  async #retry(job) {
+    this.release();
+    await tried(() => page.jobs.retry(job));
   }
 
   #changed({ job, kind, event }) {

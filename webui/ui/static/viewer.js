@@ -80,14 +80,14 @@ class Viewer extends HTMLElement {
     this.#index = index;
     this.#picture = picture;
     this.zoom(1);
-    this.#image.src = source(picture.id);
+    this.#image.src = source(picture.id, { thumbnail: picture.gone }); // a grey square, where somebody took the file away
     this.#image.alt = describe(picture);
     this.#image.style.aspectRatio = `${picture.width} / ${picture.height}`;
     this.#dialog.style.setProperty("--width", picture.width);
     this.#dialog.style.setProperty("--height", picture.height);
     this.#draw();
     tell(`Picture ${index + 1}. ${describe(picture)}`);
-    this.#source.at(index + 1).then((next) => next && (new Image().src = source(next.id)));
+    this.#source.at(index + 1).then((next) => next && !next.gone && (new Image().src = source(next.id)));
   }
 
   #draw() {

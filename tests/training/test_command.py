@@ -104,7 +104,8 @@ def test_a_line_cut_short_or_a_loss_that_is_no_number_does_not_cost_the_training
     records.write_text("")
     draw_curves(records, picture)
     assert not picture.exists()
-    lines = ['{"step": 1, "loss": 2}', '{"step": 2, "lo{"step": 3, "loss": 1}', '{"step": 4, "loss": NaN}', "[1]", '{"step": NaN, "loss": 7}']
+    torn = '{"step": 2, "lo{"step": 3, "loss": 1}'
+    lines = ['{"step": 1, "loss": 2}', torn, '{"step": 4, "loss": NaN}', "[1]", '{"step": NaN, "loss": 7}']
     records.write_text("\n".join([*lines, '{"step": 5, "loss": 0.5}']))
     draw_curves(records, picture)
     spoiled = picture.read_bytes()

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 from PIL import Image
 
-from tests.api.house import House, house
+from tests.api.house import SECRET, House, house
 from webui.settings import Settings
 
 
@@ -48,6 +48,17 @@ def test_only_owners_change_what_holds_for_everybody(home: House) -> None:
 def test_bad_settings_get_a_sentence(home: House, told: object) -> None:
     reply = home.post("/x/settings", told)
     assert reply.status == 400 and reply.json()["error"].endswith(".")
+
+
+def test_sessions_last_as_long_as_the_owner_wants(home: House) -> None:
+    users = home.studio.users
+    home.post("/x/settings", {"values": {"session_days": 2}})
+    token = users.sign_in("Bob", SECRET, "here", "test")
+    home.post("/x/settings", {"values": {"session_days": None}})
+    longer = users.sign_in("Bob", SECRET, "here", "test")
+    lengths = {users.id_of(each): each for each in (token, longer)}
+    found = {session.id: round((session.ends - session.created) / 86400) for session in users.sessions() if session.id in lengths}
+    assert [found[users.id_of(each)] for each in (token, longer)] == [2, 30]
 
 
 # --- styles

@@ -42,6 +42,7 @@ from webui.weights.model import LoadedModel
 
 Source = Generator[Any, Any, Any]
 SIZE = 16
+PATIENCE = 60.0  # seconds; nothing takes so long but a machine that is very busy
 TOKENIZER = Tokenizer([])
 TINY = ModelSpec(
     family="tiny",
@@ -111,8 +112,14 @@ def run(engine: Engine, turns: int = 100_000) -> None:
 
 
 def told(engine: Engine, job: str) -> list[events.Event]:
-    """All events of an ended job."""
-    return list(engine.events(job, previews=True))
+    """All events of a job that has ended or soon will."""
+    found: list[events.Event] = []
+    with engine.events(job, previews=True) as stream:
+        while not found or not isinstance(found[-1], events.LAST):
+            event = stream.next(timeout=PATIENCE)
+            assert event is not None, f"The job never ended after {found}."
+            found.append(event)
+    return found
 
 
 def last(engine: Engine, job: str) -> events.Event:

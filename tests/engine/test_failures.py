@@ -31,7 +31,7 @@ from webui.engine.engine import Engine, Limits
 from webui.engine.networks import Predicted
 from webui.errors import UserError
 from webui.pipeline.patches import Patches
-from webui.pipeline.protocol import Moment, Row, Rows
+from webui.pipeline.protocol import Interrupted, Moment, Row, Rows
 
 
 class Broken:
@@ -198,9 +198,9 @@ def test_a_fault_of_the_loop_itself_fails_the_jobs_and_the_engine_lives_on(error
     thread = threading.Thread(target=engine._loop)
     thread.start()
     try:
-        assert isinstance(list(engine.events(first))[-1], events.Failed)
+        assert isinstance(last(engine, first), events.Failed)
         broken.append(False)
-        assert isinstance(list(engine.events(engine.submit(simple())))[-1], events.Finished)
+        assert isinstance(last(engine, engine.submit(simple())), events.Finished)
     finally:
         engine.close()
         thread.join()
@@ -311,5 +311,53 @@ def test_a_thread_survives_an_extension_that_ends_the_program() -> None:
 
     with Engine(start, Exact()) as engine:
         for prompt in ("start", "step"):
-            assert isinstance(list(engine.events(engine.submit(request(prompt=prompt))))[-1], events.Failed)
-        assert isinstance(list(engine.events(engine.submit(simple())))[-1], events.Finished)
+            assert isinstance(last(engine, engine.submit(request(prompt=prompt))), events.Failed)
+        assert isinstance(last(engine, engine.submit(simple())), events.Finished)
+
+
+@pytest.mark.parametrize("place", ["start", "generation", "ask", "call", "late", "close"])
+def test_ctrl_c_in_the_main_thread_is_nobodys_failure(place: str) -> None:
+    class Ending(Exact):
+        def predict(self, call):
+            predicted = super().predict(call)
+            if place == "call":
+                raise KeyboardInterrupt
+
+            def finite():
+                if place == "late":
+                    raise KeyboardInterrupt
+                return predicted.finite()
+
+            return Predicted(predicted.rows, finite)
+
+        def decode(self, ask):
+            raise KeyboardInterrupt if place == "ask" else ValueError
+
+    def start(wanted):
+        if place == "start":
+            raise KeyboardInterrupt
+        return [raising(KeyboardInterrupt())] if place == "generation" else [holding(place == "close")]
+
+    def holding(interrupt: bool):
+        try:
+            return (yield from plain(simple()))
+        finally:
+            if interrupt:
+                raise KeyboardInterrupt
+
+    engine = stepped(start, Ending(), limits=Limits(in_flight=2))
+    stream = engine.events(engine.submit(simple()))
+    with pytest.raises(KeyboardInterrupt):
+        run(engine)
+    told = []
+    while (event := stream.next(timeout=0)) is not None:
+        told.append(event)
+    assert told
+    assert not any(isinstance(event, events.Failed) for event in told)
+
+
+def test_a_generation_that_says_it_was_stopped_when_nobody_did_fails() -> None:
+    engine = stepped(lambda wanted: [raising(Interrupted(None))], Exact())
+    job = engine.submit(simple())
+    run(engine)
+    assert isinstance(last(engine, job), events.Failed)

@@ -191,8 +191,6 @@ class Engine:
             job.interrupted = job.prepared = True
             job.sources.clear()
         for generation in list(job.running):
-            if generation.over:
-                continue  # ended by what an earlier one did when it was stopped
             if wishes.skip_running or generation.index in job.skip:
                 self._driver.skip(generation)
             elif wishes.interrupt:

@@ -81,7 +81,7 @@ def test_what_the_text_does_not_say_is_the_default_but_for_count_and_model(resol
 
 def test_a_value_out_of_range_is_a_sentence(resolver: Resolver) -> None:
     values, notes = read("a\nSteps: 7000, Sampler: Euler, Seed: 3", resolver)
-    assert "steps" not in values and notes == ["Steps was '7000'; it must be a whole number from 1 to 150."]
+    assert "steps" not in values and notes == ["Steps was 7000; it must be a whole number from 1 to 150."]
 
 
 def test_a_model_is_found_by_its_name_whatever_its_case(resolver: Resolver, tmp_path: Path) -> None:

@@ -121,7 +121,7 @@ def test_defaults_are_the_persons_own_and_reset_spares_the_prompt(person: Person
         ("width", "130", "Width was 130; it must be a multiple of 8 from 64 to 8192."),
         ("scale", "99", "CFG scale was 99; it must be a number from 0 to 30."),
         ("seed", "seven", "Seed was 'seven'; it must be a whole number from -1 to 18446744073709551615."),
-        ("seed", str(2**64), "Seed was '18446744073709551616'; it must be a whole number from -1 to 18446744073709551615."),
+        ("seed", str(2**64), "Seed was 18446744073709551616; it must be a whole number from -1 to 18446744073709551615."),
     ],
 )
 def test_what_is_wrong_is_said_beside_its_control(person: Person, name: str, text: str, sentence: str) -> None:

@@ -50,6 +50,9 @@ class Head:
             if message["type"] == "http.response.start":
                 started.update(message)
                 return
+            if message["type"] != "http.response.body":
+                await send(message)
+                return
             parts.append(message.get("body", b""))
             if message.get("more_body"):
                 return

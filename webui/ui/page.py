@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable
+from functools import partial
+from typing import TypeVar
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # Gradio reads it when it is imported
 
@@ -20,6 +22,7 @@ from webui.ui.opening import choices
 from webui.ui.routes import add_routes
 from webui.ui.theme import gradio_theme, variables
 
+T = TypeVar("T")
 SESSIONS = 200  # pages that Gradio remembers something of
 
 
@@ -28,10 +31,10 @@ def build(studio: Studio) -> gr.Blocks:
     return in_a_loop(lambda: _lay_out(studio))
 
 
-def in_a_loop(make: Callable[[], gr.Blocks]) -> gr.Blocks:
+def in_a_loop(make: Callable[[], T]) -> T:
     """What `make` makes while an event loop runs: where none runs, Gradio makes some and never closes them."""
 
-    async def made() -> gr.Blocks:
+    async def made() -> T:
         return make()
 
     try:
@@ -63,8 +66,9 @@ def mount(app: FastAPI, studio: Studio) -> None:
     page = build(studio)
     page.state_session_capacity = SESSIONS
     config = head.config(AREAS, hint(studio.resolver.models()), {TXT2IMG.name: [styles_parameter()]})
-    gr.mount_gradio_app(
-        app, page, path="/", theme=gradio_theme(), footer_links=[], run_history=False, ssr_mode=False, show_error=False,
-        enable_monitoring=False, pwa=False, mcp_server=False, max_file_size="64mb",
+    put = partial(
+        gr.mount_gradio_app, app, page, path="/", theme=gradio_theme(), footer_links=[], run_history=False, ssr_mode=False,
+        show_error=False, enable_monitoring=False, pwa=False, mcp_server=False, max_file_size="64mb",
     )  # fmt: skip
+    in_a_loop(put)
     app.add_middleware(head.Head, head=head.head(variables(), config, app.state.static_version), body=head.body())

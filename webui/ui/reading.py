@@ -38,7 +38,8 @@ def read(text: str, resolver: Resolver) -> tuple[dict[str, Any], list[str]]:
         except UserError as error:
             notes.append(str(error))
     notes += _model(values, raw, resolver)
-    left = [key for key in unknown if key not in SAYS_NOTHING]
+    sides = {str(each.infotext).removesuffix("-1") for each in parameters(Txt2Img).values()}  # "Size", of which both are known
+    left = [key for key in unknown if key not in SAYS_NOTHING | sides]
     if left:
         notes.append(f"Not known here: {', '.join(left[:MOST_NAMED])}{' and more' if len(left) > MOST_NAMED else ''}.")
     shown = {name: as_shown(each, values[name]) for name, each in TXT2IMG.parameters().items() if name in values}

@@ -120,7 +120,7 @@ def test_a_picture_is_on_disk_and_in_the_gallery_before_anybody_hears_of_it(made
     assert row.bytes == written[0].stat().st_size
     told = made.jobs.events(job)[2]
     assert told == {
-        "job": job, "number": 3, "kind": "picture", "picture": 1, "id": row.id, "width": 64, "height": 64, "seed": 6,
+        "job": job, "number": 3, "kind": "picture", "picture": 1, "id": row.id, "width": 64, "height": 64, "seed": "6",
         "interrupted": True,
     }  # fmt: skip
     assert made.database.all("SELECT * FROM saving") == []
@@ -247,7 +247,7 @@ def test_a_picture_skipped_while_its_job_waits_is_not_made(made: Core, engine: S
     assert made.ended(job).state == "done"
     settled = made.jobs.settled(job)
     assert {number: event["kind"] for number, event in settled.items()} == {0: "skipped", 1: "skipped", 2: "picture"}
-    assert settled[2]["seed"] == 12
+    assert settled[2]["seed"] == "12"
 
 
 def test_what_is_skipped_before_the_engine_begins_is_asked_for_again_when_it_does(made: Core, engine: Scripted) -> None:

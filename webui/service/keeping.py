@@ -83,6 +83,6 @@ class Keeper:
             return
         size = {"width": row["width"], "height": row["height"]}
         interrupted = bool(row["interrupted"])
-        change.event(job, "picture", picture=row["place"], id=name, **size, seed=int(row["seed"]), interrupted=interrupted)
+        change.event(job, "picture", picture=row["place"], id=name, **size, seed=row["seed"], interrupted=interrupted)
         if present.attempts > 1:  # it does get on, so it is not what ended the program
             change.set(job, attempts=1)

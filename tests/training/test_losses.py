@@ -157,3 +157,21 @@ def test_clip_learns_to_pair_colours_with_words() -> None:
     assert first > 1.5
     assert values["loss"].item() < 0.3 and values["right"].item() == 1.0
     assert torch.allclose(pair.place_texts(ids).norm(dim=1), torch.ones(8), atol=1e-5)
+
+
+def test_clip_learns_the_order_of_words_from_captions_that_are_nearly_right() -> None:
+    torch.manual_seed(0)
+    spec = TextSpec(width=16, layers=1, heads=2, hidden=32, vocabulary=12, padding=11)
+    pair = ClipPair(TextTower(spec), PictureTower(32), 16, 32, 8)
+    pictures = (torch.rand(4, 3, 1, 1) * 2 - 1).expand(4, 3, 32, 32).contiguous()
+    ids = torch.tensor([[10, 2 * each, 2 * each + 1, 11] for each in range(4)])
+    wrong = ids[:, [0, 2, 1, 3]]
+    assert clip_loss(pair, pictures, ids, wrong)["loss"] > clip_loss(pair, pictures, ids)["loss"]
+    optimizer = torch.optim.AdamW(pair.parameters(), lr=3e-3)
+    for _ in range(80):
+        optimizer.zero_grad()
+        clip_loss(pair, pictures, ids, wrong)["loss"].backward()
+        optimizer.step()
+    with torch.no_grad():
+        images, right, reversed_ = pair.place_pictures(pictures), pair.place_texts(ids), pair.place_texts(wrong)
+    assert ((images * right).sum(1) - (images * reversed_).sum(1)).min() > 0.3

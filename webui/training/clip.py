@@ -62,10 +62,15 @@ class PictureTower(nn.Module):
         return mixed.mean(dim=1)
 
 
-def clip_loss(pair: ClipPair, pictures: Tensor, ids: Tensor) -> dict[str, Tensor]:
-    """The symmetric contrastive loss of N pictures and their N captions, and how often the right caption is nearest."""
-    texts, images = pair.place_texts(ids), pair.place_pictures(pictures)
+def clip_loss(pair: ClipPair, pictures: Tensor, ids: Tensor, wrong: Tensor | None = None) -> dict[str, Tensor]:
+    """The symmetric contrastive loss of N pictures and their N captions, and how often the right caption is nearest.
+
+    `wrong` [M, length] are captions of none of the pictures, which each picture must also be far from: nearly right ones make
+    the text tower heed the order of words (Yuksekgonul et al. 2023, arXiv 2210.01936).
+    """
+    count = len(ids)
+    texts, images = pair.place_texts(ids if wrong is None else torch.cat([ids, wrong])), pair.place_pictures(pictures)
     logits = pair.logit_scale.clamp(max=math.log(LARGEST_SCALE)).exp() * images @ texts.T
-    right = torch.arange(len(logits), device=logits.device)
-    loss = 0.5 * (functional.cross_entropy(logits, right) + functional.cross_entropy(logits.T, right))
+    right = torch.arange(count, device=logits.device)
+    loss = 0.5 * (functional.cross_entropy(logits, right) + functional.cross_entropy(logits[:, :count].T, right))
     return {"loss": loss, "right": (logits.argmax(dim=1) == right).float().mean()}

@@ -18,6 +18,7 @@ from webui.nets.tokenizer import Tokenizer
 from webui.pipeline.prompt import window
 
 from .dataset import DataSet
+from .vocabulary import MIRRORED
 
 
 def to_unit(pictures: np.ndarray, device: torch.device) -> Tensor:
@@ -58,6 +59,25 @@ def choose(
     flips = rng.random(len(indices)) < 0.5
     cards = np.array([data.scenes[i].card is not None for i in indices])
     return indices, flips & ~cards
+
+
+def with_mirrored(data: DataSet, indices: np.ndarray, flips: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:
+    """The same number of pictures, of which the last, `most` at most, are the first sideways ones the other way round.
+
+    Only where one thing is left or right of another: the mirror image of any other scene might have the same caption.
+    """
+    sideways = [i for i, index in enumerate(indices) if _sideways(data, int(index))][:most]
+    keep = [i for i in range(len(indices)) if i not in set(sideways)][: len(indices) - 2 * len(sideways)]
+    order = [*sideways, *keep]
+    return (
+        np.concatenate([indices[order], indices[sideways]]),
+        np.concatenate([flips[order], ~flips[sideways]]),
+    )
+
+
+def _sideways(data: DataSet, index: int) -> bool:
+    relation = data.scenes[index].relation
+    return relation is not None and relation.kind in MIRRORED
 
 
 def token_rows(texts: list[str], tokenizer: Tokenizer, length: int) -> Tensor:

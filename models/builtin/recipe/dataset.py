@@ -118,10 +118,14 @@ class DataSet:
         self, indices: NDArray[np.integer], rng: np.random.Generator, flipped: NDArray[np.bool_] | None = None
     ) -> list[str]:
         """New captions of the indices; of the mirrored scene where `flipped` says so (never flip cards)."""
+        return [caption(scene, rng) for scene in self.seen(indices, flipped)]
+
+    def seen(self, indices: NDArray[np.integer], flipped: NDArray[np.bool_] | None = None) -> list[Scene]:
+        """The scenes of the indices, mirrored where `flipped` says so."""
         scenes = [self.scenes[i] for i in indices]
-        if flipped is not None:
-            scenes = [mirror(scene) if flip else scene for scene, flip in zip(scenes, flipped, strict=True)]
-        return [caption(scene, rng) for scene in scenes]
+        if flipped is None:
+            return scenes
+        return [mirror(scene) if flip else scene for scene, flip in zip(scenes, flipped, strict=True)]
 
 
 def load(folder: Path | str) -> DataSet:

@@ -27,8 +27,20 @@ from webui.training.state import load_average
 from webui.training.vae import standardise, vae_loss
 
 from . import dataset
-from .batches import chances, choose, crops, encode_all, encode_pictures, numpy_generator, to_unit, token_rows
+from .batches import (
+    chances,
+    choose,
+    crops,
+    encode_all,
+    encode_pictures,
+    numpy_generator,
+    to_unit,
+    token_rows,
+    with_mirrored,
+)
+from .captions import caption
 from .meaning import Taught, meanings_of
+from .mistakes import mistaken
 from .networks import CONTEXT, model_spec, tokenizer
 
 N = TypeVar("N", bound=nn.Module)
@@ -39,10 +51,11 @@ CAPTION_DROPOUT = 0.1
 EMPHASIS = (1.0, 0.6, 1.4, 1.0)
 """How often the noise predictor sees cards and one, two, three things, against their share: two are the harder lesson."""
 VAE_PLAN = Plan(steps=4500, rate=1.5e-3, warmup=100, decay=0.4, average=0.998, seed=11)
-CLIP_PLAN = Plan(steps=700, rate=1e-3, warmup=100, decay=0.5, average=0.99, weight_decay=0.05, seed=12)
-NOISE_PLAN = Plan(steps=11_000, rate=7e-4, warmup=200, decay=0.4, average=0.999, seed=13)
+CLIP_PLAN = Plan(steps=700, rate=7e-4, warmup=50, decay=0.5, average=0.99, weight_decay=0.05, seed=12)
+NOISE_PLAN = Plan(steps=6500, rate=7e-4, warmup=200, decay=0.4, average=0.999, seed=13)
 VAE_BATCH, VAE_SIDE = 16, 64
 CLIP_BATCH = 128
+CLIP_EMPHASIS = (1.0, 0.6, 1.4, 1.0)
 NOISE_BATCH = 32
 CAPTION_TOKENS = 36
 MEANING = 0.3
@@ -156,17 +169,24 @@ def new_clip(device: torch.device) -> ClipPair:
 
 
 def train_clip(run: Run) -> bool:
-    """Train the text and the image tower together; pictures are halved, captions are new each time."""
+    """Train the text and the image tower together; pictures are halved, captions are new each time.
+
+    A part of each batch comes with its mirror image, and scenes of more than one thing with a caption that is nearly right:
+    only who heeds left and right, and which colour is whose, tells these apart.
+    """
     data, coder, pair = dataset.load(run.folder / "data"), words(), new_clip(run.device)
     channels_last(pair.image)
+    likely = chances(data, CLIP_EMPHASIS)
 
     def loss(generator: torch.Generator) -> Mapping[str, Tensor]:
         rng = numpy_generator(generator)
-        indices, flips = choose(data, CLIP_BATCH, rng)
+        indices, flips = with_mirrored(data, *choose(data, CLIP_BATCH, rng, likely), CLIP_BATCH // 4)
         pictures = data.picture(indices)[:, :, ::2, ::2]
         pictures[flips] = pictures[flips][..., ::-1]
-        ids = token_rows(data.captions(indices, rng, flips), coder, CAPTION_TOKENS).to(run.device)
-        return clip_loss(pair, to_unit(pictures, run.device), ids)
+        scenes = data.seen(indices, flips)
+        wrong = [text for text in (mistaken(scene, rng) for scene in scenes) if text is not None]
+        ids = [token_rows(texts, coder, CAPTION_TOKENS).to(run.device) for texts in ([caption(s, rng) for s in scenes], wrong)]
+        return clip_loss(pair, to_unit(pictures, run.device), *ids)
 
     return fit(run, "clip", pair, loss, CLIP_PLAN)
 

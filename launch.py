@@ -76,7 +76,7 @@ def run(arguments, folder=None):  # type: (list, str | None) -> int
 def dispatch(arguments):  # type: (list) -> int
     """Carry out one command line."""
     from webui.errors import unknown
-    from webui.install.environment import RUN_PINS, TEST_PINS, prepare, take_option
+    from webui.install.environment import RUN_PINS, TEST_PINS, is_ready, take_option
 
     torch, rest = take_option(arguments, "--torch")
     if rest and rest[0] in ("-h", "--help", "help"):
@@ -89,7 +89,11 @@ def dispatch(arguments):  # type: (list) -> int
         raise unknown("command", rest[0], commands())
     if rest[0] == "doctor" and torch is None:  # must work when nothing else does, so it prepares nothing
         return run(["-m", "webui.doctor", *rest[1:]])
-    prepare(ROOT, (RUN_PINS, TEST_PINS) if rest[0] == "test" else (RUN_PINS,), torch, say)
+    pins = (RUN_PINS, TEST_PINS) if rest[0] == "test" else (RUN_PINS,)
+    if not is_ready(ROOT, pins, torch):
+        from webui.install.preparing import prepare
+
+        prepare(ROOT, pins, torch, say)
     if rest[0] == "test":
         options = COVERAGE if "--coverage" in rest else []
         return run(["-m", "pytest", *options, *[word for word in rest[1:] if word != "--coverage"]], ROOT)

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from webui.errors import UserError
-from webui.install import environment, machine, packages, pins, progress
+from webui.install import environment, machine, packages, pins, preparing, progress
 from webui.install.environment import RUN_PINS, TEST_PINS, SetupError
 from webui.install.torch_build import BACKENDS, CUDA_BUILDS, TORCH_VERSION, Machine, TorchBuild, choose_torch
 
@@ -379,7 +379,7 @@ def fake_pip(monkeypatch: pytest.MonkeyPatch) -> Iterator[Pip]:
 
 def prepare(root: Path, *names: str, torch: str | None = None) -> list[str]:
     said: list[str] = []
-    environment.prepare(str(root), names or (RUN_PINS,), torch, said.append)
+    preparing.prepare(str(root), names or (RUN_PINS,), torch, said.append)
     return said
 
 

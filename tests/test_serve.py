@@ -343,6 +343,6 @@ def test_launch_alone_starts_the_page(
     spec.loader.exec_module(launch)
     ran: list[list[str]] = []
     monkeypatch.setattr(launch, "run", lambda words, folder=None: ran.append(words) or 0)
-    monkeypatch.setattr("webui.install.environment.prepare", lambda *given: None)
+    monkeypatch.setattr("webui.install.preparing.prepare", lambda *given: None)
     assert launch.dispatch(arguments) == 0 and ran == [["-m", "webui", *command]]
     assert ("Starting the page in the browser" in capsys.readouterr().err) == (arguments[:1] not in (["serve"], ["models"]))

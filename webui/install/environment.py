@@ -170,25 +170,6 @@ def try_lock(file: IO[str]) -> bool:
     return True
 
 
-def prepare(root: str, pins: Sequence[str], torch: str | None, say: Say) -> None:
-    """Make `.venv` hold everything in `pins`; does nothing if it does already.
-
-    Raises SetupError or UserError with a sentence on what to do.
-    """
-    if is_ready(root, pins, torch):
-        return
-    from webui.install import packages
-
-    packages.require_known_backend(torch)
-    packages.require_venv_module()
-    with locked(root, say):
-        if is_ready(root, pins, torch):  # whoever had the lock did it
-            return
-        build = packages.choose(root, torch)  # first: a machine that PyTorch has no build for needs no environment
-        packages.make_venv(root, venv_problem(root), say)
-        packages.install(root, pins, build, say, again=torch is not None)
-
-
 def write_stamp(root: str, stamp: Mapping[str, str]) -> None:
     """Write down what is installed now, whole or not at all."""
     folder = venv_folder(root)

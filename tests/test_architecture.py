@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import graphlib
 import re
 import subprocess
 import sys
@@ -429,6 +430,29 @@ def tracked_files() -> list[Path]:
     except (OSError, subprocess.CalledProcessError):
         pytest.skip("not a git checkout")
     return [ROOT / name for name in done.stdout.decode().split("\0") if name and (ROOT / name).is_file()]
+
+
+def circle(texts: dict[str, str]) -> list[str]:
+    """Return modules that import each other in a circle, wherever in their files they do it; the texts are by path."""
+    names = {path.removesuffix(".py").replace("/", ".").removesuffix(".__init__"): path for path in texts}
+    graph: dict[str, set[str]] = {}
+    for module, path in names.items():
+        for _, name in imports(path, ast.parse(texts[path])):
+            while name and name not in names:
+                name = name.rpartition(".")[0]
+            if name and name != module:
+                graph.setdefault(module, set()).add(name)
+    try:
+        graphlib.TopologicalSorter(graph).prepare()
+    except graphlib.CycleError as error:
+        return list(error.args[1])
+    return []
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    assert circle({relative(path): path.read_text(encoding="utf-8") for path in PRODUCT}) == []
+    lazy = {"a/__init__.py": "", "a/b.py": "from a import c", "a/c.py": "def f():\n    from .b import g"}
+    assert set(circle(lazy)) == {"a.b", "a.c"}
 
 
 def test_nothing_mentions_a_path_of_some_machine() -> None:

@@ -10,6 +10,7 @@ from PIL import Image
 from tests import tiny_checkpoint
 from tests.service.making import until
 from webui.commands import txt2img
+from webui.infotext import parse
 from webui.params import Txt2Img
 from webui.service.engines import ThreadEngine
 from webui.service.gallery import read_text
@@ -31,5 +32,6 @@ def test_the_same_request_is_the_same_picture_whoever_asks(tmp_path: Path) -> No
     assert [path.name for path in pairs[0]] == [path.name for path in pairs[1]] == ["00000-5.png", "00001-6.png"]
     for one, other in zip(*pairs, strict=True):
         assert read_text(one) == read_text(other)
+        assert parse(read_text(one)).values["Computed on"] == "cpu float32"
         with Image.open(one) as first, Image.open(other) as second:
             assert np.array_equal(np.asarray(first), np.asarray(second))

@@ -16,10 +16,10 @@ from functools import partial
 from pathlib import Path
 from socket import socket
 from types import FrameType
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from webui import __version__
-from webui.commands.terminal import Parser, say
+from webui.commands.terminal import Parser, end_at_once, say
 from webui.errors import StorageError, UserError
 from webui.install.environment import try_lock
 from webui.service.folders import CACHE, DATA, own_folder
@@ -42,7 +42,7 @@ EVERYWHERE = "0.0.0.0"
 HOME = "127.0.0.1"
 LOCK, SERVING = "serving.lock", "serving.txt"  # in the data folder: held by who serves, and the address they serve at
 UPLOADS = "uploads"  # in the cache folder: what Gradio keeps of what browsers send, while the program runs
-DONE, FAILED, STOPPED = 0, 1, 130
+DONE = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -294,9 +294,3 @@ def end_at_once_next_time() -> None:
         for number in wishes():
             if signal.getsignal(number) is not signal.SIG_IGN:
                 signal.signal(number, lambda _signal, _frame: end_at_once())
-
-
-def end_at_once() -> NoReturn:
-    """Leave without waiting for any thread; the database is whole at every moment."""
-    say("Ended.")
-    os._exit(STOPPED)

@@ -14,7 +14,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from webui.commands.flags import add_flags, read_flags
-from webui.commands.terminal import Bar, Parser, duration, progress_line, say, show
+from webui.commands.terminal import STOPPED, Bar, Parser, duration, end_at_once, progress_line, say, show
 from webui.params import Txt2Img
 from webui.request import Request
 from webui.service.folders import CACHE, OUTPUTS
@@ -31,7 +31,7 @@ DESCRIPTION = """Make pictures from a description with the built-in model, or an
 
 Prints the path of each picture. Ctrl+C ends early and keeps what there is; a second one ends at once."""
 LOOK_SECONDS = 0.1  # between looks whether Ctrl+C was pressed
-DONE, FAILED, WRONG, STOPPED = 0, 1, 2, 130
+DONE, FAILED, WRONG = 0, 1, 2
 
 
 @dataclass(kw_only=True)
@@ -72,6 +72,9 @@ def main(arguments: list[str], root: Path) -> int:
         with logging_to(root / CACHE / LOG), open_engine(root, paths=True, exact=options.exact) as service:
             outcome = Outcome(request=service.request(params), folder=folder)
             follow(service, outcome, bar, quiet=options.json)
+    except KeyboardInterrupt:  # pressed twice, or before there was anything to keep; Python's end would wait for the engine
+        bar.clear()
+        end_at_once()
     finally:
         bar.clear()
     report(outcome, time.perf_counter() - began, as_json=options.json)
@@ -127,7 +130,7 @@ def take_in(event: Event, outcome: Outcome, bar: Bar, *, quiet: bool) -> None:
 def keep(event: Picture, outcome: Outcome) -> None:
     """Save a picture; where its folder fails it is kept elsewhere, and the command ends as failed."""
     request: Request = event.request
-    text = text_of(request, batched=event.batched, interrupted=event.interrupted)
+    text = text_of(request, batched=event.batched, interrupted=event.interrupted, computed=event.computed)
     saved = save(outcome.folder, event.pixels, request.seed, text)
     if saved.notice:
         outcome.notices.append(saved.notice)

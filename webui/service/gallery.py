@@ -29,6 +29,7 @@ from webui.request import Request, parameters_of
 NUMBERED = re.compile(r"\.?(\d{5,})(?:-.*\.png|\.part)")
 COMPRESSION = 1  # zlib's level: a tenth of the time of the usual 6 for a few percent of size
 MOST_TRIES = 1000  # to claim a number while others do
+COMPUTED_KEY = "Computed on"  # among a picture's values: what beside the request decides on its last bits
 FALLBACK = "webui-pictures"  # in the user's home, else among temporary files
 Foretell = Callable[[Path, int], None]  # told the path and bytes of a picture before it is written
 
@@ -51,10 +52,15 @@ def check_folder(folder: Path) -> None:
         raise UserError(f"The folder {quoted(str(folder))} cannot be written to ({_why(error)}); name another one.") from error
 
 
-def text_of(request: Request, *, batched: bool, interrupted: bool) -> str:
-    """The parameters' text for the one picture of `request`, as every picture's file has it."""
+def text_of(request: Request, *, batched: bool, interrupted: bool, computed: str = "") -> str:
+    """The parameters' text for the one picture of `request`, as every picture's file has it.
+
+    `computed` says on what it was, such as "cpu float32". Like the other remarks it has a key of its own behind the community's,
+    which programs that do not know it pass over.
+    """
     remarks = {"Shared calls": batched, "Interrupted": interrupted}
-    return infotext.write(parameters_of(request), {key: "True" for key, true in remarks.items() if true})
+    said = {COMPUTED_KEY: computed} if computed else {}
+    return infotext.write(parameters_of(request), {key: "True" for key, true in remarks.items() if true} | said)
 
 
 def save(

@@ -33,7 +33,7 @@ class Keeper:
 
     def keep(self, job: Job, place: int, event: Picture) -> None:
         """Save picture number `place` of a job and tell of it; `StorageError` says what is where if that fails."""
-        text = text_of(event.request, batched=event.batched, interrupted=event.interrupted)
+        text = text_of(event.request, batched=event.batched, interrupted=event.interrupted, computed=event.computed)
         height, width = event.pixels.shape[:2]
         rows: dict[Path, dict[str, Any]] = {}
 

@@ -13,7 +13,7 @@ from webui.service.requests import Resolver
 from webui.ui.areas import STYLES, TXT2IMG
 from webui.ui.controls import as_shown
 
-SAYS_NOTHING = {"Version", "User", "Shared calls", "Interrupted", "Model hash"}  # keys that change no picture
+SAYS_NOTHING = {"Version", "User", "Shared calls", "Interrupted", "Computed on", "Model hash"}  # keys that change no picture
 KEEPS = {"count", "model"}  # what stays as it is where the text does not say it
 MOST_NAMED = 6
 

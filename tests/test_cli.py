@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -28,6 +29,7 @@ from webui.errors import StorageError
 from webui.params import Txt2Img
 from webui.service import gallery
 from webui.service.gallery import Saved, read_text
+from webui.service.opening import Service
 from webui.weights.families import SPEC_KEY
 from webui.weights.files import save
 
@@ -183,6 +185,26 @@ def test_ctrl_c_twice_ends_at_once() -> None:
         signal.raise_signal(signal.SIGINT)
         assert stop.pressed
         signal.raise_signal(signal.SIGINT)
+
+
+def test_a_second_ctrl_c_waits_for_no_call_of_the_engine(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python's own end would wait for the engine's thread, so the program leaves without it."""
+    closed: list[str] = []
+
+    def pressed(service: Service, *_given: object, **_more: object) -> None:
+        engine = SimpleNamespace(close=lambda: closed.append("close"), join=lambda: pytest.fail("waited"))
+        service.close()
+        service.engine = engine  # type: ignore[assignment]
+        raise KeyboardInterrupt
+
+    def left(code: int) -> None:
+        raise SystemExit(code)
+
+    monkeypatch.setattr(txt2img, "follow", pressed)
+    monkeypatch.setattr(terminal.os, "_exit", left)
+    with pytest.raises(SystemExit) as ended:
+        main(["txt2img", "x", "--exact"], root)
+    assert ended.value.code == 130 and closed == ["close"]
 
 
 def test_models_are_listed_and_described(root: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,13 +7,16 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from tests import tiny_checkpoint
+from tests.service import making
 from tests.service.pretend import PretendEngine
 from webui.engine import events
+from webui.engine.log import EventStream, Log
 from webui.request import Request
 from webui.service.engines import EngineHandle, Outbox, ThreadEngine
 from webui.weights.families import PREVIEW_KEY
@@ -226,6 +229,62 @@ def test_an_engine_that_was_never_needed_imports_no_torch_and_closes_at_once(tmp
     engine.cancel("nobody")
     engine.close()
     assert engine.next() is None
+
+
+def test_a_closed_outbox_has_nothing_whatever_late_writers_put_into_it() -> None:
+    box = Outbox()
+    for key in ("a", "b"):
+        box.open(key)
+    box.put("a", events.Skipped(picture=1, job=""))
+    box.close()
+    box.put("a", events.Skipped(picture=2, job=""))
+    box.put("b", events.Cancelled(job=""))
+    assert box.next(0) is None and box.next() is None, "nobody who waits is kept waiting, and nothing is told any more"
+
+
+class Streamed:
+    """An engine whose jobs end when the test says."""
+
+    def __init__(self) -> None:
+        self.logs: dict[str, Log] = {}
+        self.forgotten: list[str] = []
+        self.cancelled: list[str] = []
+
+    def submit(self, request: Request) -> str:
+        name = f"job {len(self.logs)}"
+        self.logs[name] = Log()
+        return name
+
+    def events(self, job: str, previews: bool = False) -> EventStream:
+        return EventStream(self.logs[job], previews)
+
+    def forget(self, job: str) -> None:
+        self.forgotten.append(job)
+
+    def cancel(self, job: str) -> None:
+        self.cancelled.append(job)
+
+
+def test_a_key_that_is_given_again_at_once_is_the_new_requests(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    streamed = Streamed()
+    service = SimpleNamespace(engine=streamed, close=lambda: None)
+    monkeypatch.setattr("webui.service.engines.open_service", lambda *_given: service)
+    engine = ThreadEngine(tmp_path)
+    engine.submit("a", plain())
+    making.until(lambda: len(streamed.logs) == 1)
+    busy = threading.Event()
+    engine._wishes.put(("", lambda: None if busy.wait(WAIT) else None))
+    engine.submit("a", plain())
+    streamed.logs["job 0"].add(events.Cancelled(job="job 0"))
+    heard(engine, "a")
+    busy.set()
+    making.until(lambda: bool(streamed.forgotten))
+    assert streamed.forgotten == ["job 0"]
+    engine.cancel("a")
+    making.until(lambda: bool(streamed.cancelled))
+    assert streamed.cancelled == ["job 1"]
+    streamed.logs["job 1"].add(events.Cancelled(job="job 1"))
+    engine.close()
 
 
 def test_the_outbox_keeps_the_newest_progress_and_every_picture() -> None:

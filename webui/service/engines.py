@@ -21,7 +21,6 @@ if TYPE_CHECKING:  # importing torch takes seconds, which the engine's own threa
     from webui.service.opening import Service
 
 
-
 class EngineHandle(Protocol):
     """Makes pictures of requests. Every method but `next` and `close` returns at once; all may be called from any thread.
 
@@ -57,7 +56,8 @@ class EngineHandle(Protocol):
 class Outbox:
     """Events of several requests in order, without those that newer ones made pointless; one reader, any number of writers.
 
-    A key's events are taken from `open` to its last, of which there is only one.
+    A key's events are taken from `open` to its last, of which there is only one. After `close` there are none, whatever writers
+    that have not heard of it still put in.
     """
 
     def __init__(self) -> None:
@@ -74,7 +74,7 @@ class Outbox:
     def put(self, key: str, event: Event) -> None:
         """Add an event."""
         with self._changed:
-            if key not in self._open:
+            if self._closed or key not in self._open:
                 return
             if isinstance(event, LAST):
                 self._open.remove(key)
@@ -94,6 +94,7 @@ class Outbox:
         """Keep nobody waiting any more."""
         with self._changed:
             self._closed = True
+            self._events.clear()
             self._changed.notify_all()
 
 
@@ -183,7 +184,7 @@ class ThreadEngine:
         assert self._service is not None
         engine = self._service.engine
         followed = self._followed[key] = Followed(engine.submit(Request.from_dict(plain)))
-        self._read(key, engine.events(followed.job), previews=False)
+        self._read(key, followed, engine.events(followed.job), previews=False)
 
     def _watch(self, key: str, on: bool) -> None:
         followed = self._followed.get(key)
@@ -194,7 +195,7 @@ class ThreadEngine:
             followed.previews = None
         if on:
             followed.previews = self._service.engine.events(followed.job, previews=True)
-            self._read(key, followed.previews, previews=True)
+            self._read(key, followed, followed.previews, previews=True)
 
     def _wish(self, key: str, carry_out: Callable[[Service, str], None]) -> None:
         def if_running() -> None:
@@ -205,9 +206,10 @@ class ThreadEngine:
 
         self._wishes.put(("", if_running))
 
-    def _forget(self, key: str) -> None:
-        followed = self._followed.pop(key, None)
-        if followed is not None and self._service is not None:
+    def _forget(self, key: str, followed: Followed) -> None:
+        if self._followed.get(key) is followed:  # not another request, which has got the key since
+            del self._followed[key]
+        if self._service is not None:
             if followed.previews is not None:
                 followed.previews.close()
                 followed.previews = None
@@ -215,13 +217,13 @@ class ThreadEngine:
 
     # In a thread of each stream.
 
-    def _read(self, key: str, stream: EventStream, *, previews: bool) -> None:
+    def _read(self, key: str, followed: Followed, stream: EventStream, *, previews: bool) -> None:
         def read() -> None:
             for event in stream:
                 if isinstance(event, Preview) == previews:
                     self._outbox.put(key, event)
                 if isinstance(event, LAST) and not previews:
-                    self._wishes.put(("", lambda: self._forget(key)))
+                    self._wishes.put(("", lambda: self._forget(key, followed)))
 
         threading.Thread(target=read, name=f"events of {key}", daemon=True).start()
 

@@ -57,7 +57,9 @@ class Service:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if kind is not KeyboardInterrupt:  # who wants to end at once does not wait for a network call
+        if kind is KeyboardInterrupt:  # not waited for here; but Python's own end waits, so who is in a hurry leaves by os._exit
+            self.engine.close()
+        else:
             self.close()
 
     def _start(self, request: Request) -> Sequence[Source]:

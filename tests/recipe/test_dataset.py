@@ -7,9 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from models.builtin.recipe.captions import caption
 from models.builtin.recipe.dataset import build, load, main, scene_of
+from models.builtin.recipe.evaluate import draw_grid
 from models.builtin.recipe.tracer import render
 from webui.errors import UserError
 
@@ -55,3 +57,12 @@ def test_captions_are_new_each_time_and_follow_a_flip(tmp_path: Path) -> None:
 def test_an_empty_folder_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="run the stage data first"):
         load(tmp_path / "data")
+
+
+def test_a_grid_shows_pictures_by_rows_and_every_nth_of_many(tmp_path: Path) -> None:
+    pictures = np.arange(12, dtype=np.uint8).reshape(12, 1, 1, 1) * np.ones((1, 3, 2, 2), np.uint8)
+    draw_grid(pictures, tmp_path / "all.png", across=4, down=3)
+    draw_grid(pictures, tmp_path / "few.png", across=2, down=2)
+    with Image.open(tmp_path / "all.png") as every, Image.open(tmp_path / "few.png") as few:
+        assert np.asarray(every)[::2, ::2, 1].tolist() == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10, 11]]
+        assert np.asarray(few)[::2, ::2, 0].tolist() == [[0, 3], [6, 9]]

@@ -142,9 +142,8 @@ def evaluate(folder: Path) -> dict[str, Any]:
     return {"prompts": figures(prompts, verdicts), "control": figures(shuffled, control), "reader": seen, "others": others}
 
 
-def draw_grid(pictures: np.ndarray, file: Path) -> None:
-    """Every n-th picture of the evaluation, not chosen by anybody, as one PNG."""
-    across, down = GRID
+def draw_grid(pictures: np.ndarray, file: Path, across: int = GRID[0], down: int = GRID[1]) -> None:
+    """Every n-th of many pictures [N, 3, H, W], so that nobody chooses, as one PNG of `across` x `down` pictures."""
     chosen = pictures[:: max(1, len(pictures) // (across * down))][: across * down]
     rows = chosen.reshape(down, across, *chosen.shape[1:]).transpose(0, 3, 1, 4, 2)
     Image.fromarray(rows.reshape(down * chosen.shape[2], across * chosen.shape[3], 3)).save(file, optimize=True)

@@ -19,6 +19,7 @@ from webui.service.keeping import Keeper
 from webui.service.limits import UserLimits
 from webui.service.pictures import Pictures
 from webui.service.queue import Queue
+from webui.service.running import Complete, as_it_is
 from webui.service.turns import Slots
 from webui.service.users import User
 from webui.service.worker import Worker
@@ -45,10 +46,13 @@ class Clock:
 
 
 class Model:
-    """Resolves parameters as if there were one model, of 32 x 24 pixels."""
+    """Resolves parameters as if there were one model, of 32 x 32 pixels; without `known` it was never read whole."""
 
-    def request(self, params: Txt2Img) -> Request:
-        facts = ModelFacts(name="m", hash="0" * 64, native_size=32)
+    def __init__(self, *, known: bool = True) -> None:
+        self.hash = "0" * 64 if known else ""
+
+    def outline(self, params: Txt2Img) -> Request:
+        facts = ModelFacts(name="m", hash=self.hash, native_size=32)
         sampler = SamplerFacts(name=params.sampler, schedule="Karras")
         return resolve(params, model=facts, sampler=sampler, random_seed=lambda: 7)
 
@@ -128,8 +132,9 @@ class Listener:
 
 
 def core(
-    root: Path, engine: EngineHandle, *, slots: Slots | None = None, limits: UserLimits | None = None, start: bool = True
-) -> Core:
+    root: Path, engine: EngineHandle, *, slots: Slots | None = None, limits: UserLimits | None = None, start: bool = True,
+    complete: Complete = as_it_is, known: bool = True,
+) -> Core:  # fmt: skip
     """Open one below `root`; what is there already goes on."""
     clock = Clock()
     database = Database(root / "data" / "webui.sqlite3")
@@ -137,8 +142,8 @@ def core(
     jobs = Jobs(database, clock, broadcast)
     pictures = Pictures(database, root / "outputs", clock)
     keeper = Keeper(database=database, jobs=jobs, pictures=pictures)
-    worker = Worker(jobs, engine, broadcast, keeper, slots=slots or Slots(), timer=time.monotonic)
-    queue = Queue(jobs, worker, Model(), broadcast, lambda: limits or UserLimits())  # type: ignore[arg-type]
+    worker = Worker(jobs, engine, broadcast, keeper, slots=slots or Slots(), timer=time.monotonic, complete=complete)
+    queue = Queue(jobs, worker, Model(known=known), broadcast, lambda: limits or UserLimits())  # type: ignore[arg-type]
     made = Core(
         database=database, broadcast=broadcast, jobs=jobs, pictures=pictures, worker=worker, queue=queue, engine=engine,
         clock=clock,

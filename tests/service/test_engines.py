@@ -273,7 +273,11 @@ def test_a_key_that_is_given_again_at_once_is_the_new_requests(tmp_path: Path, m
     engine.submit("a", plain())
     making.until(lambda: len(streamed.logs) == 1)
     busy = threading.Event()
-    engine._wishes.put(("", lambda: None if busy.wait(WAIT) else None))
+
+    def wait() -> None:
+        assert busy.wait(WAIT)
+
+    engine._wishes.put(("", wait))
     engine.submit("a", plain())
     streamed.logs["job 0"].add(events.Cancelled(job="job 0"))
     heard(engine, "a")

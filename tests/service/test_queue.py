@@ -74,7 +74,7 @@ def test_the_view_has_ones_own_jobs_in_their_order(still: Core) -> None:
     assert view[0] == {
         "job": mine[0], "kind": "txt2img", "state": "running", "pictures": 1, "done": 0, "position": 0, "seconds_left": None,
         "picture": None, "step": None, "steps": None, "prompt": ("cat 0" * 100)[:200], "created": still.clock.now, "again": False,
-        "last": 2,
+        "last": 2, "reading": "",
     }  # fmt: skip
 
 
@@ -196,7 +196,7 @@ def test_kinds_that_do_not_exist_are_refused(still: Core) -> None:
 def test_a_crowd_is_served_in_turns(tmp_path: Path) -> None:
     made = core(tmp_path, PretendEngine(), start=False)
     users = [made.user(f"user {number}") for number in range(5)]
-    request = Model().request(Txt2Img(width=64, height=64, steps=2)).to_dict()
+    request = Model().outline(Txt2Img(width=64, height=64, steps=2)).to_dict()
     jobs = [made.jobs.add(user.id, "txt2img", request, 1) for user in users for _ in range(3)]
     made.worker.start()
     for job in jobs:

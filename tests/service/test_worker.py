@@ -19,8 +19,8 @@ from webui.engine import events
 from webui.request import Request
 from webui.service import gallery, keeping
 from webui.service.jobs import GOES_ON
+from webui.service.running import gaps
 from webui.service.turns import Slots
-from webui.service.worker import gaps
 
 
 class Scripted:

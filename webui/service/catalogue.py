@@ -15,11 +15,12 @@ from webui.service.checkpoints import Checkpoint
 from webui.weights import remembered
 from webui.weights.families import default_scale, detect, is_undecided
 from webui.weights.files import Header, is_pickle, read_header
-from webui.weights.settling import settled
+from webui.weights.settling import remembered_spec, settled
 
 HASHES = "hashes.json"  # in the cache folder
 DESCRIPTIONS = "models.json"  # in the cache folder
-EDITION = 1  # of what is kept there; rises when the same header is to be understood otherwise
+EDITION = 2  # of what is kept there; rises when the same header is to be understood otherwise
+UNDECIDED = "Stable Diffusion 2"  # of 512 or 768 pixels; which, only the network tells
 Plain = dict[str, Any]
 
 
@@ -72,19 +73,22 @@ def _read(checkpoint: Checkpoint) -> Plain | None:
         header, spec, scale = described(checkpoint)
     except UserError as error:
         return {"problem": str(error)}
-    size = None if is_undecided(header, spec) else spec.native_size
-    return {"family": spec.title, "native_size": size, "scale": scale, "problem": ""}
+    if is_undecided(header, spec):
+        return {"family": UNDECIDED, "native_size": None, "scale": scale, "problem": ""}
+    return {"family": spec.title, "native_size": spec.native_size, "scale": scale, "problem": ""}
 
 
-def model_facts(checkpoint: Checkpoint, digest: str = "", memory: Path | None = None) -> ModelFacts:
+def model_facts(checkpoint: Checkpoint, digest: str, memory: Path, *, ask: bool) -> ModelFacts:
     """A checkpoint's native size and defaults, from its header; `ModelFileError` names the file.
 
-    Of the few files whose header leaves their size open the network is asked, once (see `settling.py`).
+    Of the few files whose header leaves their size open the network is asked, once (see `settling.py`): if it may not be, and
+    never was, the size is 0.
     """
     header, spec, scale = described(checkpoint)
-    spec = settled(checkpoint.path, header, spec, digest, memory)
     layers = min((tower.layers for tower in spec.text), default=1)
-    return ModelFacts(name=checkpoint.name, hash=digest, native_size=spec.native_size, scale=scale, text_layers=layers)
+    known = settled(checkpoint.path, header, spec, digest, memory) if ask else remembered_spec(header, spec, digest, memory)
+    size = 0 if known is None else known.native_size
+    return ModelFacts(name=checkpoint.name, hash=digest, native_size=size, scale=scale, text_layers=layers)
 
 
 def described(checkpoint: Checkpoint) -> tuple[Header, ModelSpec, float]:

@@ -207,6 +207,11 @@ class Jobs:
                     change.set(job, state=ENDS[kind], ended=change.now, **values)
                     change.event(job, kind, **data)
 
+    def complete(self, job: Job, request: Mapping[str, Any]) -> None:
+        """Give a job its request with what had been left open when it was submitted."""
+        with self.change() as change:
+            change.set(job, request=json.dumps(request, ensure_ascii=False))
+
     def put_back(self, job: Job) -> None:
         """Queue a running job again because the program ends in good order."""
         with self.change() as change:

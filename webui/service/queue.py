@@ -13,7 +13,7 @@ from webui.request import Request
 from webui.service.broadcast import Broadcast
 from webui.service.jobs import Job, Jobs
 from webui.service.limits import UserLimits
-from webui.service.requests import Resolver
+from webui.service.requests import Resolver, at_most
 from webui.service.users import User
 from webui.service.worker import Worker
 
@@ -37,7 +37,7 @@ class Queue:
         """Queue a job and return its id; `UserError` where it cannot be carried out, or is more than the user may ask for."""
         if kind != "txt2img" or not isinstance(params, Txt2Img):
             raise UserError(f"There are no jobs of the kind {quoted(kind)}; there is: txt2img.")
-        return self._add(user.id, kind, self._resolver.request(params))
+        return self._add(user.id, kind, self._resolver.outline(params))
 
     def retry(self, user: User, job: str) -> str:
         """Queue a job that ended once more, for whoever had it, and return the new job's id.
@@ -91,7 +91,7 @@ class Queue:
     def _add(self, user: int, kind: str, request: Request) -> str:
         limits = self._limits()
         with self._adding:
-            limits.check(request, sum(job.user == user for job in self._jobs.in_order()))
+            limits.check(at_most(request), sum(job.user == user for job in self._jobs.in_order()))
             job = self._jobs.add(user, kind, request.to_dict(), request.count)
         self._worker.fill()
         return job.id
@@ -108,5 +108,5 @@ class Queue:
             "job": job.id, "kind": job.kind, "state": job.state, "pictures": job.pictures, "done": counts[0],
             "position": 0 if job.state == "running" else max(position, 1), "seconds_left": left,
             "picture": picture, "step": step, "steps": steps, "prompt": str(job.request.get("prompt", ""))[:LONGEST_PROMPT],
-            "created": job.created, "again": job.again, "last": counts[1],
+            "created": job.created, "again": job.again, "last": counts[1], "reading": self._worker.reading(job.id),
         }  # fmt: skip

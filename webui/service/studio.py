@@ -79,7 +79,7 @@ def open_studio(
         pictures = Pictures(database, outputs, clock, thumbnails=cache / THUMBNAILS)
         keeper = Keeper(database=database, jobs=jobs, pictures=pictures)
         handle = ThreadEngine(root, models_from=models_from) if engine is None else engine
-        worker = Worker(jobs, handle, broadcast, keeper, slots=slots, timer=time.monotonic)
+        worker = Worker(jobs, handle, broadcast, keeper, slots=slots, timer=time.monotonic, complete=resolver.complete)
         opened.callback(worker.close)
         preferences = Preferences(database)
         users = Users(database, clock, longest=lambda: preferences.for_everybody().session_days * DAY)

@@ -8,8 +8,8 @@ from __future__ import annotations
 import io
 import logging
 import threading
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from PIL import Image
@@ -23,42 +23,26 @@ from webui.service.jobs import Job, Jobs
 from webui.service.keeping import Keeper
 from webui.service.logs import fault
 from webui.service.pace import Pace, Work, seconds_left, work
+from webui.service.requests import is_complete
+from webui.service.running import Complete, Last, NotWanted, Running, as_it_is, gaps
 from webui.service.turns import Slots
 
 LOGGER = logging.getLogger(__name__)
 LOOK_SECONDS = 0.5  # between looks at what nobody tells of: who watches, places in the queue, a disk that was full
 MOST_PLACES = 20  # waiting jobs of one user whose places are told of
 JPEG_QUALITY = 85
-Last = tuple[int | None, int | None, int | None]  # picture, step and steps as last heard
-
-
-@dataclass(kw_only=True, eq=False)
-class Running:
-    """A job in the engine; `parts` has the number of its first picture for each key that the engine knows it by."""
-
-    job: Job
-    request: Request
-    settled: set[int]
-    parts: dict[str, int] = field(default_factory=dict)
-    steps: dict[int, tuple[int, int | None]] = field(default_factory=dict)  # done and wanted, of pictures being made
-    last: Last = (None, None, None)
-    previews: dict[int, tuple[bytes, int]] = field(default_factory=dict)
-    unwanted: set[int] = field(default_factory=set)  # pictures that were to be skipped, perhaps before the engine had begun
-    watched: bool = False
-    interrupted: bool = False
-
-    def left(self) -> Work:
-        """What is still to be made."""
-        wanted = self.request.count - len(self.settled)
-        done = sum(step for picture, (step, _) in self.steps.items() if picture not in self.settled)
-        return work(self.request, max(wanted * self.request.steps - done, 0))
+READING_SECONDS = 0.5  # between two words of how far a model's file was read
 
 
 class Worker:
-    """Keeps the engine busy with the jobs whose turn it is. `timer` counts seconds."""
+    """Keeps the engine busy with the jobs whose turn it is.
+
+    `timer` counts seconds. `complete` finds out what a request leaves open, which may take minutes, and tells how far it is.
+    """
 
     def __init__(
         self, jobs: Jobs, engine: EngineHandle, broadcast: Broadcast, keeper: Keeper, *, slots: Slots, timer: Callable[[], float],
+        complete: Complete = as_it_is,
     ) -> None:  # fmt: skip
         self._jobs = jobs
         self._engine = engine
@@ -66,6 +50,7 @@ class Worker:
         self._keeper = keeper
         self._slots = slots
         self._timer = timer
+        self._complete = complete
         self._lock = threading.RLock()  # held while jobs enter or leave the engine; the jobs' own is taken inside it
         self._running: dict[str, Running] = {}
         self._parts: dict[str, Running] = {}  # by the engine's keys
@@ -94,8 +79,11 @@ class Worker:
                     self._jobs.put_back(running.job)
                 except StorageError:  # it is found running at the next start, as after a crash
                     LOGGER.warning("Job %s could not be put back.", running.job.id, exc_info=True)
+            readers = [running.reader for running in self._running.values() if running.reader is not None]
             self._running.clear()
             self._parts.clear()
+        for reader in readers:  # they see that nobody wants to know any more
+            reader.join()
         self._engine.close()
         if self._thread.is_alive() and self._thread is not threading.current_thread():
             self._thread.join()
@@ -117,18 +105,23 @@ class Worker:
         """End a job with its pictures as they are now; one that waits ends with those it has."""
         with self._lock:
             running = self._running.get(job.id)
-            if running is None:
-                pictures = self._pictures(job)
-                self._jobs.end(job, "interrupted", pictures=pictures) if pictures else self._jobs.end(job, "cancelled")
+            if running is not None and not running.reading:
+                for key in list(running.parts):
+                    self._engine.interrupt(key)
                 return
-            for key in list(running.parts):
-                self._engine.interrupt(key)
+            pictures = self._pictures(job)
+            data = {"pictures": pictures} if pictures else {}
+            kind = "interrupted" if pictures else "cancelled"
+            if running is None:
+                self._jobs.end(job, kind, **data)
+            else:
+                self._end(running, kind, **data)
 
     def skip(self, job: Job, picture: int | None) -> None:
         """Drop a picture of a job, or those being made now."""
         with self._lock:
             running = self._running.get(job.id)
-            if running is None:
+            if running is None or running.reading:
                 present = self._jobs.get(job.id)
                 if present is not None and present.open and picture is not None and picture not in self._jobs.settled(job.id):
                     self._note(job, "skipped", picture=picture)
@@ -165,6 +158,11 @@ class Worker:
         running = self._running.get(job)
         return (None, None, None) if running is None else running.last
 
+    def reading(self, job: str) -> str:
+        """A sentence while a job's model is read for the first time, else ""."""
+        running = self._running.get(job)
+        return "" if running is None else running.reading
+
     def seconds_left(self) -> dict[str, float | None]:
         """When each job that has not ended will have, as far as that can be known."""
         running = self._seconds()
@@ -187,21 +185,57 @@ class Worker:
 
     def _begin(self, job: Job) -> None:
         try:
-            request = Request.from_dict(job.request)
-            running = Running(job=job, request=request, settled=set(self._jobs.settled(job.id)))
-            self._running[job.id] = running
-            for first, count in gaps(request.count, running.settled):
-                key = f"{job.id}/{first}"
-                running.parts[key] = first
-                self._parts[key] = running
-                part = request if count == request.count else replace(request.picture(first), count=count)
-                self._engine.submit(key, part.to_dict())
-            self._watch(running)
+            running = self._running[job.id] = Running(job=job, request=Request.from_dict(job.request), settled=set())
+            if is_complete(running.request):
+                self._hand_over(running)
+            else:
+                running.reading = f"Reading {running.request.model}, which is new here …"
+                running.reader = threading.Thread(target=self._read, args=(running,), name=f"reads for {job.id}", daemon=True)
+                running.reader.start()
         except Exception as error:  # noqa: BLE001  the edge of a job
             self._fail(job, error)
-            return
+
+    def _hand_over(self, running: Running) -> None:
+        job, request = running.job, running.request
+        running.settled = set(self._jobs.settled(job.id))
+        for first, count in gaps(request.count, running.settled):
+            key = f"{job.id}/{first}"
+            running.parts[key] = first
+            self._parts[key] = running
+            part = request if count == request.count else replace(request.picture(first), count=count)
+            self._engine.submit(key, part.to_dict())
+        self._watch(running)
         if not running.parts:
             self._end(running, "finished", pictures=self._pictures(job))
+
+    def _read(self, running: Running) -> None:
+        """Find out what a job's request leaves open, and hand it over; in a thread of its own, for a large file takes long."""
+        told = self._timer()
+
+        def tell(done: int, size: int) -> None:
+            nonlocal told
+            if self._running.get(running.job.id) is not running:
+                raise NotWanted
+            if self._timer() >= told + READING_SECONDS:
+                told = self._timer()
+                running.reading = f"Reading {running.request.model}, which is new here: {100 * done // max(size, 1)} %"
+                self._tell(running.job, "reading", sentence=running.reading)
+
+        try:
+            self._tell(running.job, "reading", sentence=running.reading)
+            request = self._complete(running.request, tell)
+            with self._lock:
+                if self._running.get(running.job.id) is running:
+                    self._jobs.complete(running.job, request.to_dict())
+                    running.request, running.reading = request, ""
+                    self._tell(running.job, "reading", sentence="")
+                    self._hand_over(running)
+        except NotWanted:
+            pass
+        except Exception as error:  # noqa: BLE001  the edge of a job
+            with self._lock:
+                if self._running.get(running.job.id) is running:
+                    self._fail(running.job, error)
 
     def _end(self, running: Running, kind: str, **data: Any) -> None:
         """Take a job out of the engine, and end it."""
@@ -323,7 +357,7 @@ class Worker:
     def _watch(self, running: Running) -> None:
         """Have previews made while somebody watches, and only then."""
         watched = self._broadcast.watched(running.job.user)
-        if watched != running.watched:
+        if watched != running.watched and not running.reading:
             running.watched = watched
             for key in list(running.parts):
                 self._engine.watch(key, watched)
@@ -352,16 +386,6 @@ class Worker:
 
     def _tell(self, job: Job, kind: str, **data: Any) -> None:
         self._broadcast.tell(job.user, {"job": job.id, "number": 0, "kind": kind, **data})
-
-
-def gaps(count: int, settled: set[int]) -> Iterator[tuple[int, int]]:
-    """The runs of numbers below `count` that are not in `settled`: first and how many."""
-    first = 0
-    for number in range(count + 1):
-        if number == count or number in settled:
-            if number > first:
-                yield first, number - first
-            first = number + 1
 
 
 def jpeg(pixels: events.Pixels) -> bytes:

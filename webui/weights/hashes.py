@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 from webui.errors import ModelFileError
 from webui.weights import remembered
 
 BLOCK = 1 << 20
+Told = Callable[[int, int], None]  # hears how many bytes were read of how many; what it raises ends the reading
 
 
-def sha256(path: Path, cache: Path | None = None) -> str:
+def sha256(path: Path, cache: Path | None = None, told: Told | None = None) -> str:
     """Return the SHA-256 of a file, 64 hex digits; `cache` is a JSON file that remembers it until the file changes."""
     try:
         key, stamp = str(path.resolve()), remembered.stamp(path)
@@ -19,11 +22,29 @@ def sha256(path: Path, cache: Path | None = None) -> str:
         if isinstance(found, str):
             return found
         with path.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
+            found = _digest(file, stamp["size"], told)
     except OSError as error:
         raise ModelFileError(f"{path} cannot be read: {error.strerror}.") from error
     remembered.add(cache, {key: {**stamp, "sha256": found}})
     return found
+
+
+def known(path: Path, cache: Path | None) -> str:
+    """Return the SHA-256 of a file if the cache remembers it, else ""; the file is not read."""
+    try:
+        return str(remembered.of_file(remembered.read(cache), str(path.resolve()), remembered.stamp(path)).get("sha256", ""))
+    except OSError as error:
+        raise ModelFileError(f"{path} cannot be read: {error.strerror}.") from error
+
+
+def _digest(file: BinaryIO, size: int, told: Told | None) -> str:
+    digest, done = hashlib.sha256(), 0
+    while block := file.read(BLOCK):
+        digest.update(block)
+        done += len(block)
+        if told is not None:
+            told(done, size)
+    return digest.hexdigest()
 
 
 def short(digest: str) -> str:

@@ -45,6 +45,17 @@ def test_steps_for_a_stage_that_counts_none_are_refused_before_the_work(tmp_path
         main(["--recipe", "builtin", "--threads", "0"])
 
 
+def test_what_would_have_no_effect_is_refused_before_the_work(tmp_path: Path) -> None:
+    one = ["--recipe", "builtin", "--folder", str(tmp_path), "--seconds", "0", "--stage", "noise"]
+    with pytest.raises(UserError, match="--steps was vae=3, but only the stage noise is run"):
+        main([*one, "--steps", "vae=3"])
+    assert main([*one, "--steps", "noise=3"]) == 3, "nothing is wrong with that"
+    for given in (["--stage", "noise"], ["--seconds", "0"], ["--device", "cpu"], ["--steps", "noise=3"]):
+        with pytest.raises(UserError, match=f"{given[0]} tells how a model is made.*--evaluate only judges"):
+            main(["--evaluate", "builtin", "--folder", str(tmp_path), *given])
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize(("stage", "first"), [("vae", "data"), ("clip", "data"), ("noise", "data"), ("pack", "noise")])
 def test_a_stage_before_its_time_says_which_comes_first(stage: str, first: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=f"run the stage {first} first"):

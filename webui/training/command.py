@@ -75,6 +75,8 @@ def best_device(wanted: str | None) -> torch.device:
 def main(arguments: Sequence[str]) -> int:
     """Run the command; returns the exit code: 0 done, 3 stopped by --seconds with work left."""
     options = parser().parse_args(arguments)
+    if options.evaluate:
+        refuse_for_evaluation(options)
     if options.threads is not None:
         if options.threads < 1:
             raise UserError(f"--threads was {options.threads}; it must be 1 or more.")
@@ -88,6 +90,8 @@ def main(arguments: Sequence[str]) -> int:
     for name in steps:
         if name not in stages.TRAINED:
             raise unknown("stage to give --steps for", name, stages.TRAINED)
+        if name not in chosen:
+            raise UserError(f"--steps was {name}={steps[name]}, but only the stage {options.stage} is run; leave one out.")
     end = None if options.seconds is None else time.monotonic() + options.seconds
     for name, stage in chosen.items():
         left = None if end is None else end - time.monotonic()
@@ -99,6 +103,14 @@ def main(arguments: Sequence[str]) -> int:
             print("The time is used up; the same command goes on from here.")
             return 3
     return 0
+
+
+def refuse_for_evaluation(options: argparse.Namespace) -> None:
+    """Raise `UserError` for what is said of making a model where one is only judged."""
+    given = [name for name in ("stage", "seconds", "device", "steps") if getattr(options, name) not in (None, [])]
+    if given:
+        flags = " and ".join(f"--{name}" for name in given)
+        raise UserError(f"{flags} tells how a model is made, and goes with --recipe; --evaluate only judges one: leave it out.")
 
 
 def chosen_stages(stages: ModuleType, name: str | None) -> dict[str, Callable[[Any], bool]]:

@@ -24,6 +24,10 @@ class NotFound(UserError):
     """There is no such thing, or it is somebody else's (HTTP 404)."""
 
 
+class NotAllowed(UserError):
+    """Only an owner may do that (HTTP 403)."""
+
+
 class TooMany(UserError):
     """More than one person may ask for at once (HTTP 429)."""
 

@@ -35,7 +35,7 @@ def test_settings_are_looked_up_and_changed(home: House) -> None:
 
 def test_only_owners_change_what_holds_for_everybody(home: House) -> None:
     refused = home.post("/x/settings", {"values": {"most_steps": 3}}, home.anna)
-    assert refused.status == 400 and "only an owner" in refused.json()["error"]
+    assert refused.status == 403 and "only an owner" in refused.json()["error"]
     home.post("/x/settings", {"values": {"most_steps": 3}})
     assert home.get("/x/settings", home.anna).json()["values"]["most_steps"] == 3
     assert home.post("/x/jobs", {"kind": "txt2img", "parameters": {"steps": 4}}, home.anna).status == 400
@@ -123,6 +123,16 @@ def test_an_upload_comes_back_to_who_brought_it(home: House) -> None:
         assert home.send("DELETE", f"/x/inputs/{told['digest']}", user=user).status == 404
     assert home.send("DELETE", f"/x/inputs/{told['digest']}", user=home.anna).status == 200
     assert home.get(f"/x/inputs/{told['digest']}", home.anna).status == 404
+
+
+def test_ones_own_uploads_are_listed_with_what_they_take(home: House) -> None:
+    assert home.get("/x/inputs", home.anna).json() == {"inputs": [], "used": 0, "most": 1024 * 2**20}
+    told = [home.send("POST", "/x/inputs", picture(kind), home.anna).json() for kind in ("PNG", "JPEG")]
+    listed = home.get("/x/inputs", home.anna).json()
+    assert sorted(listed["inputs"], key=str) == sorted(told, key=str) and listed["used"] == sum(each["bytes"] for each in told)
+    assert home.get("/x/inputs", home.bob).json()["inputs"] == []
+    for each in told:
+        home.send("DELETE", f"/x/inputs/{each['digest']}", user=home.anna)
 
 
 @pytest.mark.parametrize(

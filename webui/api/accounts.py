@@ -12,19 +12,13 @@ from starlette.routing import Route
 
 from webui.api.entrance import Entrance
 from webui.api.guard import SESSION, USER
-from webui.errors import UserError
+from webui.errors import NotAllowed, UserError
 from webui.service.tunnel import OFF
 from webui.service.users import Session, User, Users
 
 Endpoint = Callable[[Request], Awaitable[Response]]
+OWNERS_ONLY = "Only an owner may do that."
 NOT_SHARED = "This page is not shared; start the program with --share to give it an address on the internet."
-
-
-class NotAllowed(UserError):
-    """Only owners may do that."""
-
-    def __init__(self) -> None:
-        super().__init__("Only an owner may do that.")
 
 
 class Accounts:
@@ -65,7 +59,7 @@ class Accounts:
             await run_in_threadpool(self.users.end, user, told["id"])
         elif type(told.get("user")) is int:
             if not user.owner and told["user"] != user.id:
-                raise NotAllowed
+                raise NotAllowed(OWNERS_ONLY)
             await run_in_threadpool(self.users.sign_out_everywhere, self.users.get(told["user"]).id)
         else:
             raise UserError('Say which session ("id") or whose sessions ("user").')
@@ -134,7 +128,7 @@ def require_owner(request: Request) -> User:
     """The owner who asks; `NotAllowed` for others."""
     user: User = request.scope[USER]
     if not user.owner:
-        raise NotAllowed
+        raise NotAllowed(OWNERS_ONLY)
     return user
 
 

@@ -14,11 +14,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from webui.api.asking import NobodyAsks, TooLarge
 from webui.api.refusals import Refused
 from webui.api.streams import Ended
-from webui.errors import NotFound, TooMany, UserError, WebUIError
+from webui.errors import NotAllowed, NotFound, TooMany, UserError, WebUIError
 
 LOGGER = logging.getLogger(__name__)
 STATUS: tuple[tuple[type[WebUIError], int], ...] = (
-    (NobodyAsks, 401), (NotFound, 404), (TooLarge, 413), (TooMany, 429), (UserError, 400),
+    (NobodyAsks, 401), (NotAllowed, 403), (NotFound, 404), (TooLarge, 413), (TooMany, 429), (UserError, 400),
 )  # fmt: skip
 FAULT = "This failed through a fault in the program; the log has the details under {name}."
 PLAIN = {404: "There is nothing at that address.", 405: "That address does not take such a request."}

@@ -13,7 +13,7 @@ from webui.api.asking import Told, Who, body, mapping, read_object, text
 from webui.api.events import Streams
 from webui.params import parameters
 from webui.service.inputs import LARGEST as LARGEST_INPUT
-from webui.service.inputs import Inputs
+from webui.service.inputs import MEGABYTE, Inputs
 from webui.service.preferences import Preferences
 from webui.service.styles import LARGEST_FILE, Style, Styles
 from webui.service.users import User
@@ -103,10 +103,17 @@ class InputRoutes:
     def router(self) -> APIRouter:
         """The routes."""
         router = APIRouter()
+        router.add_api_route("/x/inputs", self.list, methods=["GET"])
         router.add_api_route("/x/inputs", self.add, methods=["POST"])
         router.add_api_route("/x/inputs/{digest}", self.open, methods=["GET"])
         router.add_api_route("/x/inputs/{digest}", self.remove, methods=["DELETE"])
         return router
+
+    def list(self, user: Who) -> JSONResponse:
+        """What the user has brought, how many bytes that is, and how many it may be: so that they know what to remove."""
+        most = self._preferences.settings(user).upload_megabytes * MEGABYTE
+        kept = [asdict(each) for each in self._inputs.all(user)]
+        return JSONResponse({"inputs": kept, "used": self._inputs.used(user), "most": most})
 
     async def add(self, request: Request, user: Who) -> JSONResponse:
         """Keep the picture that is the body."""

@@ -15,6 +15,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from sqlite3 import Row
 
 from PIL import Image
 
@@ -87,7 +88,12 @@ class Inputs:
         row = self._database.one(query, (digest, user.id))
         if row is None:
             raise NotFound(f"There is no uploaded picture {quoted(digest)}; upload it again.")
-        return Input(digest=row["digest"], bytes=row["bytes"], width=row["width"], height=row["height"], kind=row["kind"])
+        return _input(row)
+
+    def all(self, user: User) -> list[Input]:
+        """A user's pictures, the newest first."""
+        query = "SELECT digest, bytes, width, height, kind FROM inputs WHERE user = ? ORDER BY created DESC, digest"
+        return [_input(row) for row in self._database.all(query, (user.id,))]
 
     def open(self, user: User, digest: str) -> bytes:
         """A picture's bytes, exactly as they were brought; `StorageError` where the disk has lost or changed them."""
@@ -160,6 +166,10 @@ class Inputs:
                 Path(part).unlink(missing_ok=True)
             why = f"{target.parent} ({error.strerror})"
             raise StorageError(f"The picture could not be kept in {why}; make room and try again.") from error
+
+
+def _input(row: Row) -> Input:
+    return Input(digest=row["digest"], bytes=row["bytes"], width=row["width"], height=row["height"], kind=row["kind"])
 
 
 def checked_head(content: bytes) -> Head:

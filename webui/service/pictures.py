@@ -15,7 +15,7 @@ from pathlib import Path
 from sqlite3 import Connection, Row
 from typing import Any
 
-from webui.errors import NotFound, StorageError, UserError, quoted
+from webui.errors import NotAllowed, NotFound, StorageError, UserError, quoted
 from webui.request import Request
 from webui.service.database import Database, Value
 from webui.service.thumbnails import Thumbnails
@@ -184,7 +184,7 @@ class Pictures:
 
     def _all_of(self, user: User, everyone: bool) -> bool:
         if everyone and not user.owner:
-            raise UserError("Only an owner may see the pictures of everybody.")
+            raise NotAllowed("Only an owner may see the pictures of everybody.")
         return everyone
 
     def _named(self, user: User, ids: Sequence[str], everyone: bool) -> list[Picture]:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from webui.errors import TooMany, UserError, quoted
+from webui.errors import NotAllowed, TooMany, UserError, quoted
 from webui.params import Params, Txt2Img, Value, parameters
 from webui.service.database import Database
 from webui.service.users import OWNER_ID, User
@@ -60,7 +60,7 @@ class Preferences:
         everybody = {name for name in values if name in where and where[name].owner}
         if everybody and not user.owner:
             label = parameters(Settings)[min(everybody)].label
-            raise UserError(f"{label} holds for everybody; only an owner may change it.")
+            raise NotAllowed(f"{label} holds for everybody; only an owner may change it.")
         for name in values:
             if name not in where:
                 Settings.read({name: ""})  # says which there are

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 from webui import infotext
@@ -57,13 +58,22 @@ def _value(name: str, parameter: Parameter, raw: dict[str, str], resolver: Resol
 
 
 def _model(values: dict[str, Any], raw: dict[str, str], resolver: Resolver) -> list[str]:
-    """Put the model's name here into `values`; a sentence where it is not here."""
+    """Put the model's name here into `values`; a sentence where it is not here, or is another one."""
     name, digits = values.pop("model", None), values.pop("model_hash", None)
     if name is None and digits is None:
         return []
-    hashed = [each["name"] for each in resolver.models() if digits and str(each["hash"]).startswith(str(digits).casefold())]
+    there = resolver.checkpoints()
+    if digits:
+        with contextlib.suppress(UserError):  # what was never read whole has no hash, and is told by its name
+            values["model"] = choose(there, name, digits, resolver.known_hash).name
+            return []
     try:
-        values["model"] = hashed[0] if hashed else choose(resolver.checkpoints(), name, None, lambda _: "").name
+        named = choose(there, name, None, lambda _: "")
     except UserError:
         return [f"The model {raw.get('model', digits)} is not here; the one that was chosen stays."]
-    return []
+    own = resolver.known_hash(named.path) if digits else ""
+    if own:
+        hashes = f"its hash is {own[:10]}, not {digits}"
+        return [f"The model {named.name} here is another one: {hashes}; the one that was chosen stays."]
+    values["model"] = named.name
+    return [f"The model {named.name} was taken by its name; whether it is the same is known once it was used."] if digits else []

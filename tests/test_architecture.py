@@ -60,6 +60,7 @@ CATCHES_ALL: dict[tuple[str, str], str] = {
     ("webui/api/failures.py", "__call__"): "edge of a request: a fault costs one answer, which names its place in the log",
     ("webui/service/engines.py", "_loop"): "edge of a job: an engine that cannot be opened is its jobs' failure",
     ("webui/service/worker.py", "_begin"): "edge of a job: what cannot be handed to the engine is its job's failure",
+    ("webui/service/worker.py", "_read"): "edge of a job: what cannot be found out about its model is its job's failure",
     ("webui/service/worker.py", "_hear"): "edge of a job: an event that cannot be acted on is its job's failure, or that of all",
     ("webui/service/worker.py", "_loop"): "last resort: without this thread no job would ever end; it is logged",
 }

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
-from tests.service.pretend import PretendEngine, place_model
+from tests.service.pretend import place_model
+from tests.ui.held import HeldEngine
 from tests.ui.person import Person
 from tests.ui.site import Site, find_browser, serving
 
@@ -35,15 +36,15 @@ def everybodys_site(tmp_path_factory: pytest.TempPathFactory, browser: Browser) 
     checkpoints = root / "models" / "checkpoints"
     checkpoints.mkdir()
     (checkpoints / "broken.safetensors").write_bytes(b"this is no model")
-    with serving(root, PretendEngine(STEP_SECONDS)) as site:
+    with serving(root, HeldEngine(STEP_SECONDS)) as site:
         yield site
 
 
 @pytest.fixture
 def site(everybodys_site: Site) -> Iterator[Site]:
-    """The server, at its usual speed again after the test."""
+    """The server; after the test nothing is held any more."""
     yield everybodys_site
-    everybodys_site.pretended.step_seconds = STEP_SECONDS
+    everybodys_site.pretended.hold = None
 
 
 @pytest.fixture

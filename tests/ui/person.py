@@ -17,12 +17,16 @@ LOOPBACK = ("127.0.0.1", "localhost")
 
 
 class Person:
-    """A user with a browser of their own. `problems` are errors in the page and requests to anywhere else; there must be none."""
+    """A user with a browser of their own. `problems` are errors in the page and requests to anywhere else; there must be none.
+
+    A browser notes every answer that refuses something; a test that means to be refused adds the status to `meant`.
+    """
 
     def __init__(self, browser: Browser, site: Site, user: User, cookie: dict[str, str], **options: Any) -> None:
         self.site = site
         self.user = user
         self.problems: list[str] = []
+        self.meant: set[int] = set()
         self.context: BrowserContext = browser.new_context(
             **{"viewport": {"width": 1280, "height": 900}, "reduced_motion": "reduce", "accept_downloads": True} | options
         )
@@ -45,6 +49,10 @@ class Person:
         found = [*search(self.user, limit=500), *search(self.user, trashed=True, limit=500)]
         return sorted(found, key=lambda picture: -picture.number)
 
+    def listens(self) -> bool:
+        """Whether a page of this person's holds a stream of events."""
+        return self.user.id in self.site.studio.queue.broadcast.watchers()
+
     def jobs(self) -> list[dict[str, Any]]:
         """This person's jobs that have not ended."""
         return self.site.studio.queue.view(self.user)
@@ -57,8 +65,13 @@ class Person:
 
     def _watch(self, page: Page) -> None:
         page.on("pageerror", lambda error: self.problems.append(f"error in the page: {error}"))
-        page.on("console", lambda message: message.type in ("error", "warning") and self.problems.append(message.text))
+        page.on("console", lambda message: self._hear(message.type, message.text))
         page.on("request", lambda request: self._look(request.url))
+
+    def _hear(self, kind: str, text: str) -> None:
+        meant = any(f"responded with a status of {status} " in text for status in self.meant)
+        if kind in ("error", "warning") and not meant:
+            self.problems.append(text)
 
     def _look(self, url: str) -> None:
         parts = urlsplit(url)
@@ -114,11 +127,21 @@ def step(page: Page) -> int:
 
 
 def generate(page: Page, **values: str) -> str:
-    """Set controls, press Generate, and wait for the job to run; returns its id."""
+    """Set controls, press Generate, and wait until the stage shows the job, which may have ended by then; returns its id."""
     for name, text in values.items():
         write(page, name, text)
+    before = page.locator("webui-stage").get_attribute("data-job")
     page.locator("#txt2img_generate").click()
-    return stage(page, "running")
+    return shown_after(page, before)
+
+
+def shown_after(page: Page, before: str | None) -> str:
+    """Wait until another job than `before` is on the stage and has begun; returns its id."""
+    shown = (
+        "before => { const {job, state} = document.querySelector('webui-stage').dataset;"
+        " return job && job !== before && state !== 'queued' && job; }"
+    )
+    return str(page.wait_for_function(shown, arg=before).json_value())
 
 
 def wide(page: Page) -> int:

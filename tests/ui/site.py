@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import uvicorn
 
-from tests.service.pretend import PretendEngine
+from tests.ui.held import HeldEngine
 from webui.api.application import build
 from webui.api.entrance import Entrance
 from webui.api.guard import cookie_name
@@ -49,9 +49,9 @@ class Site:
     engine: EngineHandle
 
     @property
-    def pretended(self) -> PretendEngine:
+    def pretended(self) -> HeldEngine:
         """The engine, where it is one that pretends."""
-        assert isinstance(self.engine, PretendEngine)
+        assert isinstance(self.engine, HeldEngine)
         return self.engine
 
     def account(self, name: str) -> tuple[User, dict[str, str]]:

@@ -70,6 +70,8 @@ def test_pictures_are_found_by_their_words(person: Person) -> None:
     hang(person, ["a red ball", "a blue ball", "a red cone"])
     page = person.open("Gallery")
     shown(page, 3)
+    small = "each => each.src.endsWith('/thumbnail') && each.complete && each.naturalWidth > 0"
+    page.wait_for_function(f"[...document.querySelectorAll('.w-grid .w-tile img')].filter({small}).length === 3")
     search = page.get_by_label("Search prompts and parameters")
     search.fill("ball red")
     shown(page, 1)

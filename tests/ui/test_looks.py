@@ -193,6 +193,7 @@ def test_who_wants_little_motion_gets_none(person: Person) -> None:
 
 def test_the_first_picture_is_one_press_away(person: Person) -> None:
     page: Page = person.open()
+    expect(page.locator(".w-hint")).to_contain_text("a ball, cube, cylinder, cone, ring or pyramid")
     expect(page.locator(".w-hint")).to_contain_text("models/checkpoints")
     page.locator(".w-example").first.click()
     stage(page, "finished")

@@ -42,7 +42,6 @@ PARAMS = st.builds(
 )
 
 
-@pytest.mark.xfail(strict=False, reason="a size read from a text is told of as unknown; open in issue 3")
 @given(PARAMS)
 @settings(deadline=None, max_examples=60)
 def test_what_is_read_from_a_picture_makes_the_same_request_again(resolver: Resolver, params: Txt2Img) -> None:
@@ -80,7 +79,6 @@ def test_what_the_text_does_not_say_is_the_default_but_for_count_and_model(resol
     assert "count" not in values and "model" not in values
 
 
-@pytest.mark.xfail(strict=False, reason="a size read from a text is told of as unknown; open in issue 3")
 def test_a_value_out_of_range_is_a_sentence(resolver: Resolver) -> None:
     values, notes = read("a\nSteps: 7000, Sampler: Euler, Seed: 3", resolver)
     assert "steps" not in values and notes == ["Steps was 7000; it must be a whole number from 1 to 150."]

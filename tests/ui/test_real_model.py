@@ -13,13 +13,25 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, expect
 
-from tests.ui.person import Person, choose, generate, ready, stage, step, write
+from tests.ui.person import Person, choose, generate, ready, stage
 from tests.ui.site import Site, serving
 from webui.commands.txt2img import main as txt2img
 from webui.service.engines import ThreadEngine
 from webui.service.gallery import read_text
 
 ROOT = Path(__file__).parents[2]
+MANY = "100"  # pictures: more than any machine draws while a test looks at them
+DONE = "Number(document.querySelector('.w-bar').getAttribute('aria-valuenow'))"  # percent of the job
+TWO_PREVIEWS_OF_ONE_PICTURE = """
+() => {
+  const seen = (window.seenPreviews ??= {});
+  for (const image of document.querySelectorAll(".w-cell img")) {
+    const [, place, number] = /[/]preview[/](\\d+)[?](\\d+)$/.exec(image.getAttribute("src") ?? "") ?? [];
+    if (place) (seen[place] ??= new Set()).add(number);
+  }
+  return Object.values(seen).some((numbers) => numbers.size > 1);
+}
+"""
 SERVED_WITHOUT_TORCH = """
 import sys
 from pathlib import Path
@@ -56,10 +68,9 @@ def person(browser: Browser, site: Site, request: pytest.FixtureRequest) -> Iter
     assert someone.problems == []
 
 
-@pytest.mark.xfail(strict=False, reason="failed in a fresh clone, cause not found yet; open in issue 3")
 def test_the_page_is_served_without_torch(tmp_path: Path) -> None:
     command = [sys.executable, "-c", SERVED_WITHOUT_TORCH, str(tmp_path)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=900, check=False)
     assert done.returncode == 0, done.stderr
 
 
@@ -79,22 +90,19 @@ def test_page_and_command_line_draw_the_same_pixels(person: Person, tmp_path: Pa
         assert np.asarray(ours).std() > 5  # it is a picture and no plain colour
 
 
-@pytest.mark.xfail(strict=False, reason="fails on a busy machine; open in issue 3")
 def test_previews_of_the_real_model_move_and_a_reload_finds_it(person: Person) -> None:
     page = person.open()
-    job = generate(page, prompt="a blue cube on a sand floor", steps="150")
-    seen = "document.querySelector('.w-cell img')?.getAttribute('src') ?? ''"
-    page.wait_for_function(f"({seen}).includes('/preview/')")
-    first = page.evaluate(seen)
-    page.wait_for_function(f"first => ({seen}) !== first && ({seen}).includes('/preview/')", arg=first)
-    before = step(page)
+    job = generate(page, prompt="a blue cube on a sand floor", steps="150", count=MANY)
+    page.wait_for_function(TWO_PREVIEWS_OF_ONE_PICTURE)
+    before = page.evaluate(DONE)
     page.reload()
     ready(page)
     assert stage(page, "running") == job
-    page.wait_for_function("before => Number(document.querySelector('.w-cell')?.dataset.step) >= before", arg=before)
+    page.wait_for_function(f"before => {DONE} >= before", arg=before)
+    page.wait_for_function(TWO_PREVIEWS_OF_ONE_PICTURE)
     page.locator("#txt2img_interrupt").click()
     assert stage(page, "interrupted") == job
-    (picture,) = person.pictures()
-    assert picture.interrupted
-    expect(page.locator(".w-cell img")).to_have_attribute("src", f"/x/pictures/{picture.id}")
-    write(page, "prompt", "")
+    pictures = person.pictures()
+    assert any(picture.interrupted for picture in pictures) and len(pictures) < int(MANY)
+    newest = pictures[0]
+    expect(page.locator(f".w-cell img[src='/x/pictures/{newest.id}']")).to_be_visible()

@@ -104,8 +104,8 @@ def body() -> str:
     return (
         f'<header class="w-top"><h1 class="w-brand"><span aria-hidden="true"></span>{html.escape(BRAND)}</h1>'
         '<webui-account></webui-account></header>'
-        '<div id="w-status" class="w-unseen" role="status" aria-live="polite"></div>'
-        '<div id="w-alert" class="w-unseen" role="alert"></div><div id="w-notes"></div>'
+        '<div id="w-said"><div id="w-status" class="w-unseen" role="status" aria-live="polite"></div>'
+        '<div id="w-alert" class="w-unseen" role="alert"></div><div id="w-notes"></div></div>'
         '<webui-viewer></webui-viewer><div id="w-waiting" aria-hidden="true"></div>'
         '<noscript><p class="w-noscript">This page needs JavaScript.</p></noscript>'
     )

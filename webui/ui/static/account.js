@@ -46,16 +46,18 @@ class Account extends HTMLElement {
     this.#menu.hidePopover();
     const dialog = make("dialog", { class: "w-dialog", id: "w-sharing", "aria-label": "Sharing and people" });
     dialog.addEventListener("close", () => dialog.remove());
+    const inside = make("div");
+    dialog.append(inside);
     document.body.append(dialog);
-    await this.#fill(dialog);
+    await this.#fill(dialog, inside);
     dialog.showModal();
   }
 
-  async #fill(dialog) {
+  async #fill(dialog, inside) {
     const [share, who] = await Promise.all([tried(() => ask("/x/share")), tried(() => ask("/x/who"))]);
     if (!share || !who) return;
-    const again = () => this.#fill(dialog);
-    dialog.replaceChildren(
+    const again = () => this.#fill(dialog, inside);
+    inside.replaceChildren(
       make("h2", {}, "Sharing and people"),
       ...sharing(share, again),
       make("h3", {}, "Who is connected"),

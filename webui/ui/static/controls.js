@@ -50,6 +50,19 @@ export class Controls extends EventTarget {
     if (Object.keys(this.#pending).length > 0) document.querySelector(`#${this.area}_fill`).click();
   }
 
+  /** Wait until the values are as wanted: Gradio takes its time with what is filled in. */
+  comeToBe(wanted) {
+    return new Promise((resolve) => {
+      const look = () => {
+        if (!wanted(this.values)) return;
+        this.removeEventListener("change", look);
+        resolve();
+      };
+      this.addEventListener("change", look);
+      look();
+    });
+  }
+
   /** What Gradio's hidden button takes: an update for each control, which says nothing where nothing is to change. */
   handOver() {
     const wanted = this.#pending;

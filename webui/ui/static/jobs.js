@@ -70,7 +70,7 @@ export class Jobs extends EventTarget {
     const job = this.open.get(view.job) ?? this.#add(view.job);
     const { kind: _, ...facts } = view;
     Object.assign(job, { ...facts, known: true });
-    if (view.step !== null && view.step !== undefined) Object.assign(job.cell(view.picture ?? 0), drawn(view));
+    if (view.step !== null && view.step !== undefined) seen(job.cell(view.picture ?? 0), view);
     this.#tell(job, "view", view);
   }
 
@@ -154,10 +154,16 @@ function drawn({ step, steps }) {
   return { state: "drawing", step, steps };
 }
 
+/** A picture was being drawn before this page heard of it: its newest preview is shown until the next one comes. */
+function seen(cell, view) {
+  if (!SETTLED.has(cell.state)) Object.assign(cell, drawn(view), { sequence: cell.sequence || "newest" });
+}
+
 const FOLDS = {
   queued: (job, event) => Object.assign(job, { state: "queued", position: event.ahead, seconds_left: event.seconds_left ?? null }),
   requeued: (job, event) => Object.assign(job, { state: "queued", again: true, sentence: event.sentence }),
   started: (job, event) => Object.assign(job, { state: "running", position: 0, pictures: event.pictures }),
+  reading: (job, event) => Object.assign(job, { reading: event.sentence }), // of its model's file, before anything is drawn
   progress(job, event) {
     Object.assign(job, { state: "running", position: 0, seconds_left: event.seconds_left });
     Object.assign(job.cell(event.picture), drawn(event));

@@ -48,8 +48,8 @@ class Models extends HTMLElement {
     if (!found || found.problem) return;
     this.#last = found.name;
     page.model = found;
-    const own = (value) => ({ placeholder: `${value}` });
-    page.controls.txt2img.fill({ width: own(found.native_size), height: own(found.native_size), scale: own(found.scale) });
+    const own = { width: found.native_size, height: found.native_size, scale: found.scale };
+    page.controls.txt2img.fill(Object.fromEntries(Object.entries(own).map(([name, value]) => [name, { placeholder: said(name, value) }])));
     page.dispatchEvent(new Event("model"));
   }
 
@@ -61,6 +61,12 @@ class Models extends HTMLElement {
     const good = found.models.filter((model) => !model.problem).length;
     say(good === 1 ? "There is one model." : `There are ${good} models.`);
   }
+}
+
+/** What an empty field says: the value that stands there; whose it is, where a file does not tell the value. */
+function said(name, value) {
+  if (value !== null && value !== undefined) return String(value);
+  return page.controls.txt2img.parameters.find((parameter) => parameter.name === name).unset;
 }
 
 customElements.define("webui-models", Models);

@@ -46,10 +46,10 @@ class Page extends EventTarget {
     return this.controls[area].begin(opening.fill[area]);
   }
 
-  /** Queue what the controls say. */
-  async generate(given) {
+  /** Queue what the controls say; `given` are their values as Gradio has them. */
+  async generate(given = null) {
     const controls = this.controls.txt2img;
-    controls.changed(given);
+    if (given) controls.changed(given);
     this.refuse("");
     if (!controls.check()) return controls.lead();
     const { styles, ...values } = controls.values;
@@ -82,7 +82,8 @@ class Page extends EventTarget {
   /** Put an example into the prompt and draw it. */
   async tryOut(prompt) {
     await this.controls.txt2img.fill({ prompt });
-    requestAnimationFrame(() => document.getElementById("txt2img_generate").click());
+    await this.controls.txt2img.comeToBe((values) => values.prompt === prompt);
+    await this.generate();
   }
 
   /** Delete pictures from the trash, once it is certain that this is meant. */

@@ -3,17 +3,21 @@
 import { button, make } from "./dom.js";
 
 const SHOWN_FOR = 5000; // milliseconds; what went wrong stays until it is closed
+const UNDO_FOR = 15000; // milliseconds that undoing is offered
 const MOST_NOTES = 3;
+const SAID = document.getElementById("w-said"); // kept here, for a dialog that is removed takes along what is in it
 
 /** Say a sentence. `wrong`: it is an error. `undo`: {label, act} is offered beside it. */
 export function say(sentence, { wrong = false, undo = null } = {}) {
   listening(wrong).textContent = sentence;
   const note = make("div", { class: wrong ? "w-note w-wrong" : "w-note" }, make("span", {}, sentence));
   const close = () => note.remove();
+  const later = () => (note.matches(":hover, :focus-within") ? wait() : close()); // not from under somebody's hand
+  const wait = () => setTimeout(later, undo ? UNDO_FOR : SHOWN_FOR);
   if (undo) note.append(button(undo.label, null, () => (close(), undo.act())));
   if (wrong) note.append(button("Close this note", "cancel", close, { shown: false }));
-  else setTimeout(close, SHOWN_FOR);
-  const notes = place();
+  else wait();
+  const notes = document.getElementById("w-notes");
   notes.append(note);
   while (notes.children.length > MOST_NOTES) notes.firstElementChild.remove();
 }
@@ -36,9 +40,14 @@ export async function tried(act) {
 }
 
 function listening(wrong) {
+  rise();
   return document.getElementById(wrong ? "w-alert" : "w-status");
 }
 
-function place() {
-  return document.getElementById("w-notes");
+/** Into the dialog that is open, if one is: what lies behind it is neither seen nor heard nor can be pressed. */
+function rise() {
+  const above = [...document.querySelectorAll("dialog:modal")].at(-1) ?? document.body;
+  if (SAID.parentElement === above) return;
+  above.append(SAID);
+  if (above !== document.body) above.addEventListener("close", rise, { once: true });
 }

@@ -211,8 +211,9 @@ class Stage extends HTMLElement {
     this.draw();
   }
 
-  /** Nothing runs yet: the newest picture is shown, so that the page goes on where it was left. */
+  /** What runs is shown, whose view may have come before the stage; else the newest picture, so that the page goes on where it was left. */
   async #begin() {
+    if (page.target) this.showJob(page.target);
     await this.#strip.fill();
     if (!this.job && this.#strip.newest) await this.showPicture(this.#strip.newest);
     else this.draw();

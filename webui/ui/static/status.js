@@ -26,13 +26,13 @@ function ended(job) {
 }
 
 function queued(job) {
-  if (!job.position) return "Next in line";
-  return job.position === 1 ? "Waiting for one job before it" : `Waiting for ${job.position} jobs before it`;
+  const others = job.position === 1 ? "one job" : `${job.position} jobs`;
+  return [job.position ? `Waiting for ${others} before it` : "Next in line", left(job.seconds_left)].filter(Boolean).join(" · ");
 }
 
 function running(job) {
   const drawing = job.cells.filter((cell) => cell.state === "drawing");
-  if (drawing.length === 0) return job.done > 0 ? "Drawing …" : "Starting …";
+  if (drawing.length === 0) return job.reading || (job.done > 0 ? "Drawing …" : "Starting …");
   const [cell] = drawing;
   const of = job.pictures > 1 && drawing.length === 1 ? ` of picture ${job.cells.indexOf(cell) + 1}` : "";
   const step = cell.steps ? `Step ${cell.step} of ${cell.steps}${of}` : `Step ${cell.step}${of}`;
@@ -43,8 +43,8 @@ function running(job) {
 
 /** The same in as few words as fit into a list. */
 export function brief(job) {
-  if (job.state === "queued") return job.position ? `${job.position} before it` : "next";
-  return [`${Math.round(job.fraction * 100)} %`, left(job.seconds_left)].filter(Boolean).join(" · ");
+  const place = job.position ? `${job.position} before it` : "next";
+  return [job.state === "queued" ? place : `${Math.round(job.fraction * 100)} %`, left(job.seconds_left)].filter(Boolean).join(" · ");
 }
 
 /** A time left that does not jump about: rounded the more the longer it is. */

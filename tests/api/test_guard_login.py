@@ -18,7 +18,7 @@ from tests.api.asgi import AWAY, HOST, ask, post, submit
 from webui.api.accounts_page import people_routes
 from webui.api.entrance import Entrance
 from webui.api.guard import Guard
-from webui.service.attempts import BY_ADDRESS, BY_NAME, WINDOW, TooManyAttempts
+from webui.service.attempts import BY_ACCOUNT, BY_ADDRESS, BY_NAME, BY_SHARED, WINDOW, TooManyAttempts
 from webui.service.database import Database
 from webui.service.passwords import Cost, Hasher
 from webui.service.tunnel import OPEN, Tunnel, TunnelState
@@ -184,9 +184,29 @@ def test_ten_thousand_tries_are_answered_without_work(house: House) -> None:
                 statuses.append(429)
             continue
         statuses.append(reply.status)
-    assert statuses == [401] * BY_NAME + [429] * (10_000 - BY_NAME) and house.hasher.computed == BY_NAME
+    assert statuses == [401] * BY_ACCOUNT + [429] * (10_000 - BY_ACCOUNT) and house.hasher.computed == BY_ACCOUNT
     house.clock.now += WINDOW + 1
     assert house.sign_in()
+
+
+@pytest.mark.parametrize("through", ["tunnel", "proxy"])
+def test_an_attacker_behind_one_address_keeps_neither_the_machine_out_nor_known_browsers(house: House, through: str) -> None:
+    ways: dict[str, dict[str, Any]] = {
+        "tunnel": {"host": TUNNEL, "origin": f"https://{TUNNEL}"}, "proxy": {"headers": [("x-forwarded-for", "198.51.100.1")]},
+    }  # fmt: skip
+    way = ways[through]
+    first = submit(house.app, "/login", {"name": "Anna", "password": SECRET}, **way)
+    (browser,) = (value.partition(";")[0] for key, value in first.headers if key == "set-cookie" and "webui-browser" in value)
+    house.hasher.computed = 0
+    statuses = [
+        submit(house.app, "/login", {"name": f"name {number}", "password": "x"}, **way).status for number in range(BY_SHARED + 9)
+    ]
+    assert statuses == [401] * BY_SHARED + [429] * 9 and house.hasher.computed == BY_SHARED
+    fields = {"name": "Anna", "password": SECRET}
+    assert submit(house.app, "/login", fields, **way).status == 429
+    assert submit(house.app, "/login", fields, cookie=browser, **way).status == 303
+    assert submit(house.app, "/login", fields).status == 303, "who sits at the machine"
+    assert ask(house.app, cookie=browser, **way).status == 401, "it is no session"
 
 
 def test_whoever_must_wait_is_told_how_long(house: House) -> None:

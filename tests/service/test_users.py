@@ -10,7 +10,19 @@ from pathlib import Path
 import pytest
 
 from webui.errors import UserError
-from webui.service.attempts import BY_ADDRESS, BY_NAME, HERE, MOST_KEYS, WINDOW, Attempts, TooManyAttempts
+from webui.service.attempts import (
+    BY_ACCOUNT,
+    BY_ADDRESS,
+    BY_BROWSER,
+    BY_NAME,
+    BY_SHARED,
+    HERE,
+    MOST_KEYS,
+    TUNNEL,
+    WINDOW,
+    Attempts,
+    TooManyAttempts,
+)
 from webui.service.database import Database
 from webui.service.passwords import Cost, Hasher
 from webui.service.users import (
@@ -74,8 +86,20 @@ def users(database: Database, clock: Clock, hasher: CountingHasher) -> Users:
     return Users(database, clock, hasher=hasher)
 
 
-def sign_in(users: Users, name: str = "Anna", password: str = SECRET, address: str = AWAY) -> str:
-    return users.sign_in(name, password, address, "a browser")
+def sign_in(users: Users, name: str = "Anna", password: str = SECRET, address: str = AWAY, browser: str = "") -> str:
+    return users.sign_in(name, password, address, "a browser", browser)
+
+
+def attack(users: Users, *names: str, address: str = TUNNEL, browser: str = "") -> None:
+    """Try until nobody answers any more."""
+    for number in range(10_000):
+        try:
+            sign_in(users, names[number % len(names)], f"guess {number}", address, browser)
+        except TooManyAttempts:
+            return
+        except UserError:
+            continue
+    raise AssertionError("nobody was ever refused")
 
 
 # --- accounts
@@ -370,7 +394,7 @@ def test_ten_thousand_tries_find_nothing_and_cost_nothing(users: Users, hasher: 
         with pytest.raises(UserError) as caught:
             sign_in(users, password=SECRET if number == 9_999 else f"guess {number}", address=f"192.0.2.{number % 200}")
         refused += isinstance(caught.value, TooManyAttempts)
-    assert refused == 10_000 - BY_NAME and hasher.computed == BY_NAME
+    assert refused == 10_000 - BY_ACCOUNT and hasher.computed == BY_ACCOUNT
     assert "try again in 15 minutes" in str(caught.value)
 
 
@@ -407,6 +431,52 @@ def test_whoever_sits_at_the_machine_is_not_locked_out_by_others(users: Users) -
         with pytest.raises(UserError):
             sign_in(users, password="guess", address=f"192.0.2.{number}")
     assert users.session(sign_in(users, address=HERE))
+
+
+def test_whoever_was_here_before_waits_for_nobody(users: Users, hasher: CountingHasher, clock: Clock) -> None:
+    """Behind the shared address all have one, so one attacker uses up every try that is counted by it."""
+    anna = users.create("Anna", SECRET)
+    users.set_password(OWNER_ID, SECRET)
+    browser = users.browser_of(sign_in(users, address=TUNNEL))
+    hasher.computed = 0
+    attack(users, *(f"name {number}" for number in range(30)), address=TUNNEL)
+    attack(users, "Anna", "owner", address=TUNNEL)
+    assert hasher.computed <= BY_SHARED
+    with pytest.raises(TooManyAttempts) as caught:
+        sign_in(users, address=TUNNEL)
+    assert caught.value.seconds <= WINDOW, "a browser that is new here waits"
+    assert users.session(sign_in(users, address=TUNNEL, browser=browser)) == anna
+    for name in ("owner", "Anna"):
+        assert users.session(sign_in(users, name, address=HERE)), "nor is anybody kept out at the machine itself"
+    attack(users, "Anna", address=AWAY)
+    users.confirm(anna.id, SECRET, AWAY)
+    clock.now += WINDOW
+    assert users.session(sign_in(users, address=TUNNEL)) == anna
+
+
+def test_what_a_browser_keeps_opens_nothing_and_is_its_accounts_alone(users: Users, hasher: CountingHasher) -> None:
+    anna, bert = users.create("Anna", SECRET), users.create("Bert", "another one")
+    browser = users.browser_of(sign_in(users))
+    assert users.session(browser) is None and browser != users.browser_of(sign_in(users))
+    hasher.computed = 0
+    attack(users, "Anna", browser=browser)
+    assert hasher.computed == BY_BROWSER, "whoever has the browser guesses no better"
+    assert users.session(sign_in(users)) == anna, "and keeps nobody out with that"
+    attack(users, "Bert", browser=browser)
+    for wrong in (browser, browser[:-1], browser.replace(".", "x"), "." + browser.partition(".")[2], "\ud800.é"):
+        with pytest.raises(TooManyAttempts):
+            sign_in(users, "Bert", "another one", TUNNEL, wrong)
+    fresh = users.browser_of(sign_in(users, "Bert", "another one", address=HERE))
+    users.set_password(bert.id, "a third one")
+    with pytest.raises(TooManyAttempts):
+        sign_in(users, "Bert", "a third one", TUNNEL, fresh)
+    assert users.browser_of("no token") == ""
+
+
+def test_one_address_keeps_nobody_out_at_another(users: Users) -> None:
+    anna = users.create("Anna", SECRET)
+    attack(users, "Anna", address="192.0.2.66")
+    assert users.session(sign_in(users, address=AWAY)) == anna
 
 
 def test_success_forgets_the_failures_with_the_name_only(clock: Clock) -> None:

@@ -9,13 +9,16 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 
+from webui.api import headers
 from webui.api.entrance import Entrance
 from webui.api.guard import ADDRESS, SECURE, SESSION, USER, cookie_name
 from webui.api.plain_page import page, text, told
 from webui.errors import UserError
 from webui.service.attempts import TooManyAttempts
-from webui.service.users import LONGEST_SECONDS, User, Users
+from webui.service.users import DAY, LONGEST_SECONDS, User, Users
 
+BROWSER = "webui-browser"  # the cookie of a browser that has signed in before
+BROWSER_SECONDS = 365 * DAY
 FORM = """<h1>Sign in</h1>
 {told}
 <form method="post" action="/login">
@@ -55,7 +58,8 @@ class Login:
         name, address = fields.get("name", ""), request.scope[ADDRESS]
         agent = request.headers.get("user-agent", "")
         try:
-            token = await run_in_threadpool(self._users.sign_in, name, fields.get("password", ""), address, agent)
+            password, browser = fields.get("password", ""), self._browser(request)
+            token = await run_in_threadpool(self._users.sign_in, name, password, address, agent, browser)
         except TooManyAttempts as error:
             return _form(str(error), name, 429, {"Retry-After": str(round(error.seconds))})
         except UserError as error:
@@ -85,13 +89,22 @@ class Login:
         return PlainTextResponse("User-agent: *\nDisallow: /\n")
 
     def with_cookie(self, request: Request, response: Response, token: str) -> Response:
-        """The answer with the session's cookie, which scripts cannot read and other sites' pages do not send."""
+        """The answer with the session's cookie, which scripts cannot read and other sites' pages do not send.
+
+        A second one stays when the session has ended: by it the browser is known at the next try to sign in.
+        """
         secure = request.scope[SECURE]
-        response.set_cookie(
-            cookie_name(self._entrance.port, secure=secure), token, max_age=int(LONGEST_SECONDS), path="/", secure=secure,
-            httponly=True, samesite="lax",
-        )  # fmt: skip
+        cookies = {"webui": (token, LONGEST_SECONDS), BROWSER: (self._users.browser_of(token), BROWSER_SECONDS)}
+        for kind, (value, seconds) in cookies.items():
+            response.set_cookie(
+                cookie_name(self._entrance.port, secure=secure, kind=kind), value, max_age=int(seconds), path="/", secure=secure,
+                httponly=True, samesite="lax",
+            )  # fmt: skip
         return response
+
+    def _browser(self, request: Request) -> str:
+        name = cookie_name(self._entrance.port, secure=request.scope[SECURE], kind=BROWSER)
+        return next(iter(headers.cookies(request.scope, name)), "")
 
 
 async def read_form(request: Request) -> dict[str, str]:

@@ -1,4 +1,17 @@
-"""How often somebody may try to sign in: a few times, then after a wait; counted by name and by address."""
+"""How often somebody may try to sign in: a few times, then after a wait of at most `WINDOW`.
+
+What is limited by what:
+
+- Tries for an account from a browser that has signed in to it before: by that browser. Nobody else can use those up, so whoever
+  knows the password and was here before waits for nobody, whatever goes on elsewhere.
+- All other tries: by the name at one address, by the name at all addresses together, and by the address under all names. Tries at
+  this machine itself are counted apart from those that come from elsewhere, so that nobody can lock out whoever sits here.
+- An address that stands for many people, such as the shared address, may be tried from more often, under each name no more often.
+
+A try that is refused costs nothing and counts for nothing, so the wait ends although others go on trying. Somebody whose browser
+is new may find the freed tries taken by whoever attacks the same name at the same address: for as long as that goes on, and
+`WINDOW` more. The owner can end the sharing meanwhile.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +24,14 @@ from contextlib import contextmanager
 from webui.errors import UserError
 
 BY_NAME, BY_ADDRESS = 10, 20  # failures within WINDOW; then nobody gets an answer until the oldest is forgotten
+BY_ACCOUNT = 30  # under one name, from all addresses but this machine's
+BY_SHARED = 100  # from an address that stands for many people
+BY_BROWSER = 10
 WINDOW = 15 * 60.0  # seconds
 MOST_KEYS = 20_000  # names and addresses remembered
-HERE = "127.0.0.1"  # tries at this machine are counted apart: nobody elsewhere can lock out whoever sits here
+HERE = "127.0.0.1"
+TUNNEL, PROXY = "the shared address", "a proxy on this machine"  # where others come from whose own addresses nobody vouches for
+Key = tuple[str, str]
 
 
 class TooManyAttempts(UserError):
@@ -41,15 +59,19 @@ class Attempts:
 
     def __init__(self, clock: Callable[[], float], *, by_name: int = BY_NAME, by_address: int = BY_ADDRESS) -> None:
         self._clock = clock
-        self._most = {"name": by_name, "address": by_address}
-        self._times: OrderedDict[tuple[str, str], deque[float]] = OrderedDict()
+        self._most = {
+            "name": by_name, "address": by_address, "account": BY_ACCOUNT, "shared": BY_SHARED, "browser": BY_BROWSER,
+        }  # fmt: skip
+        self._times: OrderedDict[Key, deque[float]] = OrderedDict()
         self._turn = threading.Lock()
 
     @contextmanager
-    def trying(self, name: str, address: str) -> Iterator[Attempt]:
-        """A try, which counts as failed unless `succeeded` is called; `TooManyAttempts` where it may not be made."""
-        place = "here" if address == HERE else "elsewhere"
-        keys = [("address", address), ("name", f"{place} {name}")]
+    def trying(self, name: str, address: str, browser: str = "") -> Iterator[Attempt]:
+        """A try, which counts as failed unless `succeeded` is called; `TooManyAttempts` where it may not be made.
+
+        `browser` names one that has signed in to the account before, "" one of which nothing is known.
+        """
+        keys = [("browser", browser)] if browser else keys_of(name, address)
         now = self._clock()
         with self._turn:
             seconds = max(self._wait(key, now) for key in keys)
@@ -67,7 +89,7 @@ class Attempts:
             if attempt.success:
                 self._forgive(keys, now)
 
-    def _wait(self, key: tuple[str, str], now: float) -> float:
+    def _wait(self, key: Key, now: float) -> float:
         times = self._times.get(key)
         if times is None:
             return 0.0
@@ -75,11 +97,17 @@ class Attempts:
             times.popleft()
         return times[0] + WINDOW - now if len(times) >= self._most[key[0]] else 0.0
 
-    def _forgive(self, keys: list[tuple[str, str]], began: float) -> None:
-        """Forget the failures with the name; of the address only this try, for other names may be tried from there."""
-        address, name = keys
+    def _forgive(self, keys: list[Key], began: float) -> None:
+        """Forget who mistyped their password; of what others may share only this try, for they may have tried too."""
         with self._turn:
-            self._times.pop(name, None)
-            times = self._times.get(address)
-            if times is not None and began in times:
-                times.remove(began)
+            for key in keys:
+                if key[0] in ("name", "browser"):
+                    self._times.pop(key, None)
+                elif (times := self._times.get(key)) is not None and began in times:
+                    times.remove(began)
+
+
+def keys_of(name: str, address: str) -> list[Key]:
+    """What a try under a name from an address is counted under."""
+    found = [("shared" if address in (TUNNEL, PROXY) else "address", address), ("name", f"{address} {name}")]
+    return found if address == HERE else [*found, ("account", name)]

@@ -7,6 +7,7 @@ Passwords are kept as salted scrypt hashes, sessions as the SHA-256 of a random 
 from __future__ import annotations
 
 import hashlib
+import hmac
 import re
 import secrets
 import threading
@@ -182,17 +183,28 @@ class Users:
 
     # --- sessions
 
-    def sign_in(self, name: str, password: str, address: str, agent: str) -> str:
+    def sign_in(self, name: str, password: str, address: str, agent: str, browser: str = "") -> str:
         """Begin a session; returns its token, which only the caller has. Takes as long for names that nobody has.
 
-        `UserError` where name or password are wrong, and after too many tries with that name or from that address.
+        `UserError` where name or password are wrong, and after too many tries (see `attempts`); `browser` is what `browser_of`
+        gave it when somebody signed in with it before.
         """
-        user, hashed = self._known(name, password, address)
+        user, hashed = self._known(name, password, address, browser)
         return self._begin(user, hashed, address, agent)
 
     def confirm(self, id: int, password: str, address: str) -> None:  # noqa: A002
         """Have somebody who is signed in say the password again; `UserError` as for signing in."""
-        self._known(self.get(id).name, password, address)
+        self._known(self.get(id).name, password, address, signed_in=True)
+
+    def browser_of(self, token: str) -> str:
+        """What a browser is to keep, so that it is known when somebody signs in to the session's account with it again.
+
+        It opens nothing, and is worth nothing any more once the account has another password.
+        """
+        session = self._sessions.get(_key(token))
+        hashed = self._hashed(session.user if session is not None else None)
+        name = secrets.token_hex(16)
+        return f"{name}.{_sign(name, hashed)}" if hashed else ""
 
     def session(self, token: str) -> User | None:
         """Who has that token, if the session has not ended; the session counts as used now."""
@@ -251,13 +263,27 @@ class Users:
                 with self._turn:
                     self._written.update({key: seen for seen, key in due if key in self._sessions})
 
-    def _known(self, name: str, password: str, address: str) -> tuple[User, str]:
+    def _hashed(self, user: User | None) -> str | None:
+        row = self._database.one("SELECT password FROM users WHERE id = ?", (user.id,)) if user is not None else None
+        hashed: str | None = row["password"] if row is not None else None
+        return hashed
+
+    def _seen(self, user: User | None, browser: str) -> str:
+        """The name of a browser that has signed in to the account before, else ""."""
+        name, _, signature = browser.partition(".")
+        hashed = self._hashed(user) if signature else None
+        same = hashed and hmac.compare_digest(_sign(name, hashed).encode(), signature.encode("utf-8", "replace"))
+        return name if same else ""
+
+    def _known(
+        self, name: str, password: str, address: str, browser: str = "", *, signed_in: bool = False
+    ) -> tuple[User, str]:
         """The account with that name and password, and the hash that it fits."""
         clean = unicodedata.normalize("NFC", name).strip()[:LONGEST_NAME]
-        with self._attempts.trying(clean.casefold(), address) as attempt:
-            user = next((user for user in self.all() if user.name.casefold() == clean.casefold()), None)
-            row = self._database.one("SELECT password FROM users WHERE id = ?", (user.id,)) if user else None
-            hashed = row["password"] if row else None
+        user = next((user for user in self.all() if user.name.casefold() == clean.casefold()), None)
+        own = f"of {user.id}" if user is not None and signed_in else self._seen(user, browser)
+        with self._attempts.trying(clean.casefold(), address, own) as attempt:
+            hashed = self._hashed(user)
             fits = self._hasher.fits(unicodedata.normalize("NFC", password[: 4 * LONGEST_PASSWORD]), hashed)
             if user is None or not fits:
                 raise UserError(WRONG)
@@ -306,6 +332,11 @@ class Users:
 
     def _due(self, key: str, session: Session) -> bool:
         return session.seen - self._written[key] >= SEEN_SECONDS or not self._lasts(session)
+
+
+def _sign(browser: str, hashed: str) -> str:
+    """What only this program can have given a browser: signed with the hash of the account's password, which nobody else has."""
+    return hmac.new(hashed.encode(), f"browser {browser}".encode("utf-8", "replace"), "sha256").hexdigest()
 
 
 def _key(token: str) -> str:

@@ -32,7 +32,7 @@ from webui.api.gradio_routes import (
 from webui.api.refusals import Refused
 from webui.api.streams import Answer, Body, Counted, Ended, Held
 from webui.api.uploads import BodyLimits, Uploads, is_upload
-from webui.service.attempts import HERE
+from webui.service.attempts import HERE, PROXY, TUNNEL
 from webui.service.users import OWNER_ID, User, Users
 
 USER = "webui.user"  # in the scope: the `User` who asks; None on the pages that are for everybody
@@ -41,7 +41,6 @@ ADDRESS = "webui.address"  # in the scope: where they are, as tries to sign in a
 SECURE = "webui.secure"  # in the scope: whether the connection to the browser is encrypted
 FOR_EVERYBODY = ("/login", "/robots.txt")
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
-TUNNEL = "the shared address"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +94,7 @@ class Guard:
         if user is None:
             if visit.path not in FOR_EVERYBODY:
                 raise Refused(401, "Sign in first.", elsewhere="/login")
-            body = Body(receive, self._limits.form)
+            body = Body(receive, self._limits.form, patience=self._limits.patience)
             body.check_length(scope)
             await self._pass_on(inner, body, answer)
             return
@@ -107,7 +106,8 @@ class Guard:
         """Pass on what a known user asks, with an eye on what comes in and how long they may listen."""
         uploading = is_upload(visit.method, visit.path)
         limit = self._limits.upload if uploading else self._limits.body
-        body = Body(receive, limit, (lambda size: self._uploads.receive(user.id, size)) if uploading else None)
+        count = (lambda size: self._uploads.receive(user.id, size)) if uploading else None
+        body = Body(receive, limit, count, patience=self._limits.patience)
         body.check_length(inner)
         if uploading:
             self._uploads.begin(user.id)
@@ -158,13 +158,14 @@ class Guard:
             raise Refused(400, "That address is not written as an address of this server.")
         if headers.foreign(scope, method, host):
             raise Refused(403, "The request came from another site's page; it must say with Origin that it comes from this one.")
+        direct = peer in LOOPBACK and asked.name in LOOPBACK and not headers.forwarded(scope)
         return Visit(
             method=method,
             path=scope["path"],
             host=host,
             secure=through_tunnel or scope.get("scheme") in ("https", "wss"),
-            address=TUNNEL if through_tunnel else HERE if peer in LOOPBACK else peer,
-            direct=peer in LOOPBACK and asked.name in LOOPBACK and not headers.forwarded(scope),
+            address=TUNNEL if through_tunnel else HERE if direct else PROXY if peer in LOOPBACK else peer,
+            direct=direct,
         )
 
     async def _who(self, scope: Scope, visit: Visit) -> tuple[User | None, str | None]:
@@ -225,6 +226,6 @@ class Guard:
             await self._app(self._inner(scope, visit, user, token), receive, send)
 
 
-def cookie_name(port: int, *, secure: bool) -> str:
+def cookie_name(port: int, *, secure: bool, kind: str = "webui") -> str:
     """The session cookie's name; the prefix makes browsers refuse one that another site or an unencrypted page set."""
-    return f"__Host-webui-{port}" if secure else f"webui-{port}"
+    return f"__Host-{kind}-{port}" if secure else f"{kind}-{port}"

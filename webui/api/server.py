@@ -14,6 +14,7 @@ from pathlib import Path
 import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from webui.api.connections import Connection
 from webui.errors import UserError
 
 LOG = logging.getLogger(__name__)
@@ -67,7 +68,7 @@ class Server(uvicorn.Server):
             uvicorn.Config(
                 app, log_config=None, access_log=False, proxy_headers=False, server_header=False, ws="none", lifespan="on",
                 limit_concurrency=MOST_CONNECTIONS, timeout_graceful_shutdown=GRACE_SECONDS, timeout_keep_alive=15,
-                h11_max_incomplete_event_size=MOST_HEADERS,
+                h11_max_incomplete_event_size=MOST_HEADERS, http=Connection,
             )
         )  # fmt: skip
         self._on_start, self._on_end = started, ending

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
 from collections import Counter
@@ -22,13 +23,21 @@ class Ended(OSError):
     """The session of whoever listens has ended; of this kind because that is how a lost connection shows."""
 
 
-class Body:
-    """The `receive` of a request: counts what comes in, and raises `Refused` where it is too much."""
+PATIENCE, SLOWEST = 30.0, 16 * 1024  # seconds that a body may keep us waiting, and bytes of it that earn another second
 
-    def __init__(self, receive: Receive, most: int, count: Callable[[int], None] | None = None) -> None:
+
+class Body:
+    """The `receive` of a request: counts what comes in, and raises `Refused` where it is too much, or comes too slowly."""
+
+    def __init__(
+        self, receive: Receive, most: int, count: Callable[[int], None] | None = None, *, patience: float = PATIENCE
+    ) -> None:
         self._receive = receive
         self._most = most
         self._count = count
+        self._patience = patience
+        self._waited = 0.0
+        self._whole = False
         self._size = 0
         self._again: list[Message] = []
         self.refused: Refused | None = None
@@ -40,8 +49,9 @@ class Body:
             return self._again.pop(0)
         if self.over():
             return {"type": "http.disconnect"}
-        message = await self._receive()
+        message = await self._next()
         if message["type"] == "http.request":
+            self._whole = not message.get("more_body", False)
             size = len(message.get("body", b""))
             self._size += size
             try:
@@ -52,6 +62,21 @@ class Body:
             except Refused as refused:
                 self.refused = refused  # whoever reads may make another answer of it
                 raise
+        return message
+
+    async def _next(self) -> Message:
+        """What comes next: within the time that is left while the body is not whole, of which only waiting takes any."""
+        if self._whole:
+            return await self._receive()
+        now = asyncio.get_running_loop().time
+        began = now()
+        try:
+            async with asyncio.timeout(self._patience + self._size / SLOWEST - self._waited):
+                message = await self._receive()
+        except TimeoutError as error:
+            self.refused = Refused(408, "What was sent came too slowly; try again over a better connection.")
+            raise self.refused from error
+        self._waited += now() - began
         return message
 
     def check_length(self, scope: Scope) -> None:

@@ -14,6 +14,7 @@ from PIL import Image, UnidentifiedImageError
 
 from webui.api.gradio_routes import UPLOAD, Readable
 from webui.api.refusals import Refused
+from webui.api.streams import PATIENCE
 from webui.params import MOST_PIXELS
 
 KB, MB = 2**10, 2**20
@@ -36,6 +37,7 @@ class BodyLimits:
     window: float = 60.0  # seconds
     quota: int = 1024 * MB  # of uploads kept by Gradio; the oldest are removed
     open: int = 100  # requests under way at the same time
+    patience: float = PATIENCE  # seconds that a request may keep us waiting for its body
 
 
 def is_upload(method: str, path: str) -> bool:

@@ -162,3 +162,20 @@ def test_a_preview_is_a_jpeg_that_nobody_keeps(home: House) -> None:
     assert (gone.status, gone.body) == (204, b"")  # no fault: the next event says more
     for name in ("x", "-1", "1.5"):
         assert home.get(f"/x/jobs/{job}/preview/{name}", home.anna).status == 404
+
+
+@pytest.mark.parametrize("after", ["99999999999999999999", "-99999999999999999999", "0"])
+def test_any_number_may_be_asked_after(home: House, after: str) -> None:
+    job = home.submit(home.anna)
+    reply = home.get(f"/x/jobs/{job}/events?after={after}", home.anna)
+    assert reply.status == 200 and bool(reply.json()["events"]) is (len(after) == 1 or after[0] == "-")
+
+
+@pytest.mark.parametrize("address", ["/x/jobs/{job}/move", "/x/pictures/star", "/x/styles", "/x/jobs"])
+def test_half_a_sign_is_no_text(home: House, address: str) -> None:
+    job = home.submit(home.anna)
+    body = b'{"before": "\\ud800", "ids": ["\\ud800"], "name": "\\ud800", "kind": "txt2img", "styles": ["\\ud800"]}'
+    reply = home.send("POST", address.format(job=job), body, home.anna, headers={"content-type": "application/json"})
+    assert reply.status == 400 and "not Unicode" in reply.json()["error"]
+    whole = body.replace(b"ud800", b"u00e4")
+    assert home.send("POST", address.format(job=job), whole, home.anna).status in (200, 400, 404)

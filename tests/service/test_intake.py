@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from pathlib import Path
 
@@ -126,6 +127,16 @@ def test_a_folder_that_changed_just_now_is_looked_at_again(full: Shelf) -> None:
     (folder / "new.png").write_bytes(gallery.encode(pixels(8, 1), {"parameters": TEXT}))
     os.utime(folder, ns=(changed, changed))
     assert too_sure.look() == 0 and look.look() == 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+def test_a_name_that_is_no_text_keeps_no_other_picture_out(full: Shelf) -> None:
+    folder = full.pictures.outputs
+    folder.mkdir()
+    content = gallery.encode(pixels(8, 1), {"parameters": TEXT})
+    for name in ("a.png", os.fsdecode(b"not \xff unicode.png"), "z.png"):
+        (folder / name).write_bytes(content)
+    assert looker(full).look() == 2 and len(full.ids(OWNER)) == 2
 
 
 def test_a_missing_folder_is_nothing(full: Shelf) -> None:

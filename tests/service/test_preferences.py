@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -147,3 +148,20 @@ def test_an_unknown_setting_is_named(kept: Preferences, value: object) -> None:
 def test_stored_settings_fall_away_one_by_one(full: Shelf, kept: Preferences) -> None:
     store(full, ANNA.id, "settings", '{"theme": "blue", "tiles": "large", "old": 1, "trash_days": 1e999}')
     assert kept.settings(ANNA) == Settings(tiles="large")
+
+
+def test_two_changes_at_once_are_both_kept(kept: Preferences, full: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    stored, other = kept._stored, threading.Thread(target=lambda: kept.change(ANNA, {"tiles": "large"}))
+
+    def meanwhile(user: int, area: str) -> dict[str, Any]:
+        found = stored(user, area)
+        if other.ident is None:
+            other.start()
+            other.join(0.2)
+        return found
+
+    monkeypatch.setattr(kept, "_stored", meanwhile)
+    kept.change(ANNA, {"theme": "dark"})
+    other.join()
+    settings = kept.settings(ANNA)
+    assert (settings.theme, settings.tiles) == ("dark", "large")

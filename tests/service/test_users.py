@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from webui.errors import UserError
+from webui.errors import StorageError, UserError
 from webui.service.attempts import (
     BY_ACCOUNT,
     BY_ADDRESS,
@@ -381,6 +381,28 @@ def test_asking_for_a_session_waits_for_no_disk(users: Users, database: Database
         thread.start()
         assert asked.wait(30)
     thread.join()
+
+
+def test_a_full_disk_keeps_nobody_out(
+    users: Users, database: Database, clock: Clock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    anna = users.create("Anna", SECRET)
+    token, idle = sign_in(users), sign_in(users)
+
+    def full() -> None:
+        raise StorageError("The disk is full.")
+
+    clock.now += IDLE_SECONDS - 1
+    users.session(token)
+    clock.now += 2
+    with monkeypatch.context() as patch:
+        patch.setattr(database, "write", full)
+        users.write_seen()
+        assert not users.unwritten() and caplog.text.count("could not be written") == 2
+    assert users.session(token) == anna and users.session(idle) is None
+    clock.now += SEEN_SECONDS
+    users.session(token)
+    assert users.unwritten(), "it is tried again"
 
 
 # --- attempts

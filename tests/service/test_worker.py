@@ -19,7 +19,7 @@ from webui.engine import events
 from webui.request import Request
 from webui.service import gallery, keeping
 from webui.service.jobs import GOES_ON
-from webui.service.running import gaps
+from webui.service.running import Running, gaps
 from webui.service.turns import Slots
 
 
@@ -462,3 +462,26 @@ def test_getting_on_clears_a_suspect(tmp_path: Path) -> None:
 )
 def test_gaps(count: int, settled: set[int], runs: list[tuple[int, int]]) -> None:
     assert list(gaps(count, settled)) == runs
+
+
+def test_looking_how_much_is_left_stands_changes_meanwhile(made: Core) -> None:
+    """The worker's thread goes on while somebody asks; the set that is asked stands for the moment between two instructions."""
+    job = made.job(made.submit(count=9))
+    running = Running(job=job, request=Request.from_dict(job.request), settled=set(), steps={0: (1, 3)})
+
+    class Meanwhile(set[int]):
+        def __contains__(self, item: object) -> bool:
+            running.steps[len(running.steps)] = 1, 3
+            return False
+
+    running.settled = Meanwhile()
+    assert running.left().amount > 0 and len(running.steps) == 2
+
+
+def test_a_waiting_job_of_another_version_keeps_nobody_from_looking(made: Core) -> None:
+    jobs = [made.submit() for _ in range(5)]
+    with made.jobs.change() as change:
+        change.set(made.job(jobs[4]), request='{"unheard": "of"}')
+    assert [each["job"] for each in made.queue.view(made.owner)] == jobs
+    made.queue.cancel(made.owner, jobs[0])
+    assert "Unknown field" in made.ended(jobs[4]).sentence

@@ -61,6 +61,11 @@ def read_object(content: bytes) -> Plain:
         raise UserError("What was sent is no JSON.") from error
     if not isinstance(found, dict):
         raise UserError("What was sent is no JSON object.")
+    try:
+        if b"\\u" in content:  # JSON has a way to write halves of signs, which are no text anywhere else
+            json.dumps(found, ensure_ascii=False).encode()
+    except (UnicodeEncodeError, RecursionError) as error:
+        raise UserError("What was sent holds a text that is not Unicode.") from error
     return found
 
 

@@ -12,6 +12,7 @@ from webui.service.queue import Queue
 from webui.service.styles import LONGEST_NAME, MOST_APPLIED, Styles
 from webui.service.users import User
 
+LAST_NUMBER = 2**31  # of an event; more is no number that the database has
 KINDS: dict[str, type[Params]] = {"txt2img": Txt2Img}
 
 
@@ -49,7 +50,7 @@ class JobRoutes:
 
     def events(self, job: str, user: Who, after: int = 0) -> JSONResponse:
         """What has happened to a job, later than event number `after`."""
-        return JSONResponse({"events": self._queue.events(user, job, after)})
+        return JSONResponse({"events": self._queue.events(user, job, min(max(after, 0), LAST_NUMBER))})
 
     def preview(self, job: str, picture: int, user: Who) -> Response:
         """What a picture looks like so far."""

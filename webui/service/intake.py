@@ -98,6 +98,8 @@ class Intake:
             if beginning + entry.name in known:
                 continue
             path = folder / entry.name
+            if not sayable(path):
+                continue
             try:
                 stat = entry.stat(follow_symlinks=False)
                 stamp = stat.st_size, stat.st_mtime_ns
@@ -129,6 +131,15 @@ class Intake:
             )  # fmt: skip
         LOGGER.info("Took in %d pictures.", taken.rowcount)
         return taken.rowcount
+
+
+def sayable(path: Path) -> bool:
+    """Whether a path can be written down: systems let files have names that are no text."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def read(path: Path, size: int, changed: float) -> Found | None:

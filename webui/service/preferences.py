@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+import threading
 from collections.abc import Mapping
 from typing import Any
 
@@ -28,6 +29,7 @@ class Preferences:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._turn = threading.Lock()  # held while settings are read and written again, so that no change is lost to another
 
     def read(self, user: User, area: str) -> dict[str, Any]:
         """What is kept in an area; of parameters only those there still are, with values that are still allowed."""
@@ -52,7 +54,6 @@ class Preferences:
         """The settings that an owner made for everybody; the others are as they come."""
         return self._settings({})
 
-
     def change(self, user: User, values: Mapping[str, Any]) -> Settings:
         """Change settings; None as a value takes one back. `UserError` where one is not allowed, and then none is changed."""
         where = places()
@@ -65,10 +66,11 @@ class Preferences:
             if name not in where:
                 Settings.read({name: ""})  # says which there are
         parts = ((user.id, SETTINGS, set(values) - everybody), (OWNER_ID, FOR_EVERYBODY, everybody))
-        for whose, area, names in parts:
-            if names:
-                kept = self._stored(whose, area) | {name: values[name] for name in names}
-                self._write(whose, area, {name: value for name, value in kept.items() if value is not None and name in where})
+        with self._turn:
+            for whose, area, names in parts:
+                if names:
+                    kept = self._stored(whose, area) | {name: values[name] for name in names}
+                    self._write(whose, area, {name: value for name, value in kept.items() if value is not None and name in where})
         return self.settings(user)
 
     def _settings(self, own: Mapping[str, Any]) -> Settings:

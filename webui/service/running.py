@@ -45,7 +45,8 @@ class Running:
     def left(self) -> Work:
         """What is still to be made."""
         wanted = self.request.count - len(self.settled)
-        done = sum(step for picture, (step, _) in self.steps.items() if picture not in self.settled)
+        # A list, for whoever looks does so while the worker's thread changes it.
+        done = sum(step for picture, (step, _) in list(self.steps.items()) if picture not in self.settled)
         return work(self.request, max(wanted * self.request.steps - done, 0))
 
 

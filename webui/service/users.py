@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import logging
 import re
 import secrets
 import threading
@@ -16,11 +17,12 @@ import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from webui.errors import UserError, quoted
+from webui.errors import StorageError, UserError, quoted
 from webui.service.attempts import Attempts
 from webui.service.database import Database
 from webui.service.passwords import Hasher
 
+LOGGER = logging.getLogger(__name__)
 OWNER_ID = 1
 LONGEST_NAME = 40  # characters
 SHORTEST_PASSWORD, LONGEST_PASSWORD = 8, 200  # characters
@@ -252,14 +254,20 @@ class Users:
             return any(self._due(key, session) for key, session in self._sessions.items())
 
     def write_seen(self) -> None:
-        """Write when sessions were last used, and forget those that ended."""
-        self._end(self._keys(lambda session: not self._lasts(session)))
+        """Write when sessions were last used, and forget those that ended. Where the disk fails, that is only logged."""
+        try:
+            self._end(self._keys(lambda session: not self._lasts(session)))
+        except StorageError:  # they have ended, and end again at the next start
+            LOGGER.warning("The end of some sessions could not be written.", exc_info=True)
         with self._writing:
             with self._turn:
                 due = [(session.seen, key) for key, session in self._sessions.items() if self._due(key, session)]
             if due:
-                with self._database.write() as connection:
-                    connection.executemany("UPDATE sessions SET seen = ? WHERE token = ?", due)
+                try:
+                    with self._database.write() as connection:
+                        connection.executemany("UPDATE sessions SET seen = ? WHERE token = ?", due)
+                except StorageError:  # nobody is kept out for that; it is tried again when they are next due
+                    LOGGER.warning("When people were last here could not be written.", exc_info=True)
                 with self._turn:
                     self._written.update({key: seen for seen, key in due if key in self._sessions})
 

@@ -15,7 +15,7 @@ from typing import Any
 from PIL import Image
 
 from webui.engine import events
-from webui.errors import StorageError
+from webui.errors import StorageError, UserError
 from webui.request import Request
 from webui.service.broadcast import Broadcast
 from webui.service.engines import EngineHandle
@@ -177,7 +177,10 @@ class Worker:
         if found is None:
             if len(self._waiting) > 2 * len(self._jobs.in_order()) + 100:
                 self._waiting = {}
-            request = Request.from_dict(job.request)
+            try:
+                request = Request.from_dict(job.request)
+            except UserError:  # another version's; it fails when its turn comes, and until then keeps nobody from looking
+                return Work(model="", pixels=0, amount=0.0)
             found = self._waiting[job.id] = work(request, request.steps * request.count)
         return found
 

@@ -146,17 +146,26 @@ def test_a_failure_is_a_sentence_and_can_be_tried_again(person: Person) -> None:
 def test_no_connection_is_held_while_nothing_is_drawn(person: Person) -> None:
     page = person.open()
     streams: set[Request] = set()
-    page.on("request", lambda request: request.url.endswith("/x/events") and streams.add(request))
-    page.on("requestfinished", streams.discard)  # whichever side is first to close it
-    page.on("requestfailed", streams.discard)
+    begun: list[Request] = []
+
+    def asked(request: Request) -> None:
+        if request.url.endswith("/x/events"):
+            streams.add(request)
+            begun.append(request)
+
+    page.on("request", asked)
+    for ending in ("requestfinished", "requestfailed"):  # whichever side is first to close it
+        page.on(ending, lambda request: streams.discard(request))
     person.site.pretended.hold = 1
     generate(page, prompt="a ball")
     until(page, lambda: len(streams) == 1 and person.listens())
     person.site.pretended.hold = None
     stage(page, "finished")
     until(page, lambda: not streams and not person.listens())
+    before = len(begun)
     pages = [person.open() for _ in range(SOME_TABS)]
     until(pages[-1], lambda: not person.listens())
+    assert len(begun) == before, "the page asks again and again though nothing is drawn"
 
 
 def test_a_lost_connection_is_said_and_found_again(person: Person) -> None:

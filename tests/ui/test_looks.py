@@ -155,6 +155,15 @@ def test_the_keyboard_reaches_everything_and_shows_where_it_is(person: Person) -
     assert wanted <= reached
 
 
+def test_each_tab_keeps_its_own_place(people: Callable[..., Person]) -> None:
+    page = people(viewport={"width": 1280, "height": 420}).open()
+    page.evaluate("scrollTo(0, 200)")
+    go(page, "Settings")
+    page.wait_for_function("document.querySelector('#settings_search')?.checkVisibility() && scrollY === 0")
+    go(page, "txt2img")
+    page.wait_for_function("scrollY === 200")
+
+
 def test_a_prompt_never_becomes_markup(person: Person) -> None:
     page = person.open()
     generate(page, prompt=EVIL, negative=EVIL)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.ui.person import Person, choose, comes_to_be, go, kept, ready, stage, until, value, write
+from tests.ui.person import Person, choose, comes_to_be, generate, go, kept, ready, stage, until, value, write
 from webui.request import Request, parameters_of
 from webui.service.pictures import Picture
 
@@ -167,6 +167,16 @@ def test_a_file_that_is_no_model_is_listed_with_its_reason(person: Person) -> No
         expect(page.locator("#txt2img_bad_models li").nth(1)).to_contain_text("later")
     finally:
         later.unlink()
+
+
+def test_what_a_model_file_does_not_tell_is_said_to_be_the_models_own(person: Person) -> None:
+    page = person.open()
+    facts = page.evaluate("fetch('/x/models').then(answer => answer.json())")
+    facts["models"][0] |= {"native_size": None}
+    page.route("**/x/models", lambda route: route.fulfill(json=facts))
+    page.locator("#txt2img_models").click()
+    expect(page.locator("#txt2img_width input")).to_have_attribute("placeholder", "the model's own")
+    assert page.locator("#txt2img_scale input").get_attribute("placeholder") == "4"
 
 
 def test_shapes_and_the_exchange_of_sides(person: Person) -> None:
@@ -333,13 +343,14 @@ def test_settings_are_found_kept_and_take_effect(people: Callable[..., Person]) 
     page.locator("#settings_search").fill("")
     write(page, "trash_days", "12", "settings")
     expect(page.locator("#settings_said")).to_have_text("Saved.")
-    choose(page, "theme", "Dark", "settings")
-    expect(page.locator("html[data-theme=dark]")).to_be_attached()
     preferences = person.site.studio.preferences
-    until(page, lambda: preferences.settings(person.user).theme == "dark")
-    assert preferences.settings(person.user).trash_days == 12
+    until(page, lambda: preferences.settings(person.user).trash_days == 12)
     write(page, "trash_days", "-5", "settings")
     expect(page.locator("#settings_trash_days .w-problem")).to_contain_text("Days in the trash was -5")
+    choose(page, "theme", "Dark", "settings")
+    expect(page.locator("html[data-theme=dark]")).to_be_attached()
+    until(page, lambda: preferences.settings(person.user).theme == "dark")
+    assert preferences.settings(person.user).trash_days == 12
     page.reload()
     ready(page)
     expect(page.locator("html[data-theme=dark]")).to_be_attached()
@@ -357,15 +368,15 @@ def test_what_holds_for_everybody_is_the_owners_to_change(person: Person) -> Non
 
 def test_the_owner_sees_who_is_connected_and_ends_a_session(people: Callable[..., Person]) -> None:
     owner, guest = people(owner=True), people()
-    theirs = guest.open()
-    page = owner.open()
+    theirs, page = guest.open(), owner.open()
     guest.meant.add(401)
+    guest.site.pretended.hold = 1
+    generate(theirs, prompt="still at work")
     page.locator("#w-account").click()
     page.locator("#w-share").click()
     row = page.locator(".w-people li", has_text=guest.user.name)
     row.get_by_role("button").click()
     expect(row).to_have_count(0)
-    theirs.goto(guest.site.address)
     expect(theirs.get_by_role("button", name="Sign in")).to_be_visible()
 
 

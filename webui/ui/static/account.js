@@ -49,13 +49,13 @@ class Account extends HTMLElement {
     const inside = make("div");
     dialog.append(inside);
     document.body.append(dialog);
-    await this.#fill(dialog, inside);
-    dialog.showModal();
+    if (await this.#fill(dialog, inside)) dialog.showModal();
+    else dialog.remove(); // why is said
   }
 
   async #fill(dialog, inside) {
     const [share, who] = await Promise.all([tried(() => ask("/x/share")), tried(() => ask("/x/who"))]);
-    if (!share || !who) return;
+    if (!share || !who) return false;
     const again = () => this.#fill(dialog, inside);
     inside.replaceChildren(
       make("h2", {}, "Sharing and people"),
@@ -69,6 +69,7 @@ class Account extends HTMLElement {
         make("span", { class: "w-gap" }),
         make("button", { type: "button", class: "w-button w-solid", autofocus: true, onclick: () => dialog.close() }, "Done")),
     );
+    return true;
   }
 }
 

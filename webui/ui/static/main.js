@@ -15,6 +15,7 @@ import "./settings.js";
 import "./sizes.js";
 import "./stage.js";
 import "./styles.js";
+import "./tabs.js";
 import "./viewer.js";
 
 page.stream.open(); // a job may be under way

@@ -1,6 +1,6 @@
 // Which models there are: what the chosen one takes when nothing else is said, and why a file cannot be used.
 
-import { button, make } from "./dom.js";
+import { button, icon, make } from "./dom.js";
 import { page } from "./page.js";
 import { say, tried } from "./say.js";
 import { ask } from "./server.js";
@@ -23,8 +23,8 @@ class Models extends HTMLElement {
     if (bad.length > 0) {
       const list = bad.map((model) => make("li", {}, make("b", {}, model.title), ` ${model.problem}`));
       const title = bad.length === 1 ? "One model file cannot be used" : `${bad.length} model files cannot be used`;
-      const fold = make("details", { class: "w-fold w-bad-models", id: "txt2img_bad_models" }, make("summary", {}, title), make("ul", {}, ...list));
-      document.getElementById("txt2img_model").after(fold);
+      const fold = make("details", { class: "w-fold w-bad-models", id: "txt2img_bad_models" }, make("summary", {}, icon("next"), title), make("ul", {}, ...list));
+      document.getElementById("txt2img_model").closest(".row").after(fold);
     }
     this.#draw();
   }

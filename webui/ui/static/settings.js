@@ -29,8 +29,9 @@ class Keeping extends EventTarget {
   }
 
   async #keep() {
-    const changed = Object.fromEntries(Object.entries(controls.values).filter(([name, value]) => value !== this.#kept[name]));
-    if (Object.keys(changed).length === 0 || !controls.check()) return;
+    const others = Object.entries(controls.values).filter(([name, value]) => value !== this.#kept[name]);
+    const changed = Object.fromEntries(others.filter(([name]) => controls.check(name))); // what is wrong holds up nothing else
+    if (Object.keys(changed).length === 0) return;
     try {
       await ask("/x/settings", { values: changed });
       Object.assign(this.#kept, changed);

@@ -3,6 +3,8 @@
 // Browsers allow six connections to a program, over all tabs: so the stream ends when no job is open, and while the tab is hidden.
 // It is opened again by a submission here or in another tab, and when the tab is looked at.
 
+import { ask } from "./server.js";
+
 const PATH = "/x/events";
 const FIRST_WAIT = 500; // milliseconds until the first new try; each further one waits twice as long
 const LONGEST_WAIT = 15000;
@@ -67,6 +69,7 @@ export class Stream extends EventTarget {
   #retry() {
     this.#close();
     this.#say("lost");
+    ask("/x/jobs").catch(() => {}); // a stream does not say why it ended; whoever is signed out is asked to sign in
     const wait = Math.min(FIRST_WAIT * 2 ** this.#tries, LONGEST_WAIT);
     this.#tries += 1;
     this.#timer = setTimeout(() => this.open(), wait);

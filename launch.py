@@ -88,7 +88,7 @@ def dispatch(arguments):  # type: (list) -> int
     if rest[0] not in commands():
         raise unknown("command", rest[0], commands())
     if rest[0] == "doctor" and torch is None:  # must work when nothing else does, so it prepares nothing
-        return run(["-m", "webui.doctor", *rest[1:]])
+        return run(["-m", "webui", *rest])
     pins = (RUN_PINS, TEST_PINS) if rest[0] == "test" else (RUN_PINS,)
     if not is_ready(ROOT, pins, torch):
         from webui.install.preparing import prepare

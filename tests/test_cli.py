@@ -160,6 +160,26 @@ def test_a_picture_that_can_be_kept_nowhere_is_a_failure(
     assert "disk full" in shown and "make room" in shown and "Traceback" not in shown
 
 
+def test_pictures_saved_before_the_disk_was_full_are_told(
+    run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    saved: list[Saved] = []
+
+    def filling(*given: object) -> Saved:
+        if saved:
+            raise StorageError("There is no room; make some.")
+        saved.append(save_picture(*given))  # type: ignore[arg-type]
+        return saved[0]
+
+    save_picture = txt2img.save
+    monkeypatch.setattr(txt2img, "save", filling)
+    assert run("x", "--steps", "1", "--count", "2", "--json") == 1
+    shown = capsys.readouterr()
+    told = json.loads(shown.out)
+    assert [each["path"] for each in told["pictures"]] == [str(saved[0].path)] and saved[0].path.is_file()
+    assert told["notices"] == ["There is no room; make some."] and "no room" in shown.err
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT to send to one process")
 def test_ctrl_c_keeps_what_there_is(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     def press() -> None:
@@ -223,9 +243,15 @@ def test_a_broken_model_does_not_hide_the_others(tmp_path: Path, capsys: pytest.
     tiny_checkpoint.write(folder / "good.safetensors")
     (folder / "bad.safetensors").write_bytes(b"x" * 100)
     (folder / "gone.safetensors").symlink_to(folder / "nowhere")
+    (folder / "itself.safetensors").symlink_to(folder / "itself.safetensors")
+    (folder / "none.safetensors").symlink_to(os.devnull)
     assert main(["models"], tmp_path) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert "cannot be used" in lines[0] and "cannot be used" in lines[1] and "Tiny" in lines[2]
+    assert ["Tiny" in line for line in lines] == ["good" in line for line in lines] and len(lines) == 5
+    assert ["cannot be used" in line for line in lines] == ["good" not in line for line in lines]
+    for name, why in (("itself", "symbolic links"), ("none", "no ordinary file")):
+        assert main(["txt2img", "x", "--model", name, "--output", str(tmp_path)], tmp_path) == 2
+        assert why in capsys.readouterr().err
 
 
 def test_a_description_nobody_knows_is_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -269,6 +295,28 @@ def test_errors_that_are_not_the_users_have_another_code(
     monkeypatch.setattr("webui.commands.parameters.main", fail)
     assert main(["parameters"]) == 1
     assert capsys.readouterr().err == "Disk full.\n"
+
+
+def test_what_the_system_refuses_is_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*arguments: object) -> int:
+        raise PermissionError(13, "Permission denied", "a folder")
+
+    monkeypatch.setattr("webui.commands.parameters.main", fail)
+    assert main(["parameters"]) == 1
+    shown = capsys.readouterr().err
+    assert "Permission denied (a folder)" in shown and "doctor" in shown and shown.count("\n") == 1
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a disk that is always full")
+def test_output_that_finds_no_room_is_a_sentence() -> None:
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "webui", "parameters"], cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert done.returncode == 1 and done.stderr.startswith("That failed: No space left on device")
+    assert done.stderr.count("\n") == 1
 
 
 def test_output_that_nobody_reads_is_no_error() -> None:

@@ -162,6 +162,16 @@ def test_what_ships_is_what_the_recipe_packs() -> None:
     assert [f"builtin/{name}" for name in (pack.CHECKPOINT, pack.IMAGE_TOWER)] == list(doctor.SHIPPED)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such files")
+def test_what_is_no_file_is_not_waited_for_and_names_cannot_steer_a_terminal(tmp_path: Path) -> None:
+    (tmp_path / "vae").mkdir()
+    (tmp_path / "vae" / "two\nlines \x1b[2J.safetensors").symlink_to("/dev/null")
+    found = facts.model_files(tmp_path)
+    assert [file.problem for file in found["vae"]] == ["is no ordinary file"]
+    text = report(replace(HEALTHY, models={**HEALTHY.models, **found}))
+    assert r"vae/two\nlines \x1b[2J.safetensors is no ordinary file." in text and "\x1b" not in text
+
+
 def test_the_state_of_a_training_run_is_no_model(tmp_path: Path) -> None:
     for name in ("builtin/model.safetensors", "builtin/training/vae/step-1/000.safetensors", "builtin/training/data/a.part"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)

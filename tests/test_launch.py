@@ -228,6 +228,13 @@ def test_without_a_command_it_starts_the_page(project: Path, options: list[str])
     assert "page" in done.stderr and "--help" in done.stderr and done.stderr.count("\n") == 1
 
 
+def test_the_doctor_comes_without_anything_being_installed(project: Path) -> None:
+    shutil.rmtree(project / ".venv")
+    done = launch(project, "doctor", "--report", "a file")
+    assert done.returncode == 7 and done.stdout.startswith(str(["doctor", "--report", "a file"]))
+    assert not (project / ".venv").exists()
+
+
 def test_help_and_unknown_commands_install_nothing(project: Path) -> None:
     shutil.rmtree(project / ".venv")
     assert "txt2img" in launch(project, "--help").stdout

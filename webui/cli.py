@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import sys
@@ -34,9 +35,21 @@ def main(arguments: Sequence[str], root: Path = ROOT) -> int:
     except KeyboardInterrupt:
         sys.stderr.write("\nStopped.\n")
         return STOPPED
-    except BrokenPipeError:  # whoever read our output has gone; so that Python does not complain at its end:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # whoever read our output has gone
+        be_silent()
         return FAILED
+    except OSError as error:  # a full disk behind our output, a folder nobody may enter: nothing that a traceback would explain
+        where = f" ({error.filename})" if error.filename else ""
+        sys.stderr.write(f"That failed: {error.strerror or error}{where}. To see what may be wrong: python3 launch.py doctor\n")
+        be_silent()
+        return FAILED
+
+
+def be_silent() -> None:
+    """Let go of what could not be printed, so that Python does not complain about it at its end."""
+    with contextlib.suppress(OSError, ValueError):  # where there is no such file descriptor
+        output = sys.stdout.fileno()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), output)
 
 
 def dispatch(arguments: list[str], root: Path) -> int:

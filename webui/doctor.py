@@ -185,7 +185,12 @@ def report(facts: Facts) -> str:
         lines.append("Nothing is wrong.")
     for number, finding in enumerate(findings, 1):
         lines += [f"{number}. {finding.problem}", f"   {finding.remedy}"]
-    return "\n".join(lines) + "\n"
+    return "\n".join(map(printable, lines)) + "\n"
+
+
+def printable(line: str) -> str:
+    """Return a line that cannot steer a terminal, whatever files are called: unprintable characters are written out."""
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in line)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

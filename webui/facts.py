@@ -10,6 +10,7 @@ import os
 import platform
 import re
 import shutil
+import stat
 import struct
 import subprocess
 import sys
@@ -266,8 +267,9 @@ def weight_files(folder: Path) -> Iterator[Path]:
 def model_file(path: Path, folder: Path) -> ModelFile:
     """Return one weight file, with what its first bytes and its length say is wrong."""
     try:
-        size = path.stat().st_size
-        problem = file_problem(path, size)
+        found = path.stat()
+        size, ordinary = found.st_size, stat.S_ISREG(found.st_mode)
+        problem = file_problem(path, size) if ordinary else "is no ordinary file"  # to open a pipe is to wait for a writer
     except OSError as error:
         return ModelFile(path=path.relative_to(folder).as_posix(), size=0, problem=f"cannot be read ({error.strerror})")
     return ModelFile(path=path.relative_to(folder).as_posix(), size=size, problem=problem)

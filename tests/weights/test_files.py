@@ -220,6 +220,9 @@ def test_missing_files_folders_and_keys_are_named(tmp_path: Path) -> None:
         read_header(tmp_path / "nothing")
     with pytest.raises(ModelFileError, match="folder"):
         read_header(tmp_path)
+    (tmp_path / "device").symlink_to(os.devnull)
+    with pytest.raises(ModelFileError, match="no ordinary file"):
+        read_header(tmp_path / "device")
     save(tmp_path / "a", SOME)
     with pytest.raises(ModelFileError, match="lacks 1 of the 2 weights wanted, among them other"):
         dict(read_tensors(tmp_path / "a", ["half", "other"]))

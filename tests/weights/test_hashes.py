@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,17 @@ def test_two_files_share_a_cache_and_an_unwritable_cache_is_no_error(tmp_path: P
         hashes.sha256(tmp_path / name, cache)
     assert cache.read_text().count("sha256") == 2
     assert hashes.sha256(tmp_path / "a", tmp_path / "b" / "hashes.json") == hashlib.sha256(b"a").hexdigest()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such files")
+def test_links_in_a_circle_and_what_is_no_file_are_named(tmp_path: Path) -> None:
+    circle, device, cache = tmp_path / "circle", tmp_path / "device", tmp_path / "hashes.json"
+    circle.symlink_to(circle)
+    device.symlink_to(os.devnull)
+    for path, why in ((circle, "symbolic links"), (device, "no ordinary file")):
+        for find in (hashes.sha256, hashes.known):
+            with pytest.raises(ModelFileError, match=f"{path.name} cannot be read: .*{why}"):
+                find(path, cache)
 
 
 def test_old_eight_digits_are_of_64_kib_at_one_mebibyte(tmp_path: Path) -> None:

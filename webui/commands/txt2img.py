@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from webui.commands.flags import add_flags, read_flags
 from webui.commands.terminal import STOPPED, Bar, Parser, duration, end_at_once, progress_line, say, show
+from webui.errors import StorageError
 from webui.params import Txt2Img
 from webui.request import Request
 from webui.service.folders import CACHE, OUTPUTS
@@ -71,7 +72,11 @@ def main(arguments: list[str], root: Path) -> int:
 
         with logging_to(root / CACHE / LOG), open_engine(root, paths=True, exact=options.exact) as service:
             outcome = Outcome(request=service.request(params), folder=folder)
-            follow(service, outcome, bar, quiet=options.json)
+            try:
+                follow(service, outcome, bar, quiet=options.json)
+            except StorageError as error:  # what was saved before is told all the same
+                outcome.notices.append(str(error))
+                outcome.code = FAILED
     except KeyboardInterrupt:  # pressed twice, or before there was anything to keep; Python's end would wait for the engine
         bar.clear()
         end_at_once()

@@ -52,7 +52,7 @@ class Catalogue:
         name, path = checkpoint.name, checkpoint.path
         plain = {"name": name, "title": name, "family": "", "native_size": None, "scale": None, "hash": "", "problem": ""}
         try:
-            key, stamp = str(path.resolve()), {**remembered.stamp(path), "edition": EDITION}
+            key, stamp = remembered.place(path), {**remembered.stamp(path), "edition": EDITION}
         except OSError as error:
             return plain | {"problem": f"{path} cannot be read: {error.strerror}."}
         plain["hash"] = str(remembered.of_file(hashes, key, remembered.stamp(path)).get("sha256", ""))

@@ -37,16 +37,17 @@ def find(models: Path, others: Iterable[Path] = ()) -> tuple[Checkpoint, ...]:
     program's files its folder's name comes before. A file that is reached in two ways is found once.
     """
     found: dict[str, Path] = {}
-    if (models / BUILTIN_FILE).is_file():
+    if is_file(models / BUILTIN_FILE):
         found[BUILTIN] = models / BUILTIN_FILE
     folders = [(models / name, "") for name in FOLDERS]
     folders += [(folder, other.name) for other in others for folder in folders_of(other)]
-    reached: set[Path] = set()
+    reached: set[str] = set()
     for folder, label in folders:
         for path in sorted(_files(folder)):
-            if path.resolve() in reached:
+            place = os.path.realpath(path)  # which stands links that lead in a circle
+            if place in reached:
                 continue
-            reached.add(path.resolve())
+            reached.add(place)
             relative = path.relative_to(folder)
             plain, whole = relative.with_suffix("").as_posix(), relative.as_posix()
             names = chain([plain, f"{label}/{plain}" if label else whole], (f"{whole} ({number})" for number in count(2)))

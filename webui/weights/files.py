@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import stat
 import tempfile
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from webui.errors import ModelFileError, StorageError, quoted
+from webui.weights.remembered import NO_FILE
 
 if TYPE_CHECKING:  # a header can be read without the seconds that importing torch takes
     from torch import Tensor
@@ -121,14 +123,16 @@ def save(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] 
 
 def _opened(path: Path) -> BinaryIO:
     try:
+        kind = path.stat().st_mode
+        if stat.S_ISDIR(kind):
+            raise ModelFileError(f"{path} is a folder; a weight file is needed.")
+        if not stat.S_ISREG(kind):  # to open a pipe would be to wait until somebody writes to it
+            raise ModelFileError(f"{path} cannot be opened: {NO_FILE}.")
         return path.open("rb")
     except FileNotFoundError as error:
         raise ModelFileError(f"There is no file {path}.") from error
-    except IsADirectoryError as error:
-        raise ModelFileError(f"{path} is a folder; a weight file is needed.") from error
     except OSError as error:
-        reason = "it is a folder" if path.is_dir() else error.strerror
-        raise ModelFileError(f"{path} cannot be opened: {reason}.") from error
+        raise ModelFileError(f"{path} cannot be opened: {error.strerror}.") from error
 
 
 def _is_pickle(file: BinaryIO) -> bool:

@@ -17,7 +17,7 @@ Told = Callable[[int, int], None]  # hears how many bytes were read of how many;
 def sha256(path: Path, cache: Path | None = None, told: Told | None = None) -> str:
     """Return the SHA-256 of a file, 64 hex digits; `cache` is a JSON file that remembers it until the file changes."""
     try:
-        key, stamp = str(path.resolve()), remembered.stamp(path)
+        key, stamp = remembered.place(path), remembered.stamp(path)
         found = remembered.of_file(remembered.read(cache), key, stamp).get("sha256")
         if isinstance(found, str):
             return found
@@ -32,7 +32,7 @@ def sha256(path: Path, cache: Path | None = None, told: Told | None = None) -> s
 def known(path: Path, cache: Path | None) -> str:
     """Return the SHA-256 of a file if the cache remembers it, else ""; the file is not read."""
     try:
-        return str(remembered.of_file(remembered.read(cache), str(path.resolve()), remembered.stamp(path)).get("sha256", ""))
+        return str(remembered.of_file(remembered.read(cache), remembered.place(path), remembered.stamp(path)).get("sha256", ""))
     except OSError as error:
         raise ModelFileError(f"{path} cannot be read: {error.strerror}.") from error
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import stat
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+NO_FILE = "it is no ordinary file"
 
 
 def read(memory: Path | None) -> dict[str, Any]:
@@ -19,9 +23,16 @@ def read(memory: Path | None) -> dict[str, Any]:
     return entries if isinstance(entries, dict) else {}
 
 
+def place(path: Path) -> str:
+    """Where a file is, links followed: its key. Links that lead in a circle raise nothing here, as `Path.resolve` would."""
+    return os.path.realpath(path)
+
+
 def stamp(path: Path) -> dict[str, int]:
-    """What changes when a file does: its size and time of change; raises OSError."""
+    """What changes when a file does: its size and time of change; raises OSError, also for pipes, which nobody may write to."""
     found = path.stat()
+    if not stat.S_ISREG(found.st_mode):
+        raise OSError(errno.EINVAL, NO_FILE)
     return {"size": found.st_size, "mtime_ns": found.st_mtime_ns}
 
 

@@ -23,7 +23,7 @@ from webui.errors import NotFound, StorageError, TooMany, UserError, quoted
 from webui.params import MOST_PIXELS
 from webui.service.database import Database
 from webui.service.folders import DATA, own_folder
-from webui.service.picture_heads import Head, read_head
+from webui.service.picture_heads import Head, read_head, scans
 from webui.service.users import User
 from webui.settings import Settings
 
@@ -31,6 +31,7 @@ FOLDER = "inputs"  # in the folder for data
 LARGEST = 64 * 2**20  # bytes of one file
 LONGEST_SIDE = 16384  # pixels
 MEGABYTE = 2**20
+MOST_SCANS = 50  # of a JPEG; programs make ten or so
 DECODING = 2  # at the same time
 TYPES = {"PNG": "image/png", "JPEG": "image/jpeg", "WEBP": "image/webp"}
 WRONG_KIND = "That is no picture that is taken here; save it as PNG, JPEG or WebP."
@@ -187,6 +188,8 @@ def checked_head(content: bytes) -> Head:
             f"The picture has {width:,}x{height:,} pixels; at most {MOST_PIXELS:,} in all and {LONGEST_SIDE:,} a side are taken: "
             "make it smaller first."
         )
+    if head.kind == "JPEG" and scans(content, MOST_SCANS + 1) > MOST_SCANS:
+        raise UserError(f"The picture is drawn in more than {MOST_SCANS} passes; save it again with another program.")
     return head
 
 

@@ -6,10 +6,13 @@ Sources: PNG (W3C), JPEG (ITU-T T.81, B.2.2), WebP container (RFC 9649).
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 PNG = b"\x89PNG\r\n\x1a\n"
 WITHOUT_LENGTH = {0x01, *range(0xD0, 0xD8)}  # JPEG's markers that no length follows
+MARKER = re.compile(rb"\xff([^\x00\xd0-\xd7\xff])")  # of JPEG's what is neither a byte of a scan nor between two parts of one
+END, SCAN = 0xD9, 0xDA
 FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # those that say the size
 
 
@@ -31,6 +34,22 @@ def read_head(content: bytes) -> Head | None:
     if content.startswith(b"RIFF") and content[8:12] == b"WEBP":
         return _webp(content)
     return None
+
+
+def scans(content: bytes, enough: int) -> int:
+    """In how many passes a JPEG is drawn, counted up to `enough`.
+
+    A pass may be a few bytes that say nothing new, and is gone over all pixels for all the same: hours from a small file.
+    """
+    at, found = 2, 0
+    while found < enough and (marker := MARKER.search(content, at)) is not None:
+        kind, at = marker[1][0], marker.end()
+        if kind == END:
+            break
+        found += kind == SCAN
+        if kind not in WITHOUT_LENGTH:
+            at += max(_big(content[at : at + 2]), 2)
+    return found
 
 
 def _png(content: bytes) -> Head | None:

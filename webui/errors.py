@@ -13,7 +13,10 @@ LONGEST_LIST = 20  # known names listed in a message
 
 
 class WebUIError(Exception):
-    """Base of all errors with a message for the user."""
+    """Base of all errors with a message for the user, which can be sent and kept whatever a file in it is called."""
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(sendable(message))
 
 
 class UserError(WebUIError):
@@ -66,6 +69,11 @@ class Stopped(JobError):
 
 class ExtensionError(WebUIError):
     """An extension could not be loaded, or one of its hooks raised."""
+
+
+def sendable(text: str) -> str:
+    """The text with what is no Unicode, such as parts of a file's name in another encoding, written out."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def quoted(text: str, longest: int = LONGEST_QUOTE) -> str:

@@ -266,17 +266,18 @@ def test_no_text_becomes_a_path(house: House, text: str) -> None:
     assert HIDDEN not in b"".join(picture.path.read_bytes() for picture in house.studio.pictures.search(house.bert))
 
 
-def test_gradios_handlers_give_no_files(house: House) -> None:
+def test_gradios_handlers_give_no_files_and_cannot_be_called(house: House) -> None:
+    """All of the page's run in the browser: a call from elsewhere would only put somebody's text onto the owner's terminal."""
     secret = str(house.root / "secret.png")
-    shapes: list[Any] = [secret, {"path": secret, "meta": {"_type": "gradio.FileData"}}, {"path": "secret.png", "url": secret}]
     handlers = [each["id"] for each in house.ask("GET", "/config").json()["dependencies"]]
     assert handlers
     for number in handlers:
-        for shape in shapes:
+        for shape in (secret, {"path": secret, "meta": {"_type": "gradio.FileData"}}, "\x1b]0;owned\x07"):
             told = {"fn_index": number, "data": [shape] * 40, "session_hash": "bert"}
-            reply = house.post("/gradio_api/run/predict", told)
-            assert HIDDEN not in reply.body
-            assert "/gradio_api/file=" not in reply.text or house.ask("GET", f"/gradio_api/file={secret}").status == 404
+            assert house.post("/gradio_api/run/predict", told).status == 404
+            assert house.post("/gradio_api/queue/join", told).status == 404
+    assert house.ask("GET", "/gradio_api/queue/data?session_hash=bert").status == 404
+    assert house.ask("GET", f"/gradio_api/file={secret}").status == 404
 
 
 def picture(size: tuple[int, int] = (8, 8)) -> bytes:

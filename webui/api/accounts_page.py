@@ -85,7 +85,7 @@ class AccountsPage:
         await run_in_threadpool(self._users.set_password, user.id, fields.get("password", ""))
         if request.scope[SESSION] is None:
             return "The password was changed."
-        token = await run_in_threadpool(self._users.sign_in, user.name, fields.get("password", ""), address, agent)
+        token = await run_in_threadpool(self._users.sign_in_again, user.id, fields.get("password", ""), address, agent)
         return self._login.with_cookie(request, RedirectResponse("/accounts", 303), token)
 
     async def _end_session(self, request: Request, fields: Fields) -> str:

@@ -86,7 +86,7 @@ def build(studio: Studio, page: Page | None = None, entrance: Entrance | None = 
     app.add_exception_handler(WebUIError, of_ours)
     app.add_exception_handler(HTTPException, of_http)
     app.add_exception_handler(RequestValidationError, of_http)
-    return Application(Guard(app, studio.users, doors), streams)
+    return Application(Guard(app, studio.users, doors, calls=getattr(app.state, "page_calls", True)), streams)
 
 
 def _close_off(app: FastAPI) -> None:

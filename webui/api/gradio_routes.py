@@ -30,6 +30,7 @@ OPEN: tuple[tuple[tuple[str, ...], str], ...] = (
     (WRITE, r"/gradio_api/(queue/join|run/\w+|cancel|reset|upload)/?"),
 )
 TELLING = re.compile(r"/gradio_api/(queue/join|run/\w+|cancel|reset)/?")  # routes whose JSON names a session
+CALLING = re.compile(r"/gradio_api/(queue/(join|data)|run/\w+|cancel|reset|heartbeat/\w+)/?")  # for handlers on the server only
 HEARTBEAT = re.compile(r"/gradio_api/heartbeat/(\w+)")
 MOST_PAGES = 20_000  # pages whose user is remembered
 LONGEST_HASH = 100

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 from starlette.concurrency import run_in_threadpool
@@ -17,6 +18,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from webui.api import headers
 from webui.api.entrance import LOOPBACK, Entrance
 from webui.api.gradio_routes import (
+    CALLING,
     FILE,
     OURS,
     TELLING,
@@ -60,8 +62,9 @@ class Guard:
 
     def __init__(
         self, app: ASGIApp, users: Users, entrance: Entrance | None = None, *, limits: BodyLimits | None = None,
-        uploads: Uploads | None = None, readable: Readable | None = None,
+        uploads: Uploads | None = None, readable: Readable | None = None, calls: bool = True,
     ) -> None:  # fmt: skip
+        """`calls` says whether the page has handlers of Gradio's that run on the server; without, nothing can call any."""
         self._app = app
         self._users = users
         self._entrance = entrance or Entrance()
@@ -69,7 +72,9 @@ class Guard:
         self.readable = readable or Readable()  # which files Gradio may send to whom
         self._uploads = uploads or Uploads(self._limits, self.readable)
         self._pages = Pages()
+        self._calls = calls
         self._under_way: Counter[int] = Counter()
+        self._uploading: Counter[int] = Counter()
         self._turn = threading.Lock()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -99,7 +104,7 @@ class Guard:
             await self._pass_on(inner, body, answer)
             return
         self._check_route(visit, user, scope["query_string"])
-        with self._counted(user):
+        with self._counted(user), self._uploads_counted(user, visit):
             await self._admit(inner, receive, answer, visit, user, token)
 
     async def _admit(self, inner: Scope, receive: Receive, answer: Answer, visit: Visit, user: User, token: str | None) -> None:
@@ -184,7 +189,7 @@ class Guard:
         """`Refused` for what of Gradio's the page does not need, and for what is somebody else's."""
         if is_ours(visit.path):
             return
-        if not is_open(visit.method, visit.path):
+        if not is_open(visit.method, visit.path) or (not self._calls and CALLING.fullmatch(visit.path)):
             raise Refused(404, "There is nothing at that address.")
         if visit.path.startswith(FILE) and not self.readable.may(user.id, visit.path.removeprefix(FILE)):
             raise Refused(404, "There is no such file.")
@@ -193,6 +198,12 @@ class Guard:
 
     def _counted(self, user: User) -> Counted:
         return Counted(self._under_way, self._turn, user.id, self._limits.open)
+
+    def _uploads_counted(self, user: User, visit: Visit) -> Counted | nullcontext[None]:
+        """Each upload is in memory or on the disk for as long as it takes to come in, so few may be under way at a time."""
+        if not is_upload(visit.method, visit.path):
+            return nullcontext()
+        return Counted(self._uploading, self._turn, user.id, self._limits.uploading, "uploads")
 
     def _inner(self, scope: Scope, visit: Visit, user: User | None, token: str | None) -> Scope:
         """The scope an application gets: nothing of what proxies claim, and who asks."""

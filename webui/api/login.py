@@ -19,6 +19,7 @@ from webui.service.users import DAY, LONGEST_SECONDS, User, Users
 
 BROWSER = "webui-browser"  # the cookie of a browser that has signed in before
 BROWSER_SECONDS = 365 * DAY
+MOST_FIELDS = 50  # of a form
 FORM = """<h1>Sign in</h1>
 {told}
 <form method="post" action="/login">
@@ -108,9 +109,13 @@ class Login:
 
 
 async def read_form(request: Request) -> dict[str, str]:
-    """The fields of a form as browsers send it; the first of each name."""
+    """The fields of a form as browsers send it, the first of each name; a form with too many fields is none of ours."""
     body = (await request.body()).decode("utf-8", errors="replace")
-    return {name: values[0] for name, values in parse_qs(body, max_num_fields=50).items()}
+    try:
+        found = parse_qs(body, max_num_fields=MOST_FIELDS)
+    except ValueError:
+        return {}
+    return {name: values[0] for name, values in found.items()}
 
 
 def _form(sentence: str = "", name: str = "", status: int = 200, headers: dict[str, str] | None = None) -> Response:

@@ -187,13 +187,13 @@ class Held:
 class Counted:
     """The requests of one user that are under way; `Refused` where one more would be too many."""
 
-    def __init__(self, under_way: Counter[int], turn: threading.Lock, user: int, most: int) -> None:
-        self._under_way, self._turn, self._user, self._most = under_way, turn, user, most
+    def __init__(self, under_way: Counter[int], turn: threading.Lock, user: int, most: int, what: str = "requests") -> None:
+        self._under_way, self._turn, self._user, self._most, self._what = under_way, turn, user, most, what
 
     def __enter__(self) -> None:
         with self._turn:
             if self._under_way[self._user] >= self._most:
-                why = f"More than {self._most} requests of yours are under way; close some pages."
+                why = f"More than {self._most} {self._what} of yours are under way; wait for some, or close some pages."
                 raise Refused(429, why, headers={"Retry-After": "5"})
             self._under_way[self._user] += 1
 

@@ -37,6 +37,7 @@ class BodyLimits:
     window: float = 60.0  # seconds
     quota: int = 1024 * MB  # of uploads kept by Gradio; the oldest are removed
     open: int = 100  # requests under way at the same time
+    uploading: int = 6  # of them uploads: as many as a browser has connections to one server
     patience: float = PATIENCE  # seconds that a request may keep us waiting for its body
 
 

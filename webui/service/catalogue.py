@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from webui.errors import ModelFileError, UserError
+from webui.errors import ModelFileError, UserError, sendable
 from webui.nets.spec import ModelSpec
 from webui.request import ModelFacts
 from webui.service.checkpoints import Checkpoint
@@ -54,7 +54,7 @@ class Catalogue:
         try:
             key, stamp = remembered.place(path), {**remembered.stamp(path), "edition": EDITION}
         except OSError as error:
-            return plain | {"problem": f"{path} cannot be read: {error.strerror}."}
+            return plain | {"problem": sendable(f"{path} cannot be read: {error.strerror}.")}
         plain["hash"] = str(remembered.of_file(hashes, key, remembered.stamp(path)).get("sha256", ""))
         entry = remembered.of_file(self._known, key, stamp)
         if not entry:

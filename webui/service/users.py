@@ -198,6 +198,11 @@ class Users:
         """Have somebody who is signed in say the password again; `UserError` as for signing in."""
         self._known(self.get(id).name, password, address, signed_in=True)
 
+    def sign_in_again(self, id: int, password: str, address: str, agent: str) -> str:  # noqa: A002
+        """Begin a session for somebody who was signed in until the password was changed; tries count as for `confirm`."""
+        user, hashed = self._known(self.get(id).name, password, address, signed_in=True)
+        return self._begin(user, hashed, address, agent)
+
     def browser_of(self, token: str) -> str:
         """What a browser is to keep, so that it is known when somebody signs in to the session's account with it again.
 
@@ -283,9 +288,7 @@ class Users:
         same = hashed and hmac.compare_digest(_sign(name, hashed).encode(), signature.encode("utf-8", "replace"))
         return name if same else ""
 
-    def _known(
-        self, name: str, password: str, address: str, browser: str = "", *, signed_in: bool = False
-    ) -> tuple[User, str]:
+    def _known(self, name: str, password: str, address: str, browser: str = "", *, signed_in: bool = False) -> tuple[User, str]:
         """The account with that name and password, and the hash that it fits."""
         clean = unicodedata.normalize("NFC", name).strip()[:LONGEST_NAME]
         user = next((user for user in self.all() if user.name.casefold() == clean.casefold()), None)

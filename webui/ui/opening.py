@@ -71,8 +71,8 @@ def keep(studio: Studio, user: User, area: Area, values: Mapping[str, Any], suff
 
 
 def area_of(name: str) -> Area:
-    """The area of that name; `NotFound` where there is none."""
-    if name not in AREAS:
+    """The area of that name whose controls are remembered; `NotFound` where there is none. Settings are kept as settings."""
+    if name not in AREAS or name == SETTINGS.name:
         raise NotFound(f"There are no controls called {quoted(name)}.")
     return AREAS[name]
 

@@ -65,6 +65,7 @@ def mount(app: FastAPI, studio: Studio) -> None:
     add_routes(app, studio)
     page = build(studio)
     page.state_session_capacity = SESSIONS
+    app.state.page_calls = any(each.fn is not None for each in page.fns.values())  # else Gradio's ways to call are closed
     config = head.config(AREAS, hint(studio.resolver.models()), {TXT2IMG.name: [styles_parameter()]})
     put = partial(
         gr.mount_gradio_app, app, page, path="/", theme=gradio_theme(), footer_links=[], run_history=False, ssr_mode=False,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from fastapi import FastAPI
@@ -14,6 +15,8 @@ from webui.service.studio import Studio
 from webui.service.users import User
 from webui.ui import opening
 from webui.ui.reading import read
+
+LARGEST_BODY = 2**20  # bytes of a JSON object
 
 
 def add_routes(app: FastAPI, studio: Studio) -> None:
@@ -30,8 +33,10 @@ def add_routes(app: FastAPI, studio: Studio) -> None:
 
     @app.post("/x/read")
     async def parameters(request: Request) -> JSONResponse:
-        given = await body(request)
-        values, notes = await run_in_threadpool(read, str(given.get("text", "")), studio.resolver)
+        text = (await body(request)).get("text", "")
+        if not isinstance(text, str):
+            raise UserError("The parameters to read must be a text.")
+        values, notes = await run_in_threadpool(read, text, studio.resolver)
         return JSONResponse({"values": values, "notes": notes})
 
     @app.post("/x/state/{area}")
@@ -57,11 +62,17 @@ def add_routes(app: FastAPI, studio: Studio) -> None:
 
 
 async def body(request: Request) -> dict[str, Any]:
-    """The JSON object that was sent; `UserError` where it is none."""
+    """The JSON object that was sent; `UserError` where it is none, too large, or holds what no answer could say again."""
+    content = b""
+    async for part in request.stream():
+        content += part
+        if len(content) > LARGEST_BODY:
+            raise UserError(f"That is too large; at most {LARGEST_BODY:,} bytes are taken here.")
     try:
-        given = await request.json()
-    except ValueError as error:
-        raise UserError("What was sent is not JSON.") from error
+        given = json.loads(content)
+        json.dumps(given, ensure_ascii=False, allow_nan=False).encode()
+    except (ValueError, RecursionError) as error:
+        raise UserError("What was sent is not JSON, or holds a text that is not Unicode.") from error
     if not isinstance(given, dict):
         raise UserError("What was sent is not a JSON object.")
     return given

@@ -34,12 +34,21 @@ function readValues(line) {
       continue;
     }
     QUOTED.lastIndex = KEY.lastIndex;
-    const quoted = QUOTED.exec(line);
-    const end = comma(line, quoted ? QUOTED.lastIndex : KEY.lastIndex);
-    values.push([key[1].trim(), quoted ? JSON.parse(quoted[0]) : line.slice(KEY.lastIndex, end).trim()]);
+    const quoted = unquoted(QUOTED.exec(line)?.[0]);
+    const end = comma(line, quoted === null ? KEY.lastIndex : QUOTED.lastIndex);
+    values.push([key[1].trim(), quoted ?? line.slice(KEY.lastIndex, end).trim()]);
     at = end + 1;
   }
   return values;
+}
+
+/** What a quoted value says; null where it is none, for other programs' texts may hold anything. */
+function unquoted(text) {
+  try {
+    return text === undefined ? null : JSON.parse(text);
+  } catch {
+    return null;
+  }
 }
 
 function comma(line, at) {

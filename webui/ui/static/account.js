@@ -25,7 +25,7 @@ class Account extends HTMLElement {
       make("p", { class: "w-menu-name" }, user.name, user.owner && user.name !== "owner" ? make("small", {}, "owner") : null),
       this.#themes(),
       user.owner ? button("Sharing and people", "share", () => this.#share(), { class: "w-row", id: "w-share" }) : null,
-      make("p", { class: "w-menu-keys" }, make("kbd", {}, "Ctrl"), " ", make("kbd", {}, "Enter"), " generate · ", make("kbd", {}, "Alt"), " ", make("kbd", {}, "Enter"), " skip"),
+      make("p", { class: "w-menu-keys" }, keys("Ctrl", "Generate"), keys("Alt", "Skip")),
       user.signed_in ? make("form", { method: "post", action: "/logout" }, button("Sign out", "back", () => {}, { type: "submit", class: "w-row", id: "w-sign-out" })) : null,
     ].filter(Boolean));
   }
@@ -71,6 +71,10 @@ class Account extends HTMLElement {
     );
     return true;
   }
+}
+
+function keys(held, what) {
+  return make("span", {}, make("kbd", {}, held), " ", make("kbd", {}, "Enter"), ` ${what}`);
 }
 
 function sharing(share, again) {

@@ -21,7 +21,7 @@ class Models extends HTMLElement {
     const bad = models.filter((model) => model.problem);
     document.getElementById("txt2img_bad_models")?.remove();
     if (bad.length > 0) {
-      const list = bad.map((model) => make("li", {}, make("b", {}, model.title), ` ${model.problem}`));
+      const list = bad.map(({ title, problem }) => make("li", {}, problem.startsWith(title) ? null : make("b", {}, `${title} `), problem));
       const title = bad.length === 1 ? "One model file cannot be used" : `${bad.length} model files cannot be used`;
       const fold = make("details", { class: "w-fold w-bad-models", id: "txt2img_bad_models" }, make("summary", {}, icon("next"), title), make("ul", {}, ...list));
       document.getElementById("txt2img_model").closest(".row").after(fold);

@@ -66,6 +66,7 @@ sys.modules["webui.api.application"] = types.SimpleNamespace(build=Application)
 sys.modules["webui.ui.page"] = types.SimpleNamespace(mount=None)
 says = "import time; print('start proxy success: https://abc.example', flush=True); time.sleep(600)"
 share_server.prepare = lambda port, cache, host: [sys.executable, "-c", says]
+engines.ThreadEngine.warm = lambda self: None  # what is meant to import torch, some seconds after the first page
 if "--stuck" in sys.argv:
     sys.argv.remove("--stuck")
     engines.ThreadEngine.close = lambda self: time.sleep(600)

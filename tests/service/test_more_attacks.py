@@ -14,8 +14,9 @@ from webui.errors import UserError
 from webui.service.inputs import MOST_SCANS, checked_head
 from webui.service.picture_heads import scans
 from webui.service.pictures import LONGEST_SEARCH
+from webui.service.styles import MOST_BROKEN, read_csv
 
-SECONDS = 1.0  # of this process, for a search that takes eight of them where the words are compared letter by letter
+SECONDS = 2.0  # of this process; the slow ways took seven and eight of them
 
 
 def test_a_word_that_a_text_almost_has_is_searched_as_quickly_as_any(tmp_path: Path) -> None:
@@ -55,3 +56,16 @@ def test_only_passes_are_counted_as_such() -> None:
     good, more = jpeg(progressive=True), b"\xff\xda" * 1000
     inside = b"\xff\xe1" + (len(more) + 2).to_bytes(2, "big") + more
     assert scans(good[:2] + inside + good[2:] + more, 5000) == scans(good, 5000)
+
+
+@pytest.mark.parametrize("line", [b'"a"b\n', b'"""\n""x\n', b'a,"' + b"x" * 200 + b'"y\n'])
+def test_a_file_of_nothing_but_broken_styles_is_given_up(line: bytes) -> None:
+    began = time.process_time()
+    styles, remarks = read_csv(b"name,prompt\n" + line * (400_000 // len(line)))
+    assert time.process_time() - began < SECONDS
+    assert not styles and sum("cannot be read" in each for each in remarks) == MOST_BROKEN
+
+
+def test_a_file_with_some_broken_styles_is_read_to_its_end() -> None:
+    styles, remarks = read_csv(b"name,prompt\n" + b'"a"b\n' * (MOST_BROKEN - 1) + b"last,one\n")
+    assert set(styles) == {"last"} and len(remarks) == MOST_BROKEN - 1

@@ -19,6 +19,7 @@ MOST_STYLES = 1000  # of one person
 MOST_APPLIED = 50  # at once
 LARGEST_FILE = 4 * 2**20  # bytes
 MOST_REMARKS = 50  # about rows that were left out
+MOST_BROKEN = 1000  # rows of a file that cannot be read
 COLUMNS = ("name", "prompt", "negative_prompt")
 ALSO = {"text": "prompt", "negative": "negative_prompt", "negative prompt": "negative_prompt"}  # older names of the columns
 SEPARATORS = ",;\t"
@@ -207,10 +208,13 @@ def _header(lines: Sequence[str]) -> tuple[list[str], str, int]:
 
 
 def _rows(lines: Sequence[str], first: int, separator: str) -> Iterator[tuple[int, list[str], str]]:
-    """Each row: the number of its first line, its fields, and what is wrong. After a broken one it goes on with the next line."""
-    start = first
+    """Each row: the number of its first line, its fields, and what is wrong. After a broken one it goes on with the next line.
+
+    After `MOST_BROKEN` of them it ends, for each may be found out only many lines later.
+    """
+    start, left = first, MOST_BROKEN
     while start < len(lines):
-        reader = csv.reader(lines[start:], delimiter=separator, strict=True)
+        reader = csv.reader((lines[at] for at in range(start, len(lines))), delimiter=separator, strict=True)
         begun = start
         try:
             for row in reader:
@@ -218,8 +222,9 @@ def _rows(lines: Sequence[str], first: int, separator: str) -> Iterator[tuple[in
                 begun = start + reader.line_num
             return
         except csv.Error as error:
-            yield begun + 1, [], f"it cannot be read ({error})."
-            start = begun + 1
+            left -= 1
+            yield begun + 1, [], f"it cannot be read ({error}){'' if left else '; neither is what follows'}."
+            start = begun + 1 if left else len(lines)
 
 
 def _shortened(remarks: Sequence[str]) -> tuple[str, ...]:

@@ -135,3 +135,11 @@ def test_a_model_file_with_a_name_that_is_no_text_is_listed(home: House) -> None
     assert reply.status == 200
     [found] = [each for each in reply.json()["models"] if "caf" in each["name"]]
     assert found["problem"] and home.get("/x/opening", home.anna).status == 200
+
+
+@pytest.mark.parametrize(
+    "name", ["CF-Ray", "CDN-Loop", "Client-IP", "X-Cluster-Client-IP", "X-Envoy-External-Address", "Tailscale-User-Login"]
+)  # fmt: skip
+def test_what_some_tunnel_passed_on_does_not_come_from_this_machine(home: House, name: str) -> None:
+    assert home.get("/x/who").status == 200
+    assert home.get("/x/who", headers={name: "x"}).status == 401

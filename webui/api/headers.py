@@ -13,7 +13,10 @@ from starlette.datastructures import MutableHeaders
 Scope = Mapping[str, Any]
 
 AUTHORITY = re.compile(r"(?:\[([0-9a-f:.]{2,45})\]|([a-z0-9](?:[a-z0-9_.-]{0,250}[a-z0-9])?))(?::(\d{1,5}))?")
-PROXIES = (b"forwarded", b"via", b"x-real-ip", b"cf-connecting-ip", b"true-client-ip", b"x-client-ip", b"x-forwarded")
+PROXIES = (
+    b"forwarded", b"via", b"x-real-ip", b"cf-", b"cdn-loop", b"true-client-ip", b"x-client-ip", b"client-ip",
+    b"x-cluster-client-ip", b"x-forwarded", b"x-envoy-", b"x-azure-", b"fastly-", b"tailscale-",
+)  # fmt: skip
 # Headers by which a proxy or a framework would be told of another address, path or method than the request has.
 UNTRUSTED = (*PROXIES, b"x-gradio-server", b"x-original-", b"x-rewrite-", b"x-http-method", b"x-method-override")
 SAFE_METHODS = ("GET", "HEAD")

@@ -8,14 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from models.builtin.recipe import dataset
 from models.builtin.recipe.batches import chances, choose, crops, encode_all, token_rows
 from models.builtin.recipe.card import BEGIN, END, table, write_figures
 from models.builtin.recipe.fitting import Run, spec, trained_clip, trained_vae, words
 from models.builtin.recipe.pack import CHECKPOINT, IMAGE_TOWER, shipped_clip
+from models.builtin.recipe.samples import RECONSTRUCTIONS, SAMPLES
 from models.builtin.recipe.scenes import sample_scene
-from models.builtin.recipe.stages import STAGES
+from models.builtin.recipe.stages import EXTRA_STAGES, STAGES
 from webui.pipeline.prompt import windows
 from webui.service.previews import preview_of
 from webui.weights.files import read_tensors
@@ -127,3 +129,12 @@ def test_figures_go_between_the_cards_marks(tmp_path: Path) -> None:
     card.write_text("no marks")
     with pytest.raises(ValueError, match="must have the lines"):
         write_figures(card, "x")
+
+
+def test_samples_show_what_the_networks_can_do_so_far(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("models.builtin.recipe.samples.PROMPTS", ("a red ball",))
+    assert EXTRA_STAGES["samples"](run)
+    with Image.open(run.folder / SAMPLES) as drawn, Image.open(run.folder / RECONSTRUCTIONS) as again:
+        assert drawn.size == (128, 256) and again.size == (8 * 128, 256)
+        renders = np.asarray(again)[:128, :128].transpose(2, 0, 1)
+    assert np.array_equal(renders, dataset.load(run.folder / "data").picture(np.array([0]))[0])

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from webui.errors import UserError
+from webui.errors import StorageError, UserError
 from webui.training.loop import Average, Plan, step_generator, train
 from webui.training.state import SHARD_BYTES, join, load_average, newest, shards
 
@@ -98,3 +98,34 @@ def test_steps_have_their_own_random_numbers() -> None:
     device = torch.device("cpu")
     draws = {float(torch.rand(1, generator=step_generator(seed, step, device))) for seed in (1, 2) for step in range(50)}
     assert len(draws) == 100
+
+
+def test_a_damaged_state_is_a_sentence_and_another_networks_is_told(tmp_path: Path) -> None:
+    run(tmp_path)
+    state = newest(tmp_path)
+    assert state is not None
+    (file,) = state.glob("*.safetensors")
+    with pytest.raises(UserError, match=r"another network's \(its weight is \[1, 3\], expected \[2, 3\]"):
+        load_average(tmp_path, nn.Linear(3, 2))
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-8])
+    with pytest.raises(UserError, match="is damaged"):
+        run(tmp_path)
+    file.write_bytes(whole)
+    (state / "state.json").write_text("{}")
+    with pytest.raises(UserError, match="is damaged"):
+        load_average(tmp_path, nn.Linear(3, 1))
+
+
+def test_a_state_that_cannot_be_written_leaves_the_older_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(tmp_path)
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("webui.training.state.save_file", full)
+    with pytest.raises(StorageError, match=r"No space left on device.*the older one is whole"):
+        run(tmp_path, Plan(**{**vars(PLAN), "steps": 50}))
+    state = newest(tmp_path)
+    assert state is not None and state.name == "step-0000040"
+    load_average(tmp_path, nn.Linear(3, 1))

@@ -15,6 +15,7 @@ import torch
 from webui.errors import UserError, unknown
 
 RECIPES = "models"
+NO_TIME = "The time is used up; the same command goes on from here."
 ROOT = Path(__file__).resolve().parents[2]  # the program's folder, wherever it is started from
 
 
@@ -24,7 +25,7 @@ def parser() -> argparse.ArgumentParser:
     what = made.add_mutually_exclusive_group(required=True)
     what.add_argument("--recipe", metavar="NAME", help="train the model in models/NAME by its recipe")
     what.add_argument("--evaluate", metavar="NAME", help="judge the model in models/NAME and print its figures")
-    made.add_argument("--stage", help="run this stage only (default: all, in order); unpack makes state of what ships")
+    made.add_argument("--stage", help="run this stage only (default: all); unpack makes state of what ships, samples draws pictures")
     made.add_argument("--seconds", type=float, help="stop after about this long; the same command goes on from there")
     made.add_argument("--folder", type=Path, help="where data and state are kept (default: models/NAME/training)")
     made.add_argument("--device", help="cuda, cpu, ... (default: the fastest there is)")
@@ -96,11 +97,12 @@ def main(arguments: Sequence[str]) -> int:
     for name, stage in chosen.items():
         left = None if end is None else end - time.monotonic()
         if left is not None and not left > 0:  # nor is NaN
+            print(NO_TIME)
             return 3
         print(f"stage {name}", flush=True)
         folder = folder_of(options.recipe, options.folder)
         if not stage(stages.Run(folder=folder, device=best_device(options.device), seconds=left, steps=steps)):
-            print("The time is used up; the same command goes on from here.")
+            print(NO_TIME)
             return 3
     return 0
 

@@ -8,13 +8,15 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from webui.errors import UserError
+from webui.errors import StorageError, UserError
 
 SHARD_BYTES = 15 * 1000 * 1000
 MOMENTS = ("exp_avg", "exp_avg_sq")
+AGAIN = "remove that folder to begin anew, or choose another one with --folder."
 
 
 def shards(tensors: dict[str, Tensor], limit: int = SHARD_BYTES) -> Iterator[dict[str, Tensor]]:
@@ -55,12 +57,16 @@ def save_state(folder: Path, step: int, network: nn.Module, optimizer: torch.opt
             if parameter in optimizer.state:
                 tensors[f"{moment}:{name}"] = optimizer.state[parameter][moment].float()
     unfinished = folder / "unfinished"
-    shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir(parents=True)
-    for number, group in enumerate(shards(tensors)):
-        save_file({key: tensor.cpu() for key, tensor in group.items()}, unfinished / f"{number:03d}.safetensors")
-    (unfinished / "state.json").write_text(json.dumps({"step": step}))
-    unfinished.rename(new)
+    try:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished.mkdir(parents=True)
+        for number, group in enumerate(shards(tensors)):
+            save_file({key: tensor.cpu() for key, tensor in group.items()}, unfinished / f"{number:03d}.safetensors")
+        (unfinished / "state.json").write_text(json.dumps({"step": step}))
+        unfinished.rename(new)
+    except (OSError, SafetensorError) as error:
+        why = f"The training state of step {step} cannot be written to {folder} ({error})"
+        raise StorageError(f"{why}; the older one is whole. Free some space, then run the same command again.") from error
     for old in folder.glob("step-*"):
         if old != new:
             shutil.rmtree(old)
@@ -73,11 +79,29 @@ def newest(folder: Path) -> Path | None:
 
 
 def read_state(state: Path, kinds: Collection[str]) -> tuple[int, dict[str, Tensor]]:
-    """The step of a state and its tensors of these kinds ("weight", "average", a moment), named `kind:parameter`."""
+    """The step of a state and its tensors of these kinds ("weight", "average", a moment), named `kind:parameter`.
+
+    Raises:
+        UserError: it is damaged.
+    """
     pieces: dict[str, Tensor] = {}
-    for file in sorted(state.glob("*.safetensors")):
-        pieces.update({key: tensor for key, tensor in load_file(file).items() if key.partition(":")[0] in kinds})
-    return int(json.loads((state / "state.json").read_text())["step"]), join(pieces)
+    try:
+        for file in sorted(state.glob("*.safetensors")):
+            pieces.update({key: tensor for key, tensor in load_file(file).items() if key.partition(":")[0] in kinds})
+        return int(json.loads((state / "state.json").read_text())["step"]), join(pieces)
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"The training state {state} is damaged ({error}); {AGAIN}") from error
+
+
+def require_fit(state: Path, network: nn.Module, tensors: dict[str, Tensor], kinds: Collection[str]) -> None:
+    """Raise `UserError` unless a state's tensors are those of this network, all of them and in its shapes."""
+    for name, parameter in network.named_parameters():
+        for kind in kinds:
+            found = tensors.get(f"{kind}:{name}")
+            if found is None or found.shape != parameter.shape:
+                shape = "none" if found is None else list(found.shape)
+                wrong = f"its {name} is {shape}, expected {list(parameter.shape)}"
+                raise UserError(f"The training state {state} is another network's ({wrong}); {AGAIN}")
 
 
 def load_state(folder: Path, network: nn.Module, optimizer: torch.optim.Optimizer, average: dict[str, Tensor]) -> int:
@@ -86,6 +110,7 @@ def load_state(folder: Path, network: nn.Module, optimizer: torch.optim.Optimize
     if state is None:
         return 0
     step, tensors = read_state(state, ("weight", "average", *MOMENTS))
+    require_fit(state, network, tensors, ("weight", "average"))
     with torch.no_grad():
         for name, parameter in network.named_parameters():
             parameter.copy_(tensors[f"weight:{name}"])
@@ -106,6 +131,7 @@ def load_average(folder: Path, network: nn.Module, kind: str = "average") -> int
     if state is None:
         raise UserError(f"There is no training state in {folder} yet; run the stage {folder.name} first, or all stages in order.")
     step, tensors = read_state(state, (kind,))
+    require_fit(state, network, tensors, (kind,))
     with torch.no_grad():
         for name, parameter in network.named_parameters():
             parameter.copy_(tensors[f"{kind}:{name}"])

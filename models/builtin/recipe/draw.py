@@ -16,13 +16,13 @@ ROOT = Path(__file__).parents[3]
 NAME = "builtin"
 
 
-def draw_pictures(texts: Sequence[str]) -> np.ndarray:
-    """uint8 [N, 3, H, W], the picture of each text with the seed that is its place in the list.
+def draw_pictures(texts: Sequence[str], root: Path = ROOT) -> np.ndarray:
+    """uint8 [N, 3, H, W], the picture of each text with the seed that is its place in the list, by the model below `root`.
 
     Raises:
         JobError: a picture could not be made.
     """
-    with open_engine(ROOT) as service:
+    with open_engine(root) as service:
         requests = [service.request(Txt2Img(prompt=text, seed=place, model=NAME)) for place, text in enumerate(texts)]
         jobs = [service.engine.submit(request) for request in requests]
         drawn = []

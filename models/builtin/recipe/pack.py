@@ -37,12 +37,12 @@ def preview_of(run: Run) -> Preview:
     return fit_preview(latents, functional.avg_pool2d(pictures, vae.spec.factor))
 
 
-def make_files(run: Run) -> bool:
-    """Write the averaged weights of all networks as they ship."""
+def make_files(run: Run, kind: str = "weight") -> bool:
+    """Write the weights of all networks as they ship, of the noise predictor's the last ones or, as `kind`, their "average"."""
     model = spec()
     taught = new_noise_predictor(torch.device("cpu"))
     # The rate has ended at zero, so the last weights are settled; the moving average still holds much of the faster steps before.
-    step = load_average(run.folder / "noise", taught, "weight")
+    step = load_average(run.folder / "noise", taught, kind)
     pair = trained_clip(run)
     preview = preview_of(run)
     metadata = {

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 
 from .fitting import Run, make_pictures, train_clip, train_noise_predictor, train_vae
 from .pack import make_files
+from .samples import make_samples
 from .unpack import make_state
 
 __all__ = ["EXTRA_STAGES", "STAGES", "TRAINED", "Run"]
@@ -19,5 +20,5 @@ STAGES: Mapping[str, Callable[[Run], bool]] = {
 }
 TRAINED = ("vae", "clip", "noise")
 """Those with a number of steps that a run may override."""
-EXTRA_STAGES: Mapping[str, Callable[[Run], bool]] = {"unpack": make_state}
-"""What is run only when it is asked for: turn the files that ship back into training state, to go on from there."""
+EXTRA_STAGES: Mapping[str, Callable[[Run], bool]] = {"unpack": make_state, "samples": make_samples}
+"""What is run only when it is asked for: make training state of the files that ship, and draw what the networks can do so far."""

@@ -117,6 +117,13 @@ def test_what_is_no_good_picture_is_refused_with_a_sentence(
     assert files(tmp_path) == [] and inputs.used(ANNA) == 0
 
 
+def test_a_phones_jpeg_with_a_second_picture_inside_is_taken(inputs: Inputs) -> None:
+    content = picture("MPO", save_all=True, append_images=ANIMATED[:1])
+    with Image.open(io.BytesIO(content)) as opened:
+        assert opened.n_frames == 2
+    assert inputs.open(ANNA, inputs.add(ANNA, content)) == content
+
+
 def test_a_bomb_is_refused_before_anything_is_decoded(inputs: Inputs, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("the decoder was asked")

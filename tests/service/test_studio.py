@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -32,6 +33,8 @@ def test_a_studio_makes_pictures_and_keeps_its_things_in_its_folder(tmp_path: Pa
     for folder in ("data", "cache"):
         assert (tmp_path / folder / ".gitignore").read_text() == "*\n"
     assert (tmp_path / "data" / "webui.sqlite3").is_file()
+    if os.name == "posix":
+        assert (tmp_path / "data").stat().st_mode & 0o077 == 0, "others on the machine may look into the data folder"
 
 
 def test_pictures_go_where_they_are_told_to(tmp_path: Path) -> None:

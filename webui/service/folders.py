@@ -11,10 +11,13 @@ OUTPUTS = Path("outputs") / "txt2img"
 
 
 def own_folder(root: Path, name: str) -> Path:
-    """The folder `name` of the program, which git is told to ignore; where it cannot be made, whoever needs it will say so."""
+    """The folder `name` of the program, which git is told to ignore; where it cannot be made, whoever needs it will say so.
+
+    A new data folder is for nobody else on the machine: prompts and hashed passwords are in it.
+    """
     folder = root / name
     with contextlib.suppress(OSError):
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700 if name == DATA else 0o777)
         ignore = folder / ".gitignore"
         if not ignore.exists():
             ignore.write_text("*\n", encoding="utf-8")

@@ -199,7 +199,8 @@ def check_pixels(content: bytes, head: Head) -> None:
         with Image.open(io.BytesIO(content), formats=(head.kind,)) as picture:
             if picture.size != (head.width, head.height):
                 raise UserError("The picture says two different sizes; save it again with another program.")
-            if getattr(picture, "is_animated", False):
+            # A phone's JPEG may hold a second picture, such as one with less light; the first is the one meant.
+            if head.kind != "JPEG" and getattr(picture, "is_animated", False):
                 raise UserError("The picture is animated; save the frame you want as a picture of its own.")
             picture.load()
     except (OSError, ValueError, SyntaxError, MemoryError, Image.DecompressionBombError) as error:

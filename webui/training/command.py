@@ -25,7 +25,7 @@ def parser() -> argparse.ArgumentParser:
     what = made.add_mutually_exclusive_group(required=True)
     what.add_argument("--recipe", metavar="NAME", help="train the model in models/NAME by its recipe")
     what.add_argument("--evaluate", metavar="NAME", help="judge the model in models/NAME and print its figures")
-    made.add_argument("--stage", help="run this stage only (default: all); unpack makes state of what ships, samples draws pictures")
+    made.add_argument("--stage", help="run this stage only (default: all); unpack makes state of what ships, samples draws")
     made.add_argument("--seconds", type=float, help="stop after about this long; the same command goes on from there")
     made.add_argument("--folder", type=Path, help="where data and state are kept (default: models/NAME/training)")
     made.add_argument("--device", help="cuda, cpu, ... (default: the fastest there is)")

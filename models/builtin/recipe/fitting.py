@@ -49,13 +49,12 @@ SEED = 1
 MODEL = Path(__file__).parents[1]
 CAPTION_DROPOUT = 0.1
 EMPHASIS = (1.0, 0.6, 1.4, 1.0)
-"""How often the noise predictor sees cards and one, two, three things, against their share: two are the harder lesson."""
+"""How often training sees cards and one, two, three things, against their share: two are the harder lesson."""
 VAE_PLAN = Plan(steps=4500, rate=1.5e-3, warmup=100, decay=0.4, average=0.998, seed=11)
-CLIP_PLAN = Plan(steps=700, rate=7e-4, warmup=50, decay=0.5, average=0.99, weight_decay=0.05, seed=12)
-NOISE_PLAN = Plan(steps=6500, rate=7e-4, warmup=200, decay=0.4, average=0.999, seed=13)
+CLIP_PLAN = Plan(steps=1400, rate=7e-4, warmup=50, decay=0.5, average=0.99, weight_decay=0.05, seed=12)
+NOISE_PLAN = Plan(steps=17_000, rate=7e-4, warmup=200, decay=0.4, average=0.999, seed=13)
 VAE_BATCH, VAE_SIDE = 16, 64
 CLIP_BATCH = 128
-CLIP_EMPHASIS = (1.0, 0.6, 1.4, 1.0)
 NOISE_BATCH = 32
 CAPTION_TOKENS = 36
 MEANING = 0.3
@@ -176,7 +175,7 @@ def train_clip(run: Run) -> bool:
     """
     data, coder, pair = dataset.load(run.folder / "data"), words(), new_clip(run.device)
     channels_last(pair.image)
-    likely = chances(data, CLIP_EMPHASIS)
+    likely = chances(data, EMPHASIS)
 
     def loss(generator: torch.Generator) -> Mapping[str, Tensor]:
         rng = numpy_generator(generator)

@@ -19,14 +19,14 @@ LOOPBACK = ("127.0.0.1", "localhost")
 class Person:
     """A user with a browser of their own. `problems` are errors in the page and requests to anywhere else; there must be none.
 
-    A browser notes every answer that refuses something; a test that means to be refused adds the status to `meant`.
+    A browser notes every answer that refuses something; a test that means it adds the status, or what else is noted, to `meant`.
     """
 
     def __init__(self, browser: Browser, site: Site, user: User, cookie: dict[str, str], **options: Any) -> None:
         self.site = site
         self.user = user
         self.problems: list[str] = []
-        self.meant: set[int] = set()
+        self.meant: set[int | str] = set()
         self.context: BrowserContext = browser.new_context(
             **{"viewport": {"width": 1280, "height": 900}, "reduced_motion": "reduce", "accept_downloads": True} | options
         )
@@ -69,7 +69,8 @@ class Person:
         page.on("request", lambda request: self._look(request.url))
 
     def _hear(self, kind: str, text: str) -> None:
-        meant = any(f"responded with a status of {status} " in text for status in self.meant)
+        signs = [f"responded with a status of {each} " if isinstance(each, int) else each for each in self.meant]
+        meant = any(sign in text for sign in signs)
         if kind in ("error", "warning") and not meant:
             self.problems.append(text)
 

@@ -172,6 +172,7 @@ def test_a_lost_connection_is_said_and_found_again(person: Person) -> None:
     page = person.open()
     person.site.pretended.hold = 1
     job = generate(page, prompt="a cylinder")
+    person.meant.add("net::ERR_INTERNET_DISCONNECTED")  # the page tries again by itself meanwhile
     person.context.set_offline(True)
     page.evaluate("webui.stream.dispatchEvent(new Event('lost'))")  # a browser takes its time to notice
     expect(page.locator(".w-status.w-wrong")).to_contain_text("The connection is lost")

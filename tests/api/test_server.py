@@ -18,6 +18,7 @@ import pytest
 from starlette.responses import PlainTextResponse, StreamingResponse
 
 from webui.api import server, share_server
+from webui.api.connections import Connection
 from webui.api.server import AfterFirstPage, Server, desktop, gradio_environment, listen, names_when_listening, url
 from webui.api.share_server import CERTIFICATE, NotShared
 from webui.errors import UserError
@@ -191,6 +192,24 @@ def test_what_is_no_request_reaches_no_application(raw: bytes) -> None:
             while piece := connection.recv(65536):
                 answer += piece
     assert seen == [] and b"hello" not in answer
+
+
+def test_answers_do_not_wait_for_the_other_sides_acknowledgement(monkeypatch: pytest.MonkeyPatch) -> None:
+    at_once: list[int] = []
+
+    class Looking(Connection):
+        def connection_made(self, transport: Any) -> None:
+            super().connection_made(transport)
+            at_once.append(transport.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+
+    monkeypatch.setattr(server, "Connection", Looking)
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await (lifespan(receive, send) if scope["type"] == "lifespan" else PlainTextResponse("hello")(scope, receive, send))
+
+    with running(app) as served, served.ask() as reply:
+        assert reply.read() == b"hello"
+    assert at_once and all(at_once), "small parts are held back: 40 ms an answer"
 
 
 def test_answers_without_an_end_are_ended_with_the_server() -> None:

@@ -31,7 +31,8 @@ def listen(host: str, port: int | None) -> socket.socket:
     """A socket that listens on `port`, or on the first free one from PORT on; `UserError` says why there is none."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     for candidate in range(PORT, PORT + MORE_PORTS) if port is None else [port]:
-        listening = socket.socket(family, socket.SOCK_STREAM)
+        # Named, because asyncio sends small parts at once only where it knows that it is TCP; else each answer waits for 40 ms.
+        listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         try:
             if os.name == "posix":
                 listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote, urlencode
 
+from starlette.responses import PlainTextResponse
+
 HOST = "127.0.0.1:7860"
 HERE = ("127.0.0.1", 50_000)
 AWAY = ("192.0.2.7", 50_000)
@@ -131,3 +133,19 @@ def knock(
 
 async def _limited(work: Awaitable[None]) -> None:
     await asyncio.wait_for(work, 60)
+
+
+class Crowd:
+    """An application that answers nobody before `leave` is set; `waiting` is set once `many` are inside."""
+
+    def __init__(self, many: int) -> None:
+        self.waiting, self.leave = asyncio.Event(), asyncio.Event()
+        self._many = many
+        self._inside = 0
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        self._inside += 1
+        if self._inside == self._many:
+            self.waiting.set()
+        await self.leave.wait()
+        await PlainTextResponse("")(scope, receive, send)

@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from starlette.responses import PlainTextResponse
 
-from tests.api.asgi import AWAY, HERE, HOST, ask, headers_of, scope_of, submit
+from tests.api.asgi import AWAY, HERE, HOST, Crowd, ask, headers_of, scope_of, submit
 from tests.api.house import SECRET, House, house
 from webui.api.entrance import Entrance
 from webui.api.guard import Guard
@@ -59,20 +58,10 @@ def test_few_uploads_come_in_at_a_time(home: House) -> None:
     """Each is held until it is whole, so what one account can fill is the number of them times the largest."""
 
     async def check() -> None:
-        waiting, leave = asyncio.Event(), asyncio.Event()
-        inside = 0
-
-        async def slow(scope: Any, receive: Any, send: Any) -> None:
-            nonlocal inside
-            inside += 1
-            if inside == 2:
-                waiting.set()
-            await leave.wait()
-            await PlainTextResponse("")(scope, receive, send)
-
-        guard = Guard(slow, home.studio.users, limits=BodyLimits(uploading=2))
+        crowd = Crowd(2)
+        guard = Guard(crowd, home.studio.users, limits=BodyLimits(uploading=2))
         under_way = [asyncio.create_task(status(guard, "POST", "/x/inputs")) for _ in range(2)]
-        await waiting.wait()
+        await crowd.waiting.wait()
         assert await status(guard, "POST", "/x/inputs") == 429
         assert await status(guard, "POST", "/gradio_api/upload") == 429
         others = [
@@ -80,7 +69,7 @@ def test_few_uploads_come_in_at_a_time(home: House) -> None:
             for rest in (("GET", "/x/inputs", None), ("POST", "/x/inputs", home.cookies[home.anna.id]))
         ]
         await asyncio.sleep(0)
-        leave.set()
+        crowd.leave.set()
         assert [await task for task in (*under_way, *others)] == [200] * 4
         assert await status(guard, "POST", "/x/inputs") == 200
 

@@ -15,7 +15,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response, Strea
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
-from tests.api.asgi import AWAY, HERE, HOST, Reply, ask, headers_of, knock, scope_of
+from tests.api.asgi import AWAY, HERE, HOST, Crowd, Reply, ask, headers_of, knock, scope_of
 from webui.api import headers as header_rules
 from webui.api.entrance import Entrance
 from webui.api.guard import Guard, cookie_name
@@ -515,25 +515,15 @@ def test_an_application_that_makes_something_else_of_it_changes_nothing(users: U
 
 def test_one_user_cannot_take_every_connection(users: Users) -> None:
     async def check() -> None:
-        waiting, leave = asyncio.Event(), asyncio.Event()
-        inside = 0
-
-        async def slow(scope: Any, receive: Any, send: Any) -> None:
-            nonlocal inside
-            inside += 1
-            if inside == 2:
-                waiting.set()
-            await leave.wait()
-            await PlainTextResponse("")(scope, receive, send)
-
-        guard = Guard(slow, users, limits=BodyLimits(open=2))
+        crowd = Crowd(2)
+        guard = Guard(crowd, users, limits=BodyLimits(open=2))
         open_ones = [asyncio.create_task(status(guard)) for _ in range(2)]
-        await waiting.wait()
+        await crowd.waiting.wait()
         assert await status(guard) == 429
         other = session(users, port=0)
         another = asyncio.create_task(status(guard, other))
         await asyncio.sleep(0)
-        leave.set()
+        crowd.leave.set()
         assert [await task for task in (*open_ones, another)] == [200, 200, 200]
         assert await status(guard) == 200
 

@@ -8,14 +8,14 @@ from webui.service.checkpoints import BUILTIN, FOLDERS
 
 BUILTIN_TEXT = (
     "The model that comes with the program draws small still lifes: a ball, cube, cylinder, cone, ring or pyramid, in nine "
-    "colours, matte, shiny, metal or striped, on a white, grey, sand, wooden, teal or pink floor. It knows these words and no "
-    "others."
+    "colours, matte, shiny, metal or striped, alone or left of, right of, behind, in front of or on top of another, on a white, "
+    "grey, sand, wooden, teal or pink floor. It knows these words and no others."
 )
 OTHER_TEXT = (
     "Say what should be in it and press Generate, or Ctrl+Enter. It is shown here while it is being drawn, and is kept in the "
     "gallery."
 )
-EXAMPLES = ("a large blue cube on a sand floor", "a red ball on a wooden table", "a shiny green cone, pink floor")
+EXAMPLES = ("a large blue cube on a sand floor", "a green cone left of an orange cylinder", "a red ball on a wooden table")
 
 
 def hint(models: list[dict[str, Any]]) -> dict[str, Any]:

@@ -17,9 +17,10 @@ SHORT_HASH = 10  # digits by which the community names a model
 class Request:
     """One job of `count` pictures: strings, numbers, and mappings of such.
 
-    `seed` is that of the first picture; `clip_skip` None reads the layer the model was trained with. `sampler_options` holds
-    what was chosen instead of the sampler's own. `inputs` maps names to the SHA-256 of pictures, masks and maps; `extensions`
-    maps names to plain values. `reproducible` forbids sharing network calls with other jobs.
+    `seed` is that of the first picture; `clip_skip` None reads the layer the model was trained with. `vae` names an
+    autoencoder in place of the model's own, `refiner` a model that takes over at `refiner_switch_at`, a part of the steps from 0
+    to 1; "" is none. `sampler_options` holds what was chosen instead of the sampler's own. `inputs` maps names to the SHA-256 of
+    pictures, masks and maps; `extensions` maps names to plain values. `reproducible` forbids sharing calls with other jobs.
     """
 
     model: str
@@ -35,6 +36,11 @@ class Request:
     height: int
     count: int = 1
     clip_skip: int | None = None
+    vae: str = ""
+    vae_hash: str = ""
+    refiner: str = ""
+    refiner_hash: str = ""
+    refiner_switch_at: float | None = None
     sampler_options: Mapping[str, float] = field(default_factory=dict)
     reproducible: bool = False
     inputs: Mapping[str, str] = field(default_factory=dict)

@@ -63,6 +63,7 @@ def group_key(row: Row) -> Hashable:
         row.conditioning.tokens.shape[-1],
         _shape(vector),
         _shape(row.channels),
+        row.guidance is None,
         tuple(map(_shape, row.residuals)),
         tuple(map(_shape, row.patches.residuals)),
     )

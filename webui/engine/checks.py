@@ -42,6 +42,8 @@ def fault(row: Row) -> str | None:
         return f"residuals are {shown(row.residuals)}, expected a tuple of tensors"
     if not isinstance(row.patches, Patches) or not all(isinstance(each, Tensor) for each in row.patches.residuals):
         return f"patches are {shown(row.patches)}, expected Patches"
+    if row.guidance is not None and not isinstance(row.guidance, Real):
+        return f"guidance is {shown(row.guidance)}, expected a number or None"
     if not isinstance(row.network, str) or not isinstance(row.role, str):
         return f"network and role are {shown((row.network, row.role))}, expected two names"
     return None

@@ -127,6 +127,7 @@ class LocalNetworks:
             times,
             context.tokens,
             context.vector,
+            guidance=None if batch.guidance is None else batch.guidance - 1,
             hooks=Hooks(attention=first.patches.attention, blocks=first.patches.blocks, at=batch.moments),
             residuals=None if batch.residuals is None else [each.to(self.choice.torch_dtype) for each in batch.residuals],
             keys_values=context.keys_values,

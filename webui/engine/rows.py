@@ -16,7 +16,8 @@ from webui.pipeline.protocol import Moment, Row
 class Batch:
     """What a network is called with, `count` rows: x [B, C, H, W] float32 (unscaled), the noise level of each row, and the rest.
 
-    Rows beyond the call's own are copies of its last one.
+    `guidance` [B] are the scales that networks distilled from guided ones take. Rows beyond the call's own
+    are copies of its last one.
     """
 
     rows: tuple[Row, ...]
@@ -24,6 +25,7 @@ class Batch:
     sigmas: tuple[float, ...]
     channels: Tensor | None
     residuals: tuple[Tensor, ...] | None
+    guidance: Tensor | None = None
 
     @property
     def moments(self) -> tuple[Moment, ...]:
@@ -36,12 +38,14 @@ def batch_of(call: RowCall, device: torch.device) -> Batch:
     rows = call.rows + (call.rows[-1],) * (call.count - len(call.rows))
     channels = [row.channels for row in rows if row.channels is not None]
     residuals = [summed(row) for row in rows]
+    scales = [row.guidance for row in rows if row.guidance is not None]
     return Batch(
         rows=rows,
         x=torch.stack([row.x.to(device, torch.float32) for row in rows]),
         sigmas=tuple(row.at.sigma for row in rows),
         channels=torch.stack([each.to(device, torch.float32) for each in channels]) if channels else None,
         residuals=tuple(torch.stack([each.to(device) for each in site]) for site in zip(*residuals, strict=True)) or None,
+        guidance=torch.tensor(scales, dtype=torch.float32, device=device) if scales else None,
     )
 
 

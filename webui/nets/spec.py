@@ -119,7 +119,8 @@ class ModelSpec:
     """A whole model family: the three networks, what the noise predictor predicts, and its noise schedule.
 
     The schedule is Stable Diffusion's "scaled linear" one: the square roots of `train_steps` betas are evenly spaced between
-    those of `betas`. `native_size` is the side in pixels it was trained at.
+    those of `betas`; with `zero_terminal_snr` it is rescaled so that nothing is left of the picture at the last step (Lin et al.
+    2023, arXiv:2305.08891). `native_size` is the side in pixels it was trained at.
     """
 
     family: str
@@ -130,6 +131,7 @@ class ModelSpec:
     prediction: Prediction = "eps"
     betas: tuple[float, float] = (0.00085, 0.012)
     train_steps: int = 1000
+    zero_terminal_snr: bool = False
     native_size: int = 512
 
     def to_json(self) -> dict[str, Any]:

@@ -48,6 +48,7 @@ class Row:
 
     `x` [C, H, W] is data + sigma * noise, float32. `channels` [K, H, W] are put behind the (scaled) x for networks with more
     input channels; `residuals` are added to the network's blocks; `role` says what the row is for ("cond", "uncond", ...).
+    `guidance` is the guidance scale that networks distilled from guided ones take as an input (LCM), None for all others.
     """
 
     x: Tensor
@@ -58,6 +59,7 @@ class Row:
     residuals: tuple[Tensor, ...] = ()
     patches: Patches = NO_PATCHES
     role: str = "cond"
+    guidance: float | None = None
 
 
 @dataclass(frozen=True, eq=False, init=False)
@@ -93,18 +95,26 @@ class Encode:
 
 @dataclass(frozen=True, eq=False)
 class EncodePicture:
-    """Ask: the scaled latent [C, h, w] (mean of the posterior) of a picture [3, H, W] in [0, 1]."""
+    """Ask: the scaled latent [C, h, w] (mean of the posterior) of a picture [3, H, W] in [0, 1].
+
+    `vae` names the autoencoder to use in place of the network's own.
+    """
 
     picture: Tensor
     network: str = "model"
+    vae: str = ""
 
 
 @dataclass(frozen=True, eq=False)
 class Decode:
-    """Ask: the picture [3, H, W], float32 in [0, 1], of a scaled latent [C, h, w]."""
+    """Ask: the picture [3, H, W], float32 in [0, 1], of a scaled latent [C, h, w].
+
+    `vae` names the autoencoder to use in place of the network's own.
+    """
 
     latent: Tensor
     network: str = "model"
+    vae: str = ""
 
 
 @dataclass(frozen=True, eq=False)

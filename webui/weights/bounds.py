@@ -54,6 +54,7 @@ def checked(spec: ModelSpec) -> ModelSpec:
         _wholes("text.", tower, TEXT)
         _tower(tower)
     _choice("prediction", spec.prediction, get_args(Prediction))
+    _flag("zero_terminal_snr", spec.zero_terminal_snr)
     _schedule(spec)
     _together(spec)
     return spec

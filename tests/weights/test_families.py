@@ -15,7 +15,17 @@ from tests.nets.families import FULL, TINY
 from tests.random_weights import header as recorded_header
 from webui.errors import ModelFileError
 from webui.weights.bounds import checked
-from webui.weights.families import DEFAULTS_KEY, FAMILIES, SPEC_KEY, default_scale, detect, is_undecided
+from webui.weights.families import (
+    DEFAULTS_KEY,
+    FAMILIES,
+    SPEC_KEY,
+    Defaults,
+    Override,
+    default_scale,
+    defaults_of,
+    detect,
+    is_undecided,
+)
 from webui.weights.files import Header, TensorInfo
 
 UNET = "model.diffusion_model."
@@ -247,3 +257,62 @@ def test_very_many_blocks_are_refused_at_once() -> None:
     with pytest.raises(ModelFileError, match="input blocks"):
         detect(changed("sd15-tiny", **many))
     assert time.process_time() - began < 2
+
+
+def test_what_a_person_says_counts_more_than_what_the_file_says() -> None:
+    plain, marked = header("sd21-base-tiny"), header("sd21-base-tiny", **{"modelspec.prediction_type": "v"})
+    for said, (family, prediction, size) in {
+        Override(prediction="v"): ("sd21-v", "v", 768),
+        Override(prediction="eps"): ("sd21-base", "eps", 512),
+        Override(family="sd21-v"): ("sd21-v", "v", 768),
+        Override(family="sd21-base"): ("sd21-base", "eps", 512),
+        Override(family="sd21-base", prediction="v", native_size=640): ("sd21-v", "v", 640),
+    }.items():
+        for file in (plain, marked):
+            spec = detect(file, said)
+            assert (spec.family, spec.prediction, spec.native_size) == (family, prediction, size)
+            assert not is_undecided(file, spec, said)
+    assert is_undecided(plain, detect(plain, Override(native_size=640)), Override(native_size=640))
+    changed_by_hand = detect(header("sdxl-tiny"), Override(prediction="v", zero_terminal_snr=True, native_size=768))
+    assert changed_by_hand == dataclasses.replace(
+        detect(header("sdxl-tiny")), prediction="v", zero_terminal_snr=True, native_size=768
+    )
+
+
+def test_a_description_in_the_file_gives_way_to_a_person_too() -> None:
+    own = dataclasses.replace(FAMILIES["sd15"], family="mine", native_size=64)
+    file = header("sd15-tiny", **{SPEC_KEY: json.dumps(own.to_json())})
+    assert detect(file, Override()) == own
+    assert detect(file, Override(prediction="v", native_size=128)) == dataclasses.replace(own, prediction="v", native_size=128)
+    assert detect(file, Override(family="sd15")) == detect(header("sd15-tiny"))
+
+
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        (Override(family="sdxl-base"), "Stable Diffusion XL, whose networks are others than its own; possible: sd15"),
+        (Override(family="sd16"), "family 'sd16'; known: sd15"),
+        (Override(native_size=7), "What was set for it cannot be used: native_size"),
+        (Override(prediction="x0"), "What was set for it cannot be used: prediction"),  # type: ignore[arg-type]
+    ],
+)
+def test_what_cannot_be_is_refused_as_a_persons_word(said: Override, why: str) -> None:
+    with pytest.raises(ModelFileError, match=why):
+        detect(header("sd15-tiny"), said)
+
+
+def test_zero_terminal_snr_is_read_from_key_or_metadata() -> None:
+    plain = header("sdxl-tiny")
+    marked = Header(tensors={**plain.tensors, "ztsnr": TensorInfo(shape=(0,), dtype="F32")}, metadata={})
+    trained = header("sdxl-tiny", ss_zero_terminal_snr="True")
+    assert [detect(file).zero_terminal_snr for file in (plain, marked, trained)] == [False, True, True]
+    assert not detect(marked, Override(zero_terminal_snr=False)).zero_terminal_snr
+
+
+def test_a_file_may_say_steps_sampler_and_schedule_too() -> None:
+    text = json.dumps({"scale": 5, "steps": 4, "sampler": "Euler", "schedule": "Karras", "more": []})
+    assert defaults_of(header_of(DEFAULTS_KEY, text)) == Defaults(scale=5, steps=4, sampler="Euler", schedule="Karras")
+    assert defaults_of(Header(tensors={}, metadata={})) == Defaults()
+    for odd in ('{"steps": 0}', '{"steps": 4.5}', '{"sampler": 3}', '{"schedule": "\\u0000"}'):
+        with pytest.raises(ModelFileError, match=r"webui\.defaults cannot be used"):
+            defaults_of(header_of(DEFAULTS_KEY, odd))

@@ -5,21 +5,24 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
-from webui.errors import ModelFileError, UserError, quoted
-from webui.nets.spec import Layout, ModelSpec, TextSpec, UNetSpec, VAESpec
-from webui.params import Txt2Img
+from webui.errors import ModelFileError, quoted
+from webui.nets.spec import Layout, ModelSpec, Prediction, TextSpec, UNetSpec, VAESpec
 from webui.weights import layouts
 from webui.weights.bounds import checked
+from webui.weights.defaults import DEFAULTS_KEY as DEFAULTS_KEY
+from webui.weights.defaults import Defaults as Defaults
+from webui.weights.defaults import defaults_of as defaults_of
 from webui.weights.files import Header
+from webui.weights.shapes import text_spec as text_spec
+from webui.weights.shapes import unet_spec as unet_spec
+from webui.weights.shapes import vae_spec as vae_spec
 
 SPEC_KEY = "webui.spec"  # in a file's metadata: the whole ModelSpec as JSON
 MERGES_KEY = "webui.merges"  # in a file's metadata: the tokenizer's merges as JSON, one list
-DEFAULTS_KEY = "webui.defaults"  # in a file's metadata: JSON such as {"scale": 5}, what suits the model
 PREVIEW_KEY = "webui.preview"  # in a file's metadata: the fitted map from its latents to colours as JSON
 LONGEST_REASON = 300  # characters of what is wrong with a file's own description
-MOST_BLOCKS = 64  # in one half of a noise predictor; each is looked for among all keys
 SD21_V = "sd21-v"
 
 SD1_UNET = UNetSpec(model_channels=320, channel_mult=(1, 2, 4, 4), transformer_depth=(1, 1, 1, 0), context_width=768, heads=8)
@@ -67,6 +70,7 @@ FAMILIES: Mapping[str, ModelSpec] = {
         replace(SDXL, family="sdxl-refiner", title="Stable Diffusion XL refiner", unet=REFINER_UNET, text=(OPEN_CLIP_G,)),
     )
 }
+PLAIN_SD2 = (SD21.family, SD21_V)  # alike in every weight; what they predict tells them apart
 
 # What a file is when it is no checkpoint: the first pattern that a key begins with names it.
 OTHER_KINDS = (
@@ -82,28 +86,50 @@ OTHER_KINDS = (
 )
 
 
-def detect(header: Header) -> ModelSpec:
+@dataclass(frozen=True, kw_only=True)
+class Override:
+    """What a person says a file is, where they know better than it; None leaves a thing to the file.
+
+    A `family` (a key of `FAMILIES`) stands for all that weights do not tell: what the network predicts, the scale of latents,
+    which layer of the text towers is read, the native size. The others are said on top of it.
+    """
+
+    family: str | None = None
+    prediction: Prediction | None = None
+    zero_terminal_snr: bool | None = None
+    native_size: int | None = None
+
+
+NOTHING_SAID = Override()
+
+
+def detect(header: Header, override: Override | None = None) -> ModelSpec:
     """Return the spec of a checkpoint from its header: its own, if its metadata has one, else its family's with the file's sizes.
 
-    Raises `ModelFileError`, which says what was found instead, if it is no checkpoint of a known family, or one whose numbers no
-    model can have (see `bounds.py`).
+    What an `override` says counts more. Raises `ModelFileError`, which says what was found instead, if it is no checkpoint of a
+    known family, one whose numbers no model can have (see `bounds.py`), or not what the override says.
     """
-    if SPEC_KEY in header.metadata:
-        return _own_spec(header.metadata[SPEC_KEY])
-    try:
-        return checked(_by_shapes(header))
-    except (ValueError, IndexError, TypeError, ZeroDivisionError) as error:
-        raise ModelFileError(f"Its weights have shapes that no known model has ({error}); the file may be damaged.") from error
+    said = override or NOTHING_SAID
+    if SPEC_KEY in header.metadata and said.family is None:
+        spec = _own_spec(header.metadata[SPEC_KEY])
+    else:
+        try:
+            spec = checked(_by_shapes(header, said))
+        except (ValueError, IndexError, TypeError, ZeroDivisionError) as error:
+            raise ModelFileError(
+                f"Its weights have shapes that no known model has ({error}); the file may be damaged."
+            ) from error
+    return _overridden(spec, said)
 
 
-def _by_shapes(header: Header) -> ModelSpec:
+def _by_shapes(header: Header, said: Override) -> ModelSpec:
     shapes = {key: info.shape for key, info in header.tensors.items()}
     found = layouts.text_place(shapes)
     if layouts.UNET + "input_blocks.0.0.weight" not in shapes:
         raise ModelFileError(f"It is not a checkpoint: it holds no noise predictor. {_what_else(shapes)}")
     unet = unet_spec({key.removeprefix(layouts.UNET): shape for key, shape in shapes.items() if key.startswith(layouts.UNET)})
     kinds = tuple(kind for _, kind in found)
-    family = _family(kinds, unet)
+    family = _family(kinds, unet, said.family)
     if layouts.VAE + "encoder.conv_in.weight" not in shapes:
         raise ModelFileError(f"This {family.title} checkpoint holds no autoencoder (VAE); use a complete checkpoint.")
     vae = vae_spec({key.removeprefix(layouts.VAE): shape for key, shape in shapes.items() if key.startswith(layouts.VAE)})
@@ -115,11 +141,14 @@ def _by_shapes(header: Header) -> ModelSpec:
     if width != unet.context_width:
         raise ModelFileError(f"Its text towers give tokens of width {width}; its noise predictor needs {unet.context_width}.")
     spec = replace(family, unet=unet, vae=replace(vae, scale=family.vae.scale), text=text)
-    return replace(spec, prediction="v") if _says_v(header) else spec
+    spec = replace(spec, zero_terminal_snr=_says_zero_terminal_snr(header))
+    return predicting(spec, "v") if _says_v(header) and said.family not in PLAIN_SD2 else spec
 
 
-def is_undecided(header: Header, spec: ModelSpec) -> bool:
-    """Return whether the header leaves open if the model predicts noise or velocity (plain Stable Diffusion 2 files)."""
+def is_undecided(header: Header, spec: ModelSpec, override: Override | None = None) -> bool:
+    """Return whether header and person leave open if the model predicts noise or velocity (plain Stable Diffusion 2 files)."""
+    if override is not None and (override.prediction or override.family):
+        return False
     said = SPEC_KEY in header.metadata or _says_v(header) or "modelspec.prediction_type" in header.metadata
     return not said and spec.family == SD21.family
 
@@ -128,27 +157,34 @@ def _says_v(header: Header) -> bool:
     return "v_pred" in header.tensors or header.metadata.get("modelspec.prediction_type", "").startswith("v")
 
 
+def _says_zero_terminal_snr(header: Header) -> bool:
+    return "ztsnr" in header.tensors or header.metadata.get("ss_zero_terminal_snr", "").casefold() == "true"
+
+
+def predicting(spec: ModelSpec, prediction: Prediction) -> ModelSpec:
+    """The same model, said to predict that; of plain Stable Diffusion 2 it decides size and family too."""
+    if spec.family not in PLAIN_SD2:
+        return replace(spec, prediction=prediction)
+    told = FAMILIES[SD21_V] if prediction == "v" else SD21
+    return replace(spec, family=told.family, title=told.title, prediction=prediction, native_size=told.native_size)
+
+
 def as_velocity(spec: ModelSpec) -> ModelSpec:
     """What an undecided spec is once its network turned out to predict velocity: the 768 pixel model."""
-    told = FAMILIES[SD21_V]
-    return replace(spec, family=told.family, title=told.title, prediction=told.prediction, native_size=told.native_size)
+    return predicting(spec, "v")
 
 
-def default_scale(header: Header, otherwise: float) -> float:
-    """The guidance scale that a file says suits it, `otherwise` where it says nothing.
-
-    Raises `ModelFileError` where it is none that a person could set.
-    """
+def _overridden(spec: ModelSpec, said: Override) -> ModelSpec:
+    if said.prediction is not None:
+        spec = predicting(spec, said.prediction)
+    if said.zero_terminal_snr is not None:
+        spec = replace(spec, zero_terminal_snr=said.zero_terminal_snr)
+    if said.native_size is not None:
+        spec = replace(spec, native_size=said.native_size)
     try:
-        plain = json.loads(header.metadata.get(DEFAULTS_KEY, "{}"))
-        if not isinstance(plain, dict):
-            raise ValueError
-        scale = Txt2Img(scale=plain.get("scale")).scale
-    except (ValueError, RecursionError) as error:
-        raise ModelFileError(f"Its {DEFAULTS_KEY} are not JSON of the form {{'scale': 5}}.") from error
-    except UserError as error:
-        raise ModelFileError(f"Its {DEFAULTS_KEY} cannot be used: {error}") from error
-    return otherwise if scale is None else scale
+        return spec if said == NOTHING_SAID else checked(spec)
+    except (ValueError, TypeError) as error:
+        raise ModelFileError(f"What was set for it cannot be used: {_sentence(error)}") from error
 
 
 def _own_spec(text: str) -> ModelSpec:
@@ -163,13 +199,20 @@ def _sentence(error: Exception) -> str:
     return quoted(str(error).rstrip("."), LONGEST_REASON)[1:-1] + "."
 
 
-def _family(kinds: tuple[Layout, ...], unet: UNetSpec) -> ModelSpec:
-    """Return the first family with these towers, input channels and vector."""
+def _family(kinds: tuple[Layout, ...], unet: UNetSpec, named: str | None) -> ModelSpec:
+    """Return the first family with these towers, input channels and vector; the one that a person named if it has them."""
+    if named is not None and named not in FAMILIES:
+        raise ModelFileError(f"It was set to be of the family {quoted(named)}; known: {', '.join(FAMILIES)}.")
     near = [spec for spec in FAMILIES.values() if tuple(tower.kind for tower in spec.text) == kinds]
     near = [spec for spec in near if (spec.unet.label_width is None) == (unet.label_width is None)]
-    for spec in near:
-        if spec.unet.in_channels == unet.in_channels:
-            return spec
+    near = [spec for spec in near if spec.unet.in_channels == unet.in_channels]
+    if named is not None and near and FAMILIES[named] not in near:
+        raise ModelFileError(
+            f"It was set to be {FAMILIES[named].title}, whose networks are others than its own; possible: "
+            f"{', '.join(spec.family for spec in near)}."
+        )
+    if near:
+        return near[0] if named is None else FAMILIES[named]
     towers = " and ".join(kinds) or "no"
     vector = "with" if unet.label_width else "without"
     raise ModelFileError(
@@ -185,101 +228,7 @@ def _what_else(shapes: Mapping[str, tuple[int, ...]]) -> str:
     return f"Its {len(shapes)} keys begin with {', '.join(map(quoted, sorted(shapes)[:3])) or 'nothing'}."
 
 
-def _count(keys: Mapping[str, tuple[int, ...]], pattern: str) -> int:
-    """Return how many different numbers stand in the pattern's group."""
-    return len({match[1] for key in keys if (match := re.match(pattern, key))})
-
-
-def _needed(shapes: Mapping[str, tuple[int, ...]], key: str, part: str) -> tuple[int, ...]:
-    if key not in shapes:
-        raise ModelFileError(f"Its {part} is incomplete: {key} is missing.")
-    return shapes[key]
-
-
-def _alike(values: list[int], what: str) -> int:
-    if len(set(values)) != 1:
-        raise ModelFileError(f"No known noise predictor has {what} that differ within a part of it ({values}).")
-    return values[0]
-
-
-def unet_spec(shapes: Mapping[str, tuple[int, ...]]) -> UNetSpec:
-    """Return the noise predictor's spec from the shapes of its weights (keys without prefix).
-
-    Files do not tell the number of heads: networks whose projections are convolutions (SD 1) have 8, others heads of width 64,
-    or, in networks too narrow for that, of width 8.
-    """
-    channels, in_channels = _needed(shapes, "input_blocks.0.0.weight", "noise predictor")[:2]
-    widths: list[list[int]] = [[]]
-    depths: list[list[int]] = [[]]
-    blocks = _count(shapes, r"input_blocks\.(\d+)\.")
-    if blocks > MOST_BLOCKS:
-        raise ModelFileError(f"No known noise predictor has {blocks} input blocks.")
-    for block in range(1, blocks):
-        if f"input_blocks.{block}.0.op.weight" in shapes:
-            widths.append([])
-            depths.append([])
-            continue
-        widths[-1].append(_needed(shapes, f"input_blocks.{block}.0.out_layers.3.weight", "noise predictor")[0])
-        depths[-1].append(_count(shapes, rf"input_blocks\.{block}\.1\.transformer_blocks\.(\d+)\."))
-    per_level = [_alike(level, "widths") if level else 0 for level in widths]
-    if any(width == 0 or width % channels for width in per_level):
-        raise ModelFileError(f"No known noise predictor has levels of the widths {per_level} above {channels} channels.")
-    cross = [shape[1] for key, shape in shapes.items() if key.endswith("attn2.to_k.weight")]
-    projections = [len(shape) for key, shape in shapes.items() if key.endswith("proj_in.weight")]
-    if not cross or not projections:
-        raise ModelFileError("Its noise predictor has no cross-attention, so it cannot follow a text.")
-    linear = projections[0] == 2
-    return UNetSpec(
-        in_channels=in_channels,
-        out_channels=_needed(shapes, "out.2.weight", "noise predictor")[0],
-        model_channels=channels,
-        channel_mult=tuple(width // channels for width in per_level),
-        res_blocks=_alike([len(level) for level in widths], "numbers of blocks"),
-        transformer_depth=tuple(_alike(level, "depths") for level in depths),
-        middle_depth=_count(shapes, r"middle_block\.1\.transformer_blocks\.(\d+)\."),
-        context_width=cross[0],
-        heads=None if linear else 8,
-        head_width=(64 if channels % 64 == 0 else 8) if linear else None,
-        linear_projection=linear,
-        label_width=shapes["label_emb.0.0.weight"][1] if "label_emb.0.0.weight" in shapes else None,
-        guidance_width=shapes["time_embedding.cond_proj.weight"][1] if "time_embedding.cond_proj.weight" in shapes else None,
-    )
-
-
-def vae_spec(shapes: Mapping[str, tuple[int, ...]]) -> VAESpec:
-    """Return the autoencoder's spec from the shapes of its weights (keys without prefix); `scale` is not in them."""
-    channels, picture = _needed(shapes, "encoder.conv_in.weight", "autoencoder")[:2]
-    levels = _count(shapes, r"encoder\.down\.(\d+)\.")
-    widths = [_needed(shapes, f"encoder.down.{level}.block.0.conv2.weight", "autoencoder")[0] for level in range(levels)]
-    return VAESpec(
-        channels=channels,
-        channel_mult=tuple(width // channels for width in widths),
-        res_blocks=_count(shapes, r"encoder\.down\.0\.block\.(\d+)\."),
-        latent_channels=_needed(shapes, "post_quant_conv.weight", "autoencoder")[0],
-        picture_channels=picture,
-    )
-
-
-def text_spec(family: TextSpec, shapes: Mapping[str, tuple[int, ...]]) -> TextSpec:
-    """Return a text tower's spec from the shapes of its weights (keys without prefix); heads have width 64, four at least."""
-    shapes = {key.removeprefix("text_model."): shape for key, shape in shapes.items()}
-    clip = family.kind == "clip"
-    tokens = _needed(shapes, "embeddings.token_embedding.weight" if clip else "token_embedding.weight", "text tower")
-    positions = _needed(shapes, "embeddings.position_embedding.weight" if clip else "positional_embedding", "text tower")
-    layer = r"encoder\.layers\.(\d+)\." if clip else r"transformer\.resblocks\.(\d+)\."
-    first = "encoder.layers.0.mlp.fc1.weight" if clip else "transformer.resblocks.0.mlp.c_fc.weight"
-    projection = None
-    if "text_projection" in shapes:
-        projection = shapes["text_projection"][1]
-    elif "text_projection.weight" in shapes:
-        projection = shapes["text_projection.weight"][0]
-    return replace(
-        family,
-        vocabulary=tokens[0],
-        width=tokens[1],
-        heads=max(4, tokens[1] // 64),
-        positions=positions[0],
-        layers=_count(shapes, layer),
-        hidden=_needed(shapes, first, "text tower")[0],
-        projection=projection,
-    )
+def default_scale(header: Header, otherwise: float) -> float:
+    """The guidance scale that a file says suits it, `otherwise` where it says nothing; see `defaults_of`."""
+    scale = defaults_of(header).scale
+    return otherwise if scale is None else scale

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint as recompute
 
-from tests.nets.families import SD1, SDXL, assert_same, inputs, unet
+from tests.nets.families import SD1, SDXL, TINY, assert_same, inputs, unet
 from webui.nets.hooks import Call, Hooks
 from webui.nets.spec import UNetSpec
 from webui.nets.unet import UNetModel
@@ -318,3 +318,50 @@ def test_hooks_act_row_by_row() -> None:
     plain, changed = network(x, t, context), network(x, t, context, hooks=Hooks(attention=(SecondRow(),)))
     assert torch.equal(changed[0], plain[0])
     assert (changed[1] - plain[1]).abs().max() > 1e-2
+
+
+@pytest.mark.parametrize(("name", "spec"), [("sd15-tiny", SD1), ("sdxl-tiny", SDXL)])
+def test_reused_embeddings_change_nothing(name: str, spec: UNetSpec) -> None:
+    network = unet(name)
+    x, t, context, y = inputs(spec)
+    kept = network.embeddings(t, y)
+    sites = {key.removesuffix(".emb_layers.1.weight") for key in network.state_dict() if key.endswith("emb_layers.1.weight")}
+    assert set(kept) == sites
+    plain = network(x, t, context, y)
+    assert torch.equal(network(x, torch.zeros_like(t), context, y, embeddings=kept), plain)
+    assert (network(x, torch.zeros_like(t), context, y) - plain).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("name", ["sd15-tiny", "sd21-v-tiny", "sdxl-tiny"])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_rows_with_the_same_input_may_share_it(name: str, layout: torch.memory_format) -> None:
+    spec, network = TINY[name], unet(name)
+    x, t, context, y = inputs(spec, batch=4)
+    spread = torch.tensor([0, 0, 1, 1])
+    x, t, y = x[:2].contiguous(memory_format=layout), t[:2], None if y is None else y[:2]
+    whole = network(x[spread].contiguous(memory_format=layout), t[spread], context, None if y is None else y[spread])
+    began: list[int] = []
+
+    def run(block: nn.Module, h: Any, *given: Any) -> Any:
+        if isinstance(h, Tensor) and h.ndim == 4:
+            began.append(len(h))
+        return block(h, *given)
+
+    shared = network(x, t, context, y, spread=spread, run=run)
+    assert_same(shared, whole)
+    assert shared.is_contiguous(memory_format=layout)
+    assert began[:2] == [2, 2] and began[-1] == 4  # the first blocks see each input once
+    kept = network.embeddings(t, y)
+    assert torch.equal(network(x, t, context, y, spread=spread, embeddings=kept), shared)
+    assert (network(x, t, context, y, spread=torch.tensor([0, 1, 1, 1])) - whole).abs().max() > 1e-2
+
+
+def test_shared_rows_without_any_attention_on_the_way_down() -> None:
+    spec = dataclasses.replace(SMALL, transformer_depth=(0, 0), middle_depth=0)
+    network = UNetModel(spec)
+    for weight in network.parameters():
+        nn.init.normal_(weight, std=0.1)
+    x, t, context, _ = inputs(spec, batch=3)
+    spread = torch.tensor([0, 0, 1])
+    with torch.no_grad():
+        assert_same(network(x[:2], t[:2], context, spread=spread), network(x[spread], t[spread], context))

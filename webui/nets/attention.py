@@ -5,13 +5,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from webui.nets.convolution import Convolution, Padding, norm, zeroed
+from webui.nets.dot_product import attend
 from webui.nets.hooks import NO_HOOKS, Call, Hooks, hooked, hooked_attention, hooked_context, seams
 
 KeysValues = Mapping[str, tuple[Tensor, Tensor]]
+Embeddings = Mapping[str, Tensor]
 Run = Callable[..., Any]
 
 
@@ -19,15 +22,27 @@ Run = Callable[..., Any]
 class Signal:
     """What every block of the noise predictor receives beside its input.
 
-    `embedding` [B, time_width] carries time and the like; `context` [B, M, context_width] the text; `keys_values` projections
-    of the context made earlier, by site.
+    `embedding` [U, time_width] carries time and the like, `embeddings` what residual blocks made of it earlier, by site: one of
+    the two is there. `context` [B, M, context_width] is the text; `keys_values` projections of it made earlier, by site.
+    `spread` [B] says which of the U different inputs each of the B rows has, where there are fewer of those (U < B): up to the
+    first look at the text such rows are the same and are computed once.
     """
 
-    embedding: Tensor
+    embedding: Tensor | None
     context: Tensor
+    embeddings: Embeddings | None = None
     hooks: Hooks = NO_HOOKS
     keys_values: KeysValues | None = None
     padding: Padding = "zeros"
+    spread: Tensor | None = None
+
+    def rows(self, h: Tensor) -> Tensor:
+        """h [U or B, ...] -> [B, ...], in the same memory layout."""
+        if self.spread is None or h.shape[0] == len(self.spread):
+            return h
+        layout = torch.channels_last if h.dim() == 4 and h.is_contiguous(memory_format=torch.channels_last) else None
+        spread = h.index_select(0, self.spread)
+        return spread if layout is None else spread.contiguous(memory_format=layout)
 
 
 class Attention(nn.Module):
@@ -72,13 +87,6 @@ class Attention(nn.Module):
         return hooked(hooks, "output", call, self.to_out[0](y))
 
 
-def attend(q: Tensor, k: Tensor, v: Tensor, heads: int) -> Tensor:
-    """Softmax attention: q [B, N, C], k and v [B, M, C], heads side by side in C -> [B, N, C]."""
-    batch, count, channels = q.shape
-    q, k, v = (x.view(batch, -1, heads, channels // heads).transpose(1, 2) for x in (q, k, v))
-    return functional.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(batch, count, channels)
-
-
 class GatedProjection(nn.Module):
     """GEGLU: half of the projection, gated by the exact GELU of the other half (Shazeer 2020, arXiv:2002.05202)."""
 
@@ -117,8 +125,8 @@ class TransformerBlock(nn.Module):
         self.norm3 = nn.LayerNorm(width)
 
     def forward(self, x: Tensor, signal: Signal, size: tuple[int, int]) -> Tensor:
-        """x [B, N, C] of `size` (height, width) -> the same."""
-        x = x + self.attn1(self.norm1(x), None, signal, size)
+        """x [B, N, C] of `size` (height, width) -> the same; of rows with the same input one may be given, and all come out."""
+        x = signal.rows(x + self.attn1(self.norm1(x), None, signal, size))
         x = x + self.attn2(self.norm2(x), signal.context, signal, size)
         y: Tensor = x + self.ff(self.norm3(x))
         return y
@@ -139,16 +147,16 @@ class SpatialTransformer(nn.Module):
 
     def forward(self, x: Tensor, signal: Signal) -> Tensor:
         """x [B, C, H, W] -> the same."""
-        batch, channels, height, width = x.shape
+        _, channels, height, width = x.shape
         h = self.norm(x) if self.linear else self.proj_in(self.norm(x))
         # Pixels as tokens: a view where memory is channels-last.
-        h = h.permute(0, 2, 3, 1).reshape(batch, height * width, channels)
+        h = h.permute(0, 2, 3, 1).reshape(-1, height * width, channels)
         if self.linear:
             h = self.proj_in(h)
         for block in self.transformer_blocks:
             h = block(h, signal, (height, width))
         if self.linear:
             h = self.proj_out(h)
-        h = h.reshape(batch, height, width, channels).permute(0, 3, 1, 2)
-        y: Tensor = x + (h if self.linear else self.proj_out(h))
+        h = h.reshape(-1, height, width, channels).permute(0, 3, 1, 2)
+        y: Tensor = signal.rows(x) + (h if self.linear else self.proj_out(h))
         return y

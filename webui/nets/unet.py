@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from webui.nets.attention import Attention, KeysValues, Run, Signal, SpatialTransformer
+from webui.nets.attention import Attention, Embeddings, KeysValues, Run, Signal, SpatialTransformer
 from webui.nets.convolution import Activated, Convolution, Padding, norm, zeroed
 from webui.nets.hooks import NO_HOOKS, Call, Hooks, block_call, hooked, seams
 from webui.nets.spec import UNetSpec
@@ -74,6 +74,8 @@ class UNetModel(nn.Module):
         hooks: Hooks = NO_HOOKS,
         residuals: Sequence[Tensor | None] | None = None,
         keys_values: KeysValues | None = None,
+        embeddings: Embeddings | None = None,
+        spread: Tensor | None = None,
         padding: Padding = "zeros",
         run: Run = call,
     ) -> Tensor:
@@ -81,18 +83,23 @@ class UNetModel(nn.Module):
 
         y [B, label_width] is SDXL's vector; guidance [B] is LCM's w = guidance scale - 1. `residuals` are added to the skip
         connections, in order of the input blocks, and the last one to the middle block's output (ControlNet, arXiv:2302.05543).
-        `keys_values` comes from `cross_keys_values`. `run(block, *args)` invokes each block.
-        Returns [B, out_channels, H, W]; a ValueError says which of y and residuals does not fit.
+        `keys_values` comes from `cross_keys_values`, `embeddings` from the method of that name; then t, y and guidance are not
+        looked at. `spread` [B] says which of fewer x, t, y and guidance each row of the context belongs to. `run(block, *args)`
+        invokes each block. Returns [B, out_channels, H, W]; a ValueError says which of y and residuals does not fit.
         """
         self._check(y, residuals)
-        embedding = self._embed(x, t, y, guidance, run)
-        signal = Signal(embedding=embedding, context=context, hooks=hooks, keys_values=keys_values, padding=padding)
+        embedding = None if embeddings is not None else self._embed(x.dtype, t, y, guidance, run)
+        signal = Signal(
+            embedding=embedding, embeddings=embeddings, context=context, hooks=hooks, keys_values=keys_values, padding=padding,
+            spread=spread,
+        )
         h = x
         skips: list[Tensor] = []
         for index, block in enumerate(self.input_blocks):
             h = invoke(run, block, f"input_blocks.{index}", h, signal)
             skips.append(h)
-        h = invoke(run, self.middle_block, "middle_block", h, signal)
+        h = signal.rows(invoke(run, self.middle_block, "middle_block", h, signal))
+        skips = [signal.rows(skip) for skip in skips]
         if residuals is not None:
             skips = [skip if more is None else skip + more for skip, more in zip(skips, residuals[:-1], strict=True)]
             h = h if residuals[-1] is None else h + residuals[-1]
@@ -108,6 +115,16 @@ class UNetModel(nn.Module):
         layers = [layer for layer in self.modules() if isinstance(layer, Attention) and layer.site.endswith("attn2")]
         return {layer.site: (run(layer.to_k, context), run(layer.to_v, context)) for layer in layers}
 
+    def embeddings(
+        self, t: Tensor, y: Tensor | None = None, *, guidance: Tensor | None = None, dtype: torch.dtype = torch.float32,
+        run: Run = call,
+    ) -> dict[str, Tensor]:
+        """What every residual block adds for these t, y and guidance, [B, its width] by site, to reuse wherever they recur."""
+        self._check(y, None)
+        embedding = self._embed(dtype, t, y, guidance, run)
+        blocks = [layer for layer in self.modules() if isinstance(layer, ResBlock)]
+        return {block.site: run(block.emb_layers, embedding) for block in blocks}
+
     def _check(self, y: Tensor | None, residuals: Sequence[Tensor | None] | None) -> None:
         if (y is None) != (self.spec.label_width is None):
             raise ValueError("This model needs a vector y of its label width." if y is None else "This model takes no vector y.")
@@ -115,15 +132,15 @@ class UNetModel(nn.Module):
         if residuals is not None and len(residuals) != expected:
             raise ValueError(f"Got {len(residuals)} residuals; this model takes {expected}, one a skip and the middle's.")
 
-    def _embed(self, x: Tensor, t: Tensor, y: Tensor | None, guidance: Tensor | None, run: Run) -> Tensor:
-        time = timestep_embedding(t, self.spec.model_channels).to(x.dtype)
+    def _embed(self, dtype: torch.dtype, t: Tensor, y: Tensor | None, guidance: Tensor | None, run: Run) -> Tensor:
+        time = timestep_embedding(t, self.spec.model_channels).to(dtype)
         if guidance is not None:
             if self.spec.guidance_width is None:
                 raise ValueError("This model has no guidance embedding; leave guidance out.")
-            scale = guidance_embedding(guidance, self.spec.guidance_width).to(x.dtype)
+            scale = guidance_embedding(guidance, self.spec.guidance_width).to(dtype)
             time = time + run(self.time_embedding["cond_proj"], scale)
         embedding: Tensor = run(self.time_embed, time)
-        return embedding if y is None else embedding + run(self.label_emb, y.to(x.dtype))
+        return embedding if y is None else embedding + run(self.label_emb, y.to(dtype))
 
 
 class Block(nn.ModuleList):
@@ -132,9 +149,7 @@ class Block(nn.ModuleList):
     def forward(self, h: Tensor, signal: Signal, size: tuple[int, int] | None = None) -> Tensor:
         """h [B, C, H, W] -> [B, C', H', W']; an upsampling layer goes to `size`, that of the next skip connection."""
         for layer in self:
-            if isinstance(layer, ResBlock):
-                h = layer(h, signal.embedding, signal.padding)
-            elif isinstance(layer, SpatialTransformer):
+            if isinstance(layer, (ResBlock, SpatialTransformer)):
                 h = layer(h, signal)
             elif isinstance(layer, Upsample):
                 h = layer(h, size, signal.padding)
@@ -146,8 +161,9 @@ class Block(nn.ModuleList):
 class ResBlock(nn.Module):
     """Two normed convolutions beside a shortcut; the embedding is added between them."""
 
-    def __init__(self, channels: int, width: int, embedding: int, groups: int) -> None:
+    def __init__(self, channels: int, width: int, embedding: int, groups: int, site: str) -> None:
         super().__init__()
+        self.site = site
         self.in_layers = Activated(norm(channels, groups, 1e-5), nn.SiLU(), Convolution(channels, width, 3, padding=1))
         self.emb_layers = nn.Sequential(nn.SiLU(), nn.Linear(embedding, width))
         # Index 2 is a dropout in the published layout.
@@ -155,9 +171,12 @@ class ResBlock(nn.Module):
         self.out_layers = Activated(norm(width, groups, 1e-5), nn.SiLU(), nn.Identity(), last)
         self.skip_connection = nn.Identity() if channels == width else Convolution(channels, width, 1)
 
-    def forward(self, x: Tensor, embedding: Tensor, padding: Padding) -> Tensor:
-        h = self.in_layers(x, padding) + self.emb_layers(embedding)[:, :, None, None]
-        y: Tensor = self.skip_connection(x) + self.out_layers(h, padding)
+    def forward(self, x: Tensor, signal: Signal) -> Tensor:
+        """x [B, C, H, W] -> [B, width, H, W]."""
+        added = self.emb_layers(signal.embedding) if signal.embeddings is None else signal.embeddings[self.site]
+        h = self.in_layers(x, signal.padding)
+        h = h + (added if len(added) == len(h) else signal.rows(added))[:, :, None, None]
+        y: Tensor = self.skip_connection(x) + self.out_layers(h, signal.padding)
         return y
 
 
@@ -197,8 +216,9 @@ def input_blocks(spec: UNetSpec) -> tuple[nn.ModuleList, list[int]]:
     for level, mult in enumerate(spec.channel_mult):
         width = mult * spec.model_channels
         for _ in range(spec.res_blocks):
-            layers: list[nn.Module] = [ResBlock(widths[-1], width, spec.time_width, spec.groups)]
-            layers += transformer(spec, width, spec.transformer_depth[level], f"input_blocks.{len(blocks)}.1")
+            site = f"input_blocks.{len(blocks)}"
+            layers: list[nn.Module] = [ResBlock(widths[-1], width, spec.time_width, spec.groups, f"{site}.0")]
+            layers += transformer(spec, width, spec.transformer_depth[level], f"{site}.1")
             blocks.append(Block(layers))
             widths.append(width)
         if level < spec.levels - 1:
@@ -210,8 +230,10 @@ def input_blocks(spec: UNetSpec) -> tuple[nn.ModuleList, list[int]]:
 def middle_block(spec: UNetSpec) -> Block:
     """The blocks at the lowest resolution."""
     width = spec.channel_mult[-1] * spec.model_channels
-    first, last = (ResBlock(width, width, spec.time_width, spec.groups) for _ in range(2))
-    return Block([first, *transformer(spec, width, spec.middle_depth, "middle_block.1"), last])
+    between = transformer(spec, width, spec.middle_depth, "middle_block.1")
+    sites = ("middle_block.0", f"middle_block.{1 + len(between)}")
+    first, last = (ResBlock(width, width, spec.time_width, spec.groups, site) for site in sites)
+    return Block([first, *between, last])
 
 
 def output_blocks(spec: UNetSpec, skips: list[int]) -> nn.ModuleList:
@@ -221,8 +243,9 @@ def output_blocks(spec: UNetSpec, skips: list[int]) -> nn.ModuleList:
     for level, mult in reversed(list(enumerate(spec.channel_mult))):
         width = mult * spec.model_channels
         for index in range(spec.res_blocks + 1):
-            layers: list[nn.Module] = [ResBlock(channels + skips.pop(), width, spec.time_width, spec.groups)]
-            layers += transformer(spec, width, spec.transformer_depth[level], f"output_blocks.{len(blocks)}.1")
+            site = f"output_blocks.{len(blocks)}"
+            layers: list[nn.Module] = [ResBlock(channels + skips.pop(), width, spec.time_width, spec.groups, f"{site}.0")]
+            layers += transformer(spec, width, spec.transformer_depth[level], f"{site}.1")
             if level > 0 and index == spec.res_blocks:
                 layers.append(Upsample(width))
             blocks.append(Block(layers))

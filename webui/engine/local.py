@@ -204,7 +204,7 @@ class LocalNetworks:
         model = self._load(name)
         unet, vae = placed(model.unet, self.choice), placed(model.vae, self.choice.in_float32())
         text = tuple(placed(tower, self.choice.in_float32()) for tower in model.text)
-        table = NoiseTable.from_betas(*model.spec.betas, model.spec.train_steps)
+        table = NoiseTable.from_spec(model.spec)
         self._held[name] = Held(spec=model.spec, table=table, unet=unet, vae=vae, text=text)
         return self._held[name]
 
@@ -265,7 +265,7 @@ class LocalNetworks:
             given = 0 if vector is None else vector.shape[-1]
             raise JobError(
                 f"The model {row.network!r} wants {label} numbers beside the text (sizes and crops, as in SDXL), but the job "
-                f"gives it {given}; drawing with such models is not possible yet, so choose another one."
+                f"gives it {given}."
             )
         places = (layouts.UNET, layouts.VAE, *layouts.TEXT_PLACES)
         for patch in row.patches.weights:

@@ -17,7 +17,8 @@ from webui.pipeline.protocol import Conditioning, Encode, TokenChunk
 def encode(ask: Encode, towers: Sequence[TextTower], *, pooled: bool) -> Conditioning:
     """Encode a text: windows joined along the tokens, towers along the width; float32 on the towers' device.
 
-    `pooled`: the last tower's pooled output of the first window becomes the conditioning's vector (SDXL).
+    `pooled`: the last tower's pooled output of the first window becomes the conditioning's vector (SDXL). Clip skip never reads a
+    later layer than the one a tower was used with in training: 1 and 2 are the same for SDXL, which reads the penultimate.
     """
     if len(ask.chunks) != len(towers):
         raise JobError(f"The text was cut for {len(ask.chunks)} text towers; the model {ask.network!r} has {len(towers)}.")
@@ -27,7 +28,7 @@ def encode(ask: Encode, towers: Sequence[TextTower], *, pooled: bool) -> Conditi
     for chunks, tower in zip(ask.chunks, towers, strict=True):
         device = next(tower.parameters()).device
         ids = torch.tensor([chunk.ids for chunk in chunks], device=device)
-        output = tower(ids, clip_skip=ask.clip_skip)
+        output = tower(ids, clip_skip=None if ask.clip_skip is None else max(ask.clip_skip, tower.spec.skip))
         tokens = weighted(output.tokens.float(), chunks)
         parts.append(tokens.reshape(-1, tokens.shape[-1]))
         vector = output.pooled[0].float() if pooled else None

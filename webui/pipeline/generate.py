@@ -14,25 +14,19 @@ from torch import Tensor
 
 from webui.errors import Stopped
 from webui.nets.spec import ModelSpec
-from webui.nets.tokenizer import Tokenizer
 from webui.pipeline import noise
-from webui.pipeline.guidance import guided, plain_row
+from webui.pipeline.conditioning import conditionings
+from webui.pipeline.guidance import distilled, guided, plain_row
+from webui.pipeline.model import Model
 from webui.pipeline.noise_table import NoiseTable
 from webui.pipeline.patches import NO_PATCHES, Patches
-from webui.pipeline.prompt import pad_windows, windows
-from webui.pipeline.protocol import Ask, Conditioning, Decode, Denoise, Encode, Interrupted, TokenChunk
+from webui.pipeline.protocol import Ask, Decode, Denoise, Interrupted
+from webui.pipeline.refiner import check_pair, handed_over, is_over
 from webui.pipeline.samplers import SAMPLERS, SamplerInfo, resolve
 from webui.pipeline.schedules import SCHEDULES, Schedule
 from webui.request import Request
 
-
-@dataclass(frozen=True, kw_only=True)
-class Model:
-    """What a generation knows of its model: the description and the tokenizers, but never the weights."""
-
-    name: str
-    spec: ModelSpec
-    tokenizers: tuple[Tokenizer, ...]
+__all__ = ["Generation", "Model", "Picture", "Registry", "generate"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,52 +49,47 @@ Generation = Generator[Ask, Any, Picture]
 
 
 def generate(
-    request: Request, model: Model, registry: Registry = Registry(), patches: Patches = NO_PATCHES, device: str = "cpu"
+    request: Request, model: Model, registry: Registry = Registry(), patches: Patches = NO_PATCHES, device: str = "cpu",
+    *, refiner: Model | None = None, vae: str = "",
 ) -> Generation:
     """Make the one picture of `request`; raises `Stopped` where it is interrupted before its first step has ended.
 
-    `device` is where the answers come from and the state is kept; noise is drawn on the CPU all the same.
+    `device` is where the answers come from and the state is kept; noise is drawn on the CPU all the same. `refiner` is the model
+    that takes over at the request's `refiner_switch_at`; `vae` names an autoencoder in place of the model's own.
     """
-    cond, uncond = yield from conditionings(request, model, patches)
-    denoise = guided(cond, uncond, request.scale, plain_row(model.name, patches))
+    table = NoiseTable.from_spec(model.spec)
+    denoise = yield from denoiser(request, model, patches)
+    if refiner is not None:
+        check_pair(model, refiner)
+        # Weights and token vectors are patched by name, and the refiner's names are others.
+        second = denoiser(request, refiner, Patches(padding=patches.padding))
+        denoise = handed_over(denoise, second, is_over(table, request.refiner_switch_at))
     try:
-        latent = yield from sample(request, model, registry, denoise, device)
+        latent = yield from sample(request, model.spec, table, registry, denoise, device)
     except Interrupted as early:
         if early.latent is None:
             raise Stopped("The picture was interrupted before its first step had ended, so there is nothing to keep.") from None
         latent = early.latent
-    pixels = yield Decode(latent, network=model.name)
+    pixels = yield Decode(latent, network=model.name, vae=vae)
     return Picture(pixels=pixels, latent=latent)
 
 
-def conditionings(
-    request: Request, model: Model, patches: Patches
-) -> Generator[Ask, Any, tuple[Conditioning, Conditioning]]:
-    """What prompt and negative prompt mean to the network; guidance never asks for rows of the one it does not need."""
-    towers = tuple(zip(model.tokenizers, model.spec.text, strict=True))
-    prompt, negative, empty = (
-        tuple(windows(text, tokenizer, tower) for tokenizer, tower in towers) for text in (request.prompt, request.negative, "")
-    )
-    count = max(len(own) for text in (prompt, negative) for own in text)
-    answers = []
-    for text in (prompt, negative):
-        chunks = tuple(pad_windows(own, count, nothing[0]) for own, nothing in zip(text, empty, strict=True))
-        answers.append((yield encode(chunks, request, model, patches)))
-    return answers[0], answers[1]
-
-
-def encode(chunks: tuple[tuple[TokenChunk, ...], ...], request: Request, model: Model, patches: Patches) -> Encode:
-    """Ask for the conditioning of a text's windows."""
-    return Encode(chunks, network=model.name, clip_skip=request.clip_skip, patches=patches)
+def denoiser(request: Request, model: Model, patches: Patches) -> Generator[Ask, Any, Denoise]:
+    """From a state to the clean latent that the request's texts see in it, by one model and with guidance."""
+    cond, uncond = yield from conditionings(request, model, patches)
+    row = plain_row(model.name, patches)
+    if model.spec.unet.guidance_width is not None:
+        return distilled(cond, request.scale, row)
+    return guided(cond, uncond, request.scale, row)
 
 
 def sample(
-    request: Request, model: Model, registry: Registry, denoise: Denoise, device: str = "cpu"
+    request: Request, spec: ModelSpec, table: NoiseTable, registry: Registry, denoise: Denoise, device: str = "cpu"
 ) -> Generator[Ask, Any, Tensor]:
     """From noise to a clean latent [C, h, w], by the request's sampler along its schedule."""
     info, schedule = resolve(request.sampler, request.schedule, samplers=registry.samplers, schedules=registry.schedules)
-    sigmas = registry.schedules[schedule](request.steps, NoiseTable.from_betas(*model.spec.betas, model.spec.train_steps))
-    shape = latent_shape(request, model.spec)
+    sigmas = registry.schedules[schedule](request.steps, table)
+    shape = latent_shape(request, spec)
     start = info.start(noise.initial(request.seed, shape, device=device), sigmas[0])
     fresh = noise.per_step(request.seed, shape, device=device)
     options = {name: value for name, value in request.sampler_options.items() if name in info.options}
@@ -111,5 +100,3 @@ def sample(
 def latent_shape(request: Request, spec: ModelSpec) -> tuple[int, int, int]:
     """Channels, height and width of the request's latent."""
     return spec.vae.latent_channels, request.height // spec.vae.factor, request.width // spec.vae.factor
-
-

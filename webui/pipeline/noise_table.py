@@ -15,7 +15,8 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from webui.nets.spec import Prediction
+from webui.errors import UserError
+from webui.nets.spec import ModelSpec, Prediction
 
 # Zero-terminal-SNR models end at alpha bar 0, sigma infinite: we start just below, at sigma 4096, where float32 still works.
 SMALLEST_ALPHA = 2.0**-24
@@ -41,6 +42,22 @@ class NoiseTable:
         """Stable Diffusion's "scaled linear" schedule: the square roots of `steps` betas are evenly spaced."""
         betas = torch.linspace(math.sqrt(start), math.sqrt(end), steps, dtype=torch.float64) ** 2
         return cls((1 - betas).cumprod(0))
+
+    @classmethod
+    def from_spec(cls, spec: ModelSpec) -> NoiseTable:
+        """The noise levels of a model: Stable Diffusion's, rescaled to end in pure noise where it was trained so.
+
+        `UserError` for zero-terminal SNR with a network that predicts noise: where there is nothing but noise, that says nothing.
+        """
+        table = cls.from_betas(*spec.betas, spec.train_steps)
+        if not spec.zero_terminal_snr:
+            return table
+        if spec.prediction != "v":
+            raise UserError(
+                f"The model is set to zero-terminal SNR and to predict {spec.prediction}; a first step from nothing but noise "
+                "can only be made by v prediction. Set the prediction to v, or turn zero-terminal SNR off."
+            )
+        return cls(zero_terminal(table.alphas_cumprod))
 
     @cached_property
     def sigmas(self) -> Tensor:
@@ -78,6 +95,17 @@ class NoiseTable:
         if t == low:
             return float(self.sigmas[low])
         return math.exp(logs[low] + (t - low) * (logs[low + 1] - logs[low]))
+
+
+def zero_terminal(alphas_cumprod: Tensor) -> Tensor:
+    """The noise levels [T] shifted and scaled in their square roots, so that the last is 0 and the first stays what it was.
+
+    Lin et al. 2023, arXiv:2305.08891, algorithm 1.
+    """
+    roots = alphas_cumprod.sqrt()
+    first, last = roots[0], roots[-1]
+    rescaled: Tensor = ((roots - last) * (first / (first - last))) ** 2
+    return rescaled
 
 
 def network_input(x: Tensor, sigma: float | Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -66,7 +66,12 @@ class Service:
         """One generation a picture. Runs in the engine's thread, which loads the model."""
         model = self._describe(request)
         device = self._networks.device_of(model.name)
-        return [generate(request.picture(index), model, self.registry, device=device) for index in range(request.count)]
+        second = replace(request, model=request.refiner, model_hash=request.refiner_hash)
+        refiner = self._describe(second) if request.refiner else None
+        return [
+            generate(request.picture(index), model, self.registry, device=device, refiner=refiner)
+            for index in range(request.count)
+        ]
 
     def _describe(self, request: Request) -> Model:
         """The request's model, named with its hash: a file that was replaced is another model."""

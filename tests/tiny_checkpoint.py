@@ -8,7 +8,8 @@ from pathlib import Path
 import torch
 
 from webui.nets.spec import ModelSpec, TextSpec, UNetSpec, VAESpec
-from webui.weights.model import build, save_checkpoint
+from webui.weights.model import save_checkpoint
+from webui.weights.source import build
 
 MERGES = ("a b</w>",)
 SPEC = ModelSpec(

@@ -26,7 +26,9 @@ from webui.nets.text import TextTower
 from webui.nets.unet import UNetModel
 from webui.weights.families import MERGES_KEY, detect
 from webui.weights.files import Header, TensorInfo, read_header, save
-from webui.weights.model import LoadedModel, build, load, plan_of, save_checkpoint, tokenizers_of
+from webui.weights.model import LoadedModel, load, save_checkpoint
+from webui.weights.plans import plan_of, tokenizers_of
+from webui.weights.source import build
 from webui.weights.vocabulary import clip_tokenizer
 
 UNET = "model.diffusion_model."

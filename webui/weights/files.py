@@ -26,6 +26,7 @@ if TYPE_CHECKING:  # a header can be read without the seconds that importing tor
 LONGEST_HEADER = 100_000_000  # bytes, as in the format's reference implementation
 MOST_AXES = 64  # of a tensor, as in torch; more would only be there to make the product of the sides slow
 LARGEST_SIDE = 1 << 62
+Stamp = tuple[int, int]  # a file's size and time of change in nanoseconds
 TORCH_NAMES = {
     "F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "I64": "int64", "I32": "int32", "I16": "int16",
     "I8": "int8", "U8": "uint8", "BOOL": "bool", "F8_E4M3": "float8_e4m3fn", "F8_E5M2": "float8_e5m2", "U16": "uint16",
@@ -47,12 +48,19 @@ class TensorInfo:
     end: int = 0
 
 
+    @property
+    def item_bytes(self) -> int:
+        """How many bytes one number takes; 1 for types that only PyTorch's own files have."""
+        return ITEM_BYTES.get(self.dtype, 1)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Header:
-    """What a weight file holds, without the weights."""
+    """What a weight file holds, without the weights; `stamp` tells later whether it is still the same file."""
 
     tensors: Mapping[str, TensorInfo]
     metadata: Mapping[str, str]
+    stamp: Stamp = (0, 0)
 
 
 def read_header(path: Path) -> Header:
@@ -61,7 +69,8 @@ def read_header(path: Path) -> Header:
         if _is_pickle(file):
             from webui.weights.pickles import pickled_tensors
 
-            return Header(tensors={key: _info(value) for key, value in pickled_tensors(path, meta=True).items()}, metadata={})
+            infos = {key: _info(value) for key, value in pickled_tensors(path, meta=True).items()}
+            return Header(tensors=infos, metadata={}, stamp=_stamp(file))
         return _safetensors_header(file, path)
 
 
@@ -76,22 +85,28 @@ def read_tensors(path: Path, keys: Collection[str] | None = None) -> Iterator[tu
 
     Raises `ModelFileError` if a key is not there or the file is broken.
     """
-    with _opened(path) as file:
-        if _is_pickle(file):
-            from webui.weights.pickles import pickled_tensors
+    header = read_header(path)
+    wanted = header.tensors if keys is None else keys
+    if missing := [key for key in wanted if key not in header.tensors]:
+        raise ModelFileError(f"{path.name} lacks {len(missing)} of the {len(wanted)} weights wanted, among them {missing[0]}.")
+    yield from read_some(path, {key: header.tensors[key] for key in wanted}, header.stamp)
 
-            loaded = pickled_tensors(path)
-            _require(path, loaded, keys)
-            for key in list(loaded):
-                value = loaded.pop(key)
-                if keys is None or key in keys:
-                    yield key, value.clone()
+
+def read_some(path: Path, infos: Mapping[str, TensorInfo], stamp: Stamp) -> Iterator[tuple[str, Tensor]]:
+    """Yield the tensors that a file's header told of, without reading it again; `stamp` is that header's.
+
+    Raises `ModelFileError` where the file is another one by now.
+    """
+    with _opened(path) as file:
+        if _stamp(file) != stamp:
+            raise ModelFileError(f"{path.name} was changed since it was opened; load it again.")
+        if _is_pickle(file):
+            from webui.weights.pickles import read_pickled
+
+            yield from read_pickled(path, infos)
             return
-        tensors = _safetensors_header(file, path).tensors
-        _require(path, tensors, keys)
-        for key in sorted(tensors, key=lambda key: tensors[key].begin):
-            if keys is None or key in keys:
-                yield key, _read(file, path, tensors[key])
+        for key in sorted(infos, key=lambda key: infos[key].begin):
+            yield key, _read(file, path, infos[key])
 
 
 def save(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
@@ -146,10 +161,9 @@ def _info(tensor: Tensor) -> TensorInfo:
     return TensorInfo(shape=tuple(tensor.shape), dtype=names.get(str(tensor.dtype).removeprefix("torch."), str(tensor.dtype)))
 
 
-def _require(path: Path, found: Collection[str], keys: Collection[str] | None) -> None:
-    wanted = keys or ()
-    if missing := [key for key in wanted if key not in found]:
-        raise ModelFileError(f"{path.name} lacks {len(missing)} of the {len(wanted)} weights wanted, among them {missing[0]}.")
+def _stamp(file: BinaryIO) -> Stamp:
+    found = os.fstat(file.fileno())
+    return found.st_size, found.st_mtime_ns
 
 
 def _safetensors_header(file: BinaryIO, path: Path) -> Header:
@@ -180,7 +194,7 @@ def _safetensors_header(file: BinaryIO, path: Path) -> Header:
     needed = max((info.end for info in tensors.values()), default=0)
     if needed > size:
         raise ModelFileError(f"{path.name} is cut short: it has {size} bytes of {needed}. Download it again.")
-    return Header(tensors=tensors, metadata=texts)
+    return Header(tensors=tensors, metadata=texts, stamp=_stamp(file))
 
 
 def _entry(path: Path, key: str, entry: Any, offset: int) -> TensorInfo:

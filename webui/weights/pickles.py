@@ -10,6 +10,7 @@ from __future__ import annotations
 import pickle
 import re
 import threading
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,13 @@ def load_pickle(path: Path, meta: bool = False) -> Any:
             raise
         except Exception as error:  # a broken archive raises nearly anything
             raise ModelFileError(f"{path.name} is broken or cut short: PyTorch cannot read it. Download it again.") from error
+
+
+def read_pickled(path: Path, keys: Collection[str]) -> Iterator[tuple[str, Tensor]]:
+    """Yield the tensors named, each in memory of its own."""
+    loaded = pickled_tensors(path)
+    for key in keys:
+        yield key, loaded.pop(key).clone(memory_format=torch.contiguous_format)
 
 
 def pickled_tensors(path: Path, meta: bool = False) -> dict[str, Tensor]:

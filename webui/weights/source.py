@@ -1,0 +1,165 @@
+"""One model's weights wherever they lie, described before any of them is read: the door for whoever holds networks.
+
+Opening a model reads headers only and makes the whole plan: which weight of which network is which piece of which key of which
+file. What does not fit is refused then. Weights are read later, some or all, as often as wanted; between two readings nothing of
+a user's file is open or mapped, and a file that was changed since it was opened is refused instead of mixed with what it was.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from webui.errors import ModelFileError
+from webui.nets.autoencoder import AutoencoderKL
+from webui.nets.spec import ModelSpec, TextSpec, UNetSpec, VAESpec
+from webui.nets.text import TextTower
+from webui.nets.tokenizer import Tokenizer
+from webui.nets.unet import UNetModel
+from webui.weights import vae_files
+from webui.weights.families import Override, detect, is_undecided
+from webui.weights.files import Header, Stamp, read_header, read_some
+from webui.weights.plans import Place, places_of, single_file, tokenizers_of
+
+Network = UNetModel | AutoencoderKL | TextTower
+Spec = UNetSpec | VAESpec | TextSpec
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Source:
+    """Networks that can be built, and read all or in part, by the names of their parts."""
+
+    path: Path
+    specs: Mapping[str, Spec]  # by part
+    places: Mapping[str, Mapping[str, Place]]  # part -> our key -> where it lies
+    stamps: Mapping[Path, Stamp]  # of the files when they were opened
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The names of the networks."""
+        return tuple(self.specs)
+
+    def shapes(self, part: str) -> dict[str, tuple[tuple[int, ...], int]]:
+        """The shape of every weight of a part, and how many bytes a number of it takes in the file."""
+        return {key: (place.shape, place.info.item_bytes) for key, place in self.places[part].items()}
+
+    def build(self, part: str) -> Network:
+        """A part's network without memory for its weights (on torch's meta device)."""
+        return built(self.specs[part])
+
+    def read(self, part: str, keys: Collection[str] | None = None) -> Iterator[tuple[str, Tensor]]:
+        """Yield all or some of a part's weights: our keys, CPU tensors in the file's number type and the network's shape.
+
+        Each is in memory of its own. They come in the order in which they lie in the file. Raises `ModelFileError`, after which
+        nothing is open either.
+        """
+        places = self.places[part]
+        yield from read_places({key: places[key] for key in (places if keys is None else keys)}, self.stamps)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ModelSource(Source):
+    """A whole model: the parts "unet", "vae", "text0" and, where there is a second tower, "text1".
+
+    `tokenizers` has one entry a text tower. `undecided` says that the files leave open whether it predicts noise or velocity.
+    """
+
+    spec: ModelSpec
+    tokenizers: tuple[Tokenizer, ...]
+    undecided: bool
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class VAESource(Source):
+    """An autoencoder alone, the part "vae"."""
+
+    spec: VAESpec
+
+
+def read_places(places: Mapping[str, Place], stamps: Mapping[Path, Stamp]) -> Iterator[tuple[str, Tensor]]:
+    """Yield the weights that lie at `places` with the keys they have there."""
+    uses: dict[Path, dict[str, list[str]]] = {}
+    for key, place in places.items():
+        uses.setdefault(place.file, {}).setdefault(place.key, []).append(key)
+    for path, wanted in uses.items():
+        infos = {source: places[keys[0]].info for source, keys in wanted.items()}
+        for source, tensor in read_some(path, infos, stamps[path]):
+            for key in wanted[source]:
+                cut = places[key].piece.take(tensor)
+                # A piece that is a view must not keep the whole of what it was cut from.
+                value = cut if cut is tensor else cut.clone(memory_format=torch.contiguous_format)
+                yield key, value.reshape(places[key].shape)
+
+
+def open_model(path: Path, override: Override | None = None) -> ModelSource:
+    """Open a checkpoint of any known family, which is what `override` says rather than what it seems; no weight is read.
+
+    Raises `ModelFileError`, one sentence that says what is wrong with the file.
+    """
+    header = read_header(path)
+    try:
+        spec = detect(header, override)
+    except ModelFileError as error:
+        raise ModelFileError(f"{path.name}: {error}") from error
+    return described_source(path, header, spec, override)
+
+
+def described_source(path: Path, header: Header, spec: ModelSpec, override: Override | None = None) -> ModelSource:
+    """The source of a checkpoint of which it is known what it is; `ModelFileError` where its header does not fit the spec."""
+    specs = specs_of(spec)
+    try:
+        return ModelSource(
+            path=path,
+            specs=specs,
+            places=places_of({part: wanted_by(each) for part, each in specs.items()}, single_file(spec, header, path)),
+            stamps={path: header.stamp},
+            spec=spec,
+            tokenizers=tokenizers_of(spec, header),
+            undecided=is_undecided(header, spec, override),
+        )
+    except ModelFileError as error:
+        raise ModelFileError(f"{path.name}: {error}") from error
+
+
+def open_vae(path: Path, like: VAESpec) -> VAESource:
+    """Open an autoencoder that shall stand in for a model's own, `like`, whose scale and shift it takes; no weight is read.
+
+    Raises `ModelFileError`, also where it is made for other latents than the model's.
+    """
+    header = read_header(path)
+    try:
+        offers = vae_files.offered(header, path)
+        spec = vae_files.fitting(offers, like)
+        places = places_of({"vae": wanted_by(spec)}, offers)
+    except ModelFileError as error:
+        raise ModelFileError(f"{path.name}: {error}") from error
+    return VAESource(path=path, specs={"vae": spec}, places=places, stamps={path: header.stamp}, spec=spec)
+
+
+def specs_of(spec: ModelSpec) -> dict[str, Spec]:
+    """What a model's spec says of each of its parts."""
+    return {"unet": spec.unet, "vae": spec.vae, **{f"text{index}": tower for index, tower in enumerate(spec.text)}}
+
+
+def built(spec: Spec) -> Network:
+    """The network of a spec, without memory for its weights."""
+    with torch.device("meta"):
+        if isinstance(spec, UNetSpec):
+            return UNetModel(spec)
+        return AutoencoderKL(spec) if isinstance(spec, VAESpec) else TextTower(spec)
+
+
+def build(spec: ModelSpec) -> dict[str, Network]:
+    """A model's networks by part, without memory for their weights."""
+    return {part: built(each) for part, each in specs_of(spec).items()}
+
+
+@functools.lru_cache(maxsize=32)
+def wanted_by(spec: Spec) -> Mapping[str, tuple[int, ...]]:
+    """The keys and shapes of all weights of a spec's network; remembered, since building one takes a tenth of a second."""
+    return {key: tuple(value.shape) for key, value in built(spec).state_dict().items()}

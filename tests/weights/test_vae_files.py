@@ -17,6 +17,7 @@ from webui.weights import layouts
 from webui.weights.files import save
 from webui.weights.rules import restored
 from webui.weights.source import open_model, open_vae
+from webui.weights.vae_files import vae_beside
 
 PREFIX = "first_stage_model."
 
@@ -93,3 +94,16 @@ def test_one_that_does_not_fit_is_refused_with_the_reason(
     save(tmp_path / "v.safetensors", {key: value for key, value in changed.items() if value is not None})
     with pytest.raises(ModelFileError, match=rf"v\.safetensors: .*{said}"):
         open_vae(tmp_path / "v.safetensors", like)
+
+
+def test_one_beside_a_checkpoint_has_its_name(tmp_path: Path) -> None:
+    checkpoint = tmp_path / "one.two.ckpt"
+    (tmp_path / "one.vae.pt").write_bytes(b"")
+    (tmp_path / "one.two.vae.safetensors").mkdir()
+    assert vae_beside(checkpoint) is None
+    for ending in (".vae.ckpt", ".vae.pt"):
+        (tmp_path / f"one.two{ending}").write_bytes(b"")
+        assert vae_beside(checkpoint) == tmp_path / f"one.two{ending}"
+    (tmp_path / "folder.x").mkdir()
+    (tmp_path / "folder.x.vae.pt").write_bytes(b"")
+    assert vae_beside(tmp_path / "folder.x") == tmp_path / "folder.x.vae.pt"

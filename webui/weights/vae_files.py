@@ -24,6 +24,15 @@ LEFT_OUT = re.compile(
 BLOCK = re.compile(r"encoder\.down_blocks\.(\d+)\.resnets\.(\d+)\.")
 PLAIN = (Rule("{rest}", "{rest}"),)
 
+BESIDE = (".vae.safetensors", ".vae.pt", ".vae.ckpt")  # what an autoencoder's file is called after its checkpoint's stem
+
+
+def vae_beside(checkpoint: Path) -> Path | None:
+    """The autoencoder that lies beside a checkpoint and has its name, as `x.vae.pt` beside `x.ckpt`; None where there is none."""
+    stem = checkpoint.name if checkpoint.is_dir() else checkpoint.stem
+    candidates = (checkpoint.with_name(stem + ending) for ending in BESIDE)
+    return next((each for each in candidates if each.is_file()), None)
+
 
 def offered(header: Header, path: Path) -> tuple[Given, ...]:
     """What a file offers to an autoencoder; of a whole checkpoint only the autoencoder in it is seen."""
@@ -61,7 +70,7 @@ def fitting(offers: tuple[Given, ...], like: VAESpec) -> VAESpec:
         )
     if (found.factor, found.picture_channels) != (like.factor, like.picture_channels):
         raise ModelFileError(
-            f"It is for other models: it makes {found.factor} pixels a side and {found.picture_channels} colours of one of a latent; "
-            f"the model's own makes {like.factor} and {like.picture_channels}."
+            f"It is for other models: it makes {found.factor} pixels a side and {found.picture_channels} colours of one latent "
+            f"pixel, the model's own {like.factor} and {like.picture_channels}."
         )
     return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,12 @@ from typing import Any
 import pytest
 import torch
 from diffusers import DDIMScheduler
+from diffusers.schedulers.scheduling_ddim import rescale_zero_terminal_snr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from tests.tiny_checkpoint import SPEC
 from webui.errors import UserError
 from webui.nets.spec import Prediction
 from webui.pipeline.noise_table import NoiseTable, denoised_from, network_input
@@ -110,6 +113,41 @@ def test_a_table_that_ends_at_zero_snr_stays_finite() -> None:
     assert table.sigma_max == pytest.approx(4096, rel=1e-6)
     assert all(map(math.isfinite, SCHEDULES["Karras"](10, table)))
     assert torch.equal(table.sigmas[:-1], TABLE.sigmas[:-1])
+
+
+def test_zero_terminal_snr_is_that_of_diffusers() -> None:
+    table = NoiseTable.from_spec(replace(SPEC, prediction="v", zero_terminal_snr=True))
+    betas = torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float64) ** 2
+    theirs = (1 - rescale_zero_terminal_snr(betas)).cumprod(0)
+    assert float(theirs[-1]) == 0 and table.sigma_max == pytest.approx(4096, rel=1e-6)
+    torch.testing.assert_close(table.alphas_cumprod[:-1], theirs[:-1], rtol=1e-9, atol=0)
+    torch.testing.assert_close(table.sigmas[0], TABLE.sigmas[0])
+    assert (table.sigmas[1:] > TABLE.sigmas[1:]).all()
+    assert torch.equal(NoiseTable.from_spec(SPEC).sigmas, TABLE.sigmas)
+
+
+@pytest.mark.parametrize("name", sorted(SCHEDULES))
+@pytest.mark.parametrize("n", [1, 4, 30])
+def test_zero_terminal_snr_makes_finite_falling_schedules(name: str, n: int) -> None:
+    sigmas = SCHEDULES[name](n, NoiseTable.from_spec(replace(SPEC, prediction="v", zero_terminal_snr=True)))
+    assert all(math.isfinite(sigma) and sigma > following for sigma, following in pairwise(sigmas))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_the_first_step_of_zero_terminal_snr_is_finite_in_every_number_type(dtype: torch.dtype) -> None:
+    """From nothing but noise the clean latent is minus the velocity, whatever the noise."""
+    table = NoiseTable.from_spec(replace(SPEC, prediction="v", zero_terminal_snr=True))
+    data, noise, _ = example(2, torch.float32)
+    x = noise * table.sigma_max
+    shown = network_input(x, table.sigma_max).to(dtype)
+    assert torch.isfinite(shown).all() and 0.9 < float(shown.float().std()) < 1.1
+    found = denoised_from("v", -data.to(dtype), x, table.sigma_max)
+    torch.testing.assert_close(found, data.to(dtype).float(), rtol=0, atol=2e-3)
+
+
+def test_zero_terminal_snr_needs_v_prediction() -> None:
+    with pytest.raises(UserError, match=r"to predict eps; .* Set the prediction to v"):
+        NoiseTable.from_spec(replace(SPEC, prediction="eps", zero_terminal_snr=True))
 
 
 @pytest.mark.parametrize("row", [[0.9], [0.5, 0.9], [1.0, 0.5], [float("nan"), 0.5], [[0.9, 0.5]]])

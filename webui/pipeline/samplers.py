@@ -40,7 +40,8 @@ def euler(
     for at, sigma_next in moments(sigmas):
         at, x = churned(at, x, noise, s_churn, s_tmin, s_tmax, s_noise)
         denoised = yield from denoise(x, at)
-        x = x + (x - denoised) / at.sigma * (sigma_next - at.sigma)
+        # x + (x - denoised) / sigma * (sigma_next - sigma), without the cancellation at the sigmas of zero-terminal SNR.
+        x = denoised + (x - denoised) * (sigma_next / at.sigma)
         yield Step(at, x, denoised)
     return x
 
@@ -57,7 +58,7 @@ def heun(
         at, x = churned(at, x, noise, s_churn, s_tmin, s_tmax, s_noise)
         denoised = yield from denoise(x, at)
         slope = (x - denoised) / at.sigma
-        euler_x = x + slope * (sigma_next - at.sigma)
+        euler_x = denoised + slope * sigma_next
         if sigma_next > 0:
             denoised_next = yield from denoise(euler_x, replace(at, sigma=sigma_next, evaluation=1))
             slope_next = (euler_x - denoised_next) / sigma_next

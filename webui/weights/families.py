@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from webui.errors import ModelFileError, quoted
 from webui.nets.spec import Layout, ModelSpec, Prediction, TextSpec, UNetSpec, VAESpec
-from webui.weights import layouts
+from webui.weights import kinds, layouts
 from webui.weights.bounds import checked
 from webui.weights.defaults import DEFAULTS_KEY as DEFAULTS_KEY
 from webui.weights.defaults import Defaults as Defaults
@@ -22,8 +21,14 @@ from webui.weights.shapes import vae_spec as vae_spec
 SPEC_KEY = "webui.spec"  # in a file's metadata: the whole ModelSpec as JSON
 MERGES_KEY = "webui.merges"  # in a file's metadata: the tokenizer's merges as JSON, one list
 PREVIEW_KEY = "webui.preview"  # in a file's metadata: the fitted map from its latents to colours as JSON
+# What training programs note as modelspec.architecture (https://github.com/Stability-AI/ModelSpec) of files whose keys are alike.
+SD2_ARCHITECTURES: Mapping[str, Prediction] = {"stable-diffusion-v2-512": "eps", "stable-diffusion-v2-768-v": "v"}
+USUAL_SIZES = range(256, 2049, 64)  # of modelspec.resolution; a note beside the weights must not make a model unusable
 LONGEST_REASON = 300  # characters of what is wrong with a file's own description
-SD21_V = "sd21-v"
+SD21_V, SD_TURBO = "sd21-v", "sd-turbo"
+NEAREST = 3  # families told of a file that fits none
+TOWERS: Mapping[Layout, str] = {"clip": "CLIP", "open_clip": "OpenCLIP"}
+LCM_GUIDANCE = 256  # the width of the embedding of the guidance scale in published LCM files
 
 SD1_UNET = UNetSpec(model_channels=320, channel_mult=(1, 2, 4, 4), transformer_depth=(1, 1, 1, 0), context_width=768, heads=8)
 SD2_UNET = replace(SD1_UNET, context_width=1024, heads=None, head_width=64, linear_projection=True)
@@ -51,39 +56,31 @@ SDXL = ModelSpec(
 )
 
 
-def _variant(base: ModelSpec, family: str, title: str, channels: int) -> ModelSpec:
-    return replace(base, family=family, title=title, unet=replace(base.unet, in_channels=channels))
+def _variant(base: ModelSpec, family: str, title: str, channels: int = 4, guidance: int | None = None) -> ModelSpec:
+    unet = replace(base.unet, in_channels=channels, guidance_width=guidance)
+    return replace(base, family=family, title=title, unet=unet)
 
 
 FAMILIES: Mapping[str, ModelSpec] = {
     spec.family: spec
     for spec in (
         SD15,
-        _variant(SD15, "sd15-inpaint", "Stable Diffusion 1 inpainting", 9),
-        _variant(SD15, "sd15-ip2p", "InstructPix2Pix", 8),
+        _variant(SD15, "sd15-inpaint", "Stable Diffusion 1 inpainting", channels=9),
+        _variant(SD15, "sd15-ip2p", "InstructPix2Pix", channels=8),
+        _variant(SD15, "sd15-lcm", "Stable Diffusion 1 LCM", guidance=LCM_GUIDANCE),
         SD21,
         replace(SD21, family=SD21_V, title="Stable Diffusion 2 (768, v prediction)", prediction="v", native_size=768),
-        _variant(SD21, "sd2-inpaint", "Stable Diffusion 2 inpainting", 9),
-        _variant(SD21, "sd2-depth", "Stable Diffusion 2 depth", 5),
+        _variant(SD21, "sd2-inpaint", "Stable Diffusion 2 inpainting", channels=9),
+        _variant(SD21, "sd2-depth", "Stable Diffusion 2 depth", channels=5),
+        _variant(SD21, SD_TURBO, "Stable Diffusion Turbo"),
         SDXL,
-        _variant(SDXL, "sdxl-inpaint", "Stable Diffusion XL inpainting", 9),
+        _variant(SDXL, "sdxl-inpaint", "Stable Diffusion XL inpainting", channels=9),
+        _variant(SDXL, "sdxl-ip2p", "InstructPix2Pix XL", channels=8),
+        _variant(SDXL, "sdxl-lcm", "Stable Diffusion XL LCM", guidance=LCM_GUIDANCE),
         replace(SDXL, family="sdxl-refiner", title="Stable Diffusion XL refiner", unet=REFINER_UNET, text=(OPEN_CLIP_G,)),
     )
 }
 PLAIN_SD2 = (SD21.family, SD21_V)  # alike in every weight; what they predict tells them apart
-
-# What a file is when it is no checkpoint: the first pattern that a key begins with names it.
-OTHER_KINDS = (
-    (r"lora_(unet|te)|.*\.lora_(up|down|A|B)\.|.*\.(hada|lokr)_w", "a LoRA; put it into models/Lora"),
-    (r"control_model\.|controlnet_|zero_convs\.", "a ControlNet"),
-    (r"(encoder|decoder)\.(conv_in|mid|down|up)", "a VAE; put it into models/VAE"),
-    (r"down_blocks\.|up_blocks\.|mid_block\.", "one network of a diffusers folder; choose the folder"),
-    (r"(model\.diffusion_model\.)?(double_blocks|single_blocks)\.", "a Flux model, a family that is not supported"),
-    (r"(model\.diffusion_model\.)?joint_blocks\.", "a Stable Diffusion 3 model, a family that is not supported"),
-    (r"emb_params$|string_to_param|clip_[gl]$", "a textual inversion; put it into models/embeddings"),
-    (r"(text_model\.)?(encoder|embeddings)\.", "a text encoder alone"),
-    (r"(body|conv_first|model\.0|model\.1\.sub)\.", "an upscaler"),
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,37 +121,59 @@ def detect(header: Header, override: Override | None = None) -> ModelSpec:
 
 def _by_shapes(header: Header, said: Override) -> ModelSpec:
     shapes = {key: info.shape for key, info in header.tensors.items()}
+    if kinds.kind_of(shapes) is not kinds.CHECKPOINT:
+        raise ModelFileError(kinds.refusal(shapes))
+    unet = unet_spec(_below(shapes, layouts.UNET))
     found = layouts.text_place(shapes)
-    if layouts.UNET + "input_blocks.0.0.weight" not in shapes:
-        raise ModelFileError(f"It is not a checkpoint: it holds no noise predictor. {_what_else(shapes)}")
-    unet = unet_spec({key.removeprefix(layouts.UNET): shape for key, shape in shapes.items() if key.startswith(layouts.UNET)})
-    kinds = tuple(kind for _, kind in found)
-    family = _family(kinds, unet, said.family)
-    if layouts.VAE + "encoder.conv_in.weight" not in shapes:
+    family = _family(found, unet, said.family)
+    if not any(key.startswith(layouts.VAE) for key in shapes):
         raise ModelFileError(f"This {family.title} checkpoint holds no autoencoder (VAE); use a complete checkpoint.")
-    vae = vae_spec({key.removeprefix(layouts.VAE): shape for key, shape in shapes.items() if key.startswith(layouts.VAE)})
+    vae = vae_spec(_below(shapes, layouts.VAE))
     text = tuple(
-        text_spec(tower, {key.removeprefix(prefix): shape for key, shape in shapes.items() if key.startswith(prefix)})
-        for tower, (prefix, _) in zip(family.text, found, strict=True)
+        text_spec(tower, _below(shapes, prefix)) for tower, (prefix, _) in zip(family.text, found, strict=True)
     )
     width = sum(tower.width for tower in text)
     if width != unet.context_width:
         raise ModelFileError(f"Its text towers give tokens of width {width}; its noise predictor needs {unet.context_width}.")
     spec = replace(family, unet=unet, vae=replace(vae, scale=family.vae.scale), text=text)
-    spec = replace(spec, zero_terminal_snr=_says_zero_terminal_snr(header))
-    return predicting(spec, "v") if _says_v(header) and said.family not in PLAIN_SD2 else spec
+    return _told(header, spec, said)
+
+
+def _below(shapes: Mapping[str, tuple[int, ...]], prefix: str) -> dict[str, tuple[int, ...]]:
+    return {key.removeprefix(prefix): shape for key, shape in shapes.items() if key.startswith(prefix)}
+
+
+def _told(header: Header, spec: ModelSpec, said: Override) -> ModelSpec:
+    """The spec with what the header says beside the weights; who named a plain SD 2 family has said what it predicts."""
+    if said.family not in PLAIN_SD2 and (prediction := _said_prediction(header)) is not None:
+        spec = predicting(spec, prediction)
+    if (size := _said_size(header)) is not None:
+        spec = replace(spec, native_size=size)
+    return replace(spec, zero_terminal_snr=_says_zero_terminal_snr(header))
 
 
 def is_undecided(header: Header, spec: ModelSpec, override: Override | None = None) -> bool:
     """Return whether header and person leave open if the model predicts noise or velocity (plain Stable Diffusion 2 files)."""
     if override is not None and (override.prediction or override.family):
         return False
-    said = SPEC_KEY in header.metadata or _says_v(header) or "modelspec.prediction_type" in header.metadata
-    return not said and spec.family == SD21.family
+    return SPEC_KEY not in header.metadata and spec.family == SD21.family and _said_prediction(header) is None
 
 
-def _says_v(header: Header) -> bool:
-    return "v_pred" in header.tensors or header.metadata.get("modelspec.prediction_type", "").startswith("v")
+def _said_prediction(header: Header) -> Prediction | None:
+    """What the header says that the network predicts, by a key that marks it or by what training programs note."""
+    if "v_pred" in header.tensors:
+        return "v"
+    noted = header.metadata.get("modelspec.prediction_type") or header.metadata.get("modelspec.predict_key") or ""
+    if noted.startswith(("v", "eps")):
+        return "v" if noted.startswith("v") else "eps"
+    return SD2_ARCHITECTURES.get(header.metadata.get("modelspec.architecture", ""))
+
+
+def _said_size(header: Header) -> int | None:
+    """The side of the square pictures that the header says it was trained with."""
+    width, _, height = header.metadata.get("modelspec.resolution", "").partition("x")
+    usual = width == height and width.isascii() and width.isdecimal() and len(width) < 5
+    return int(width) if usual and int(width) in USUAL_SIZES else None
 
 
 def _says_zero_terminal_snr(header: Header) -> bool:
@@ -199,33 +218,48 @@ def _sentence(error: Exception) -> str:
     return quoted(str(error).rstrip("."), LONGEST_REASON)[1:-1] + "."
 
 
-def _family(kinds: tuple[Layout, ...], unet: UNetSpec, named: str | None) -> ModelSpec:
-    """Return the first family with these towers, input channels and vector; the one that a person named if it has them."""
+def _family(found: list[tuple[str, Layout]], unet: UNetSpec, named: str | None) -> ModelSpec:
+    """Return the family whose networks are like these, the one that a person named if its are; else say what each would need."""
     if named is not None and named not in FAMILIES:
         raise ModelFileError(f"It was set to be of the family {quoted(named)}; known: {', '.join(FAMILIES)}.")
-    near = [spec for spec in FAMILIES.values() if tuple(tower.kind for tower in spec.text) == kinds]
-    near = [spec for spec in near if (spec.unet.label_width is None) == (unet.label_width is None)]
-    near = [spec for spec in near if spec.unet.in_channels == unet.in_channels]
-    if named is not None and near and FAMILIES[named] not in near:
-        raise ModelFileError(
-            f"It was set to be {FAMILIES[named].title}, whose networks are others than its own; possible: "
-            f"{', '.join(spec.family for spec in near)}."
-        )
-    if near:
-        return near[0] if named is None else FAMILIES[named]
-    towers = " and ".join(kinds) or "no"
-    vector = "with" if unet.label_width else "without"
-    raise ModelFileError(
-        f"No known family fits it: it has {towers} text towers and a noise predictor with {unet.in_channels} input "
-        f"channels, {vector} a size vector. Known: {', '.join(FAMILIES)}."
-    )
+    misfits = {family: tuple(_misfits(spec, found, unet)) for family, spec in FAMILIES.items()}
+    fitting = [FAMILIES[family] for family, reasons in misfits.items() if not reasons]
+    if fitting and named is None:
+        in_conditioner = found[0][0].startswith(layouts.TEXT_PLACES[1])
+        turbo = in_conditioner and unet.label_width is None
+        # False comes first: towers may lie in either place, and any family may take its guidance as an input.
+        return min(fitting, key=lambda spec: (
+            (spec.unet.guidance_width is None) != (unet.guidance_width is None), (spec.family == SD_TURBO) != turbo
+        ))  # fmt: skip
+    if named is not None and not misfits[named]:
+        return FAMILIES[named]
+    if named is not None and fitting:
+        possible = ", ".join(spec.family for spec in fitting)
+        raise ModelFileError(f"It was set to be {FAMILIES[named].title}, but {misfits[named][0]}; possible: {possible}.")
+    near = sorted(misfits, key=lambda family: len(misfits[family]))[:NEAREST]
+    reasons = "; ".join(f"{FAMILIES[family].title}: {' and '.join(misfits[family])}" for family in near)
+    raise ModelFileError(f"It is a checkpoint of no family known here. What the nearest have: {reasons}.")
 
 
-def _what_else(shapes: Mapping[str, tuple[int, ...]]) -> str:
-    for pattern, name in OTHER_KINDS:
-        if any(re.match(pattern, key) for key in shapes):
-            return f"It looks like {name}."
-    return f"Its {len(shapes)} keys begin with {', '.join(map(quoted, sorted(shapes)[:3])) or 'nothing'}."
+def _misfits(spec: ModelSpec, found: list[tuple[str, Layout]], unet: UNetSpec) -> Iterator[str]:
+    """What about a file is not as in this family."""
+    theirs, ours = (tuple(tower.kind for tower in spec.text), tuple(kind for _, kind in found))
+    if theirs != ours:
+        yield f"it has {_named(theirs)}, this file {_named(ours)}"
+    if spec.unet.in_channels != unet.in_channels:
+        yield f"it takes {spec.unet.in_channels} input channels, this file's noise predictor {unet.in_channels}"
+    if (spec.unet.label_width is None) != (unet.label_width is None):
+        yield f"it takes {'no' if spec.unet.label_width is None else 'a'} size vector"
+    elif spec.unet.label_width is not None and not all(prefix.startswith(layouts.TEXT_PLACES[1][:-2]) for prefix, _ in found):
+        yield "its text towers lie under conditioner.embedders"
+    if spec.unet.guidance_width is not None and unet.guidance_width is None:
+        yield "it takes the guidance scale as an input"
+
+
+def _named(towers: tuple[Layout, ...]) -> str:
+    if len(towers) < 2:
+        return f"a {TOWERS[towers[0]]} text tower" if towers else "none"
+    return f"{' and '.join(TOWERS[tower] for tower in towers)} text towers"
 
 
 def default_scale(header: Header, otherwise: float) -> float:

@@ -1,0 +1,63 @@
+"""Whether a checkpoint is whole, as far as its header tells: every weight there once and in its shape, nothing foreign."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+from webui.errors import ModelFileError
+from webui.nets.spec import ModelSpec
+from webui.weights.expected import Shape, expected
+from webui.weights.families import Override, detect
+from webui.weights.files import Header, read_header
+from webui.weights.plans import PARTS, Given, single_file, some, tokenizers_of
+
+SHAPES_SHOWN = 3  # wrong ones told of a file
+
+
+def identified(path: Path, override: Override | None = None) -> tuple[Header, ModelSpec]:
+    """Return a single file's header and what model it is; `ModelFileError` says why it is none that can be used."""
+    header = read_header(path)
+    spec = detect(header, override)
+    for fault in faults(spec, header):
+        raise ModelFileError(f"It is {spec.title}, but broken: {fault}")
+    return header, spec
+
+
+def faults(spec: ModelSpec, header: Header) -> Iterator[str]:
+    """Yield a sentence for each thing that keeps a single file from being the model that it is found to be."""
+    try:
+        tokenizers_of(spec, header)
+    except ModelFileError as error:
+        yield str(error)
+    try:
+        offers = list(single_file(spec, header, Path()))
+    except ModelFileError as error:  # a key that belongs nowhere
+        yield str(error)
+        return
+    wanted = expected(spec)
+    counts = Counter((given.part, given.piece.key) for given in offers)
+    for part, shapes in wanted.items():
+        if missing := [key for key in shapes if (part, key) not in counts]:
+            yield f"the {PARTS[part]} lacks {len(missing)} of {len(shapes)} weights: {some(missing)}."
+    if extra := [given.key for given in offers if given.piece.key not in wanted[given.part]]:
+        yield f"it has {len(extra)} weights that a model of its kind does not have: {some(extra)}."
+    if twice := [key for (_, key), count in counts.items() if count > 1]:
+        yield f"it has {len(twice)} weights twice: {some(twice)}."
+    wrong = list(_misshapen(offers, wanted))
+    if wrong:
+        more = ", ..." if len(wrong) > SHAPES_SHOWN else ""
+        yield f"{len(wrong)} weights have a wrong shape: {', '.join(wrong[:SHAPES_SHOWN])}{more}."
+
+
+def _misshapen(offers: list[Given], wanted: dict[str, dict[str, Shape]]) -> Iterator[str]:
+    for given in offers:
+        shape, needed = given.piece.shape(given.info.shape), wanted[given.part].get(given.piece.key)
+        if needed is not None and _without_ones(shape) != _without_ones(needed):
+            yield f"{some([given.key])} has {list(shape)}, expected {list(needed)}"
+
+
+def _without_ones(shape: Shape) -> Shape:
+    """A shape without the 1x1 of a convolution: projections are written as matrices too."""
+    return shape[:2] if len(shape) == 4 and shape[2:] == (1, 1) else shape

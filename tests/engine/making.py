@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from tests.analytic import gmm
+from tests.in_memory import InMemory
 from webui.engine import events
 from webui.engine.batching import RowCall
 from webui.engine.device import CPU_FLOAT32, Choice
@@ -100,7 +101,7 @@ def stepped(start: Callable[[Request], Sequence[Source]], networks: Any, **optio
 
 def local(choice: Choice = CPU_FLOAT32) -> LocalNetworks:
     """The tiny model's networks."""
-    return LocalNetworks(lambda name: tiny_model(), choice)
+    return LocalNetworks(lambda name: InMemory(tiny_model()), choice)
 
 
 def run(engine: Engine, turns: int = 100_000) -> None:
@@ -183,6 +184,9 @@ class Exact:
 
     def ready(self, row: Row) -> bool:
         return True
+
+    def notices(self) -> tuple[str, ...]:
+        return ()
 
     def free(self) -> None:
         self.freed += 1

@@ -22,7 +22,9 @@ from tests.engine.making import (
     run,
     simple,
     stepped,
+    tiny_model,
 )
+from tests.in_memory import InMemory
 from webui.engine import events
 from webui.engine.local import LocalNetworks
 from webui.engine.work import MOST_LIGHT
@@ -169,7 +171,7 @@ def test_a_row_that_its_real_network_cannot_take_fails_its_job_alone(change) -> 
     def load(name):
         if name == "unknown":
             raise FileNotFoundError(name)
-        return local()._load(name)
+        return InMemory(tiny_model())
 
     engine = stepped(start, LocalNetworks(load))
     good, bad = engine.submit(request()), engine.submit(request(prompt="bad"))

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from tests.engine.making import tiny_model
+from tests.in_memory import InMemory
 from webui.engine import device
 from webui.engine.device import CPU_FLOAT32, LARGE, Choice, Machine, best_times, by_rule, candidates, choose, facts, fastest
 from webui.engine.trial import choice_for
@@ -149,9 +150,9 @@ def test_this_machine_and_a_real_model(tmp_path: Path) -> None:
     machine = facts()
     assert machine.torch == torch.__version__
     assert machine.threads >= 1
-    assert choice_for(tiny_model(), machine=NEW) == CPU_FLOAT32
+    assert choice_for(InMemory(tiny_model()), machine=NEW) == CPU_FLOAT32
     memory = tmp_path / "choices.json"
-    choice = choice_for(tiny_model(), machine=NEW, memory=memory)
+    choice = choice_for(InMemory(tiny_model()), machine=NEW, memory=memory)
     assert choice in candidates(NEW)
     assert len(json.loads(memory.read_text())) == 1
     assert Choice(dtype="float16").in_float32() == CPU_FLOAT32

@@ -8,10 +8,12 @@ import torch
 from torch import Tensor
 
 from tests.engine.making import TINY, TOKENIZER, local, tiny_model
+from tests.in_memory import InMemory
 from webui.engine.batching import call_of
 from webui.engine.contents import MOST, Contents
-from webui.engine.device import Choice
+from webui.engine.device import CPU_FLOAT32, Choice
 from webui.engine.local import LocalNetworks, Room
+from webui.engine.placing import size_of
 from webui.errors import JobError, UnknownName, UserError
 from webui.nets.spec import ModelSpec, TextSpec
 from webui.nets.unet import UNetModel
@@ -73,7 +75,7 @@ def close(actual: Tensor, wanted: Tensor, bound: float = 1e-5) -> bool:
 @pytest.mark.parametrize("spec", [TINY, WIDE])
 @pytest.mark.parametrize("channels_last", [False, True])
 def test_rows_of_different_levels_and_texts_equal_direct_calls(spec: ModelSpec, channels_last: bool) -> None:
-    networks = LocalNetworks(lambda name: tiny_model(spec), Choice(channels_last=channels_last))
+    networks = LocalNetworks(lambda name: InMemory(tiny_model(spec)), Choice(channels_last=channels_last))
     short, middle, long = (
         row(seed, spec=spec, length=length, sigma=sigma)
         for seed, (length, sigma) in enumerate(((12, 10.0), (24, 2.0), (36, 0.1)))
@@ -103,7 +105,7 @@ def test_three_rows_are_padded_to_four_and_answered_as_three() -> None:
 
 
 def test_bfloat16_stays_close_and_answers_in_float32() -> None:
-    networks = LocalNetworks(lambda name: tiny_model(), Choice(dtype="bfloat16", channels_last=True))
+    networks = LocalNetworks(lambda name: InMemory(tiny_model()), Choice(dtype="bfloat16", channels_last=True))
     (actual,) = networks.predict(call_of([row()])).rows
     assert actual.dtype == torch.float32
     difference = (actual - expected(row())).norm() / expected(row()).norm()
@@ -292,7 +294,7 @@ def test_texts_are_encoded_window_by_window_kept_and_weighted(monkeypatch: pytes
     assert again.key == found.key
     assert torch.equal(again.tokens, found.tokens)
     with monkeypatch.context() as patch:
-        patch.setattr(networks, "_model", None)  # neither a tower nor a decoder is needed for what is kept
+        patch.setattr(networks.holding, "residency", None)  # neither a tower nor a decoder is needed for what is kept
         again.tokens.zero_()
         assert torch.equal(networks.encode(ask).tokens, found.tokens)
     other = networks.encode(replace(ask, clip_skip=2))
@@ -306,7 +308,7 @@ def test_texts_are_encoded_window_by_window_kept_and_weighted(monkeypatch: pytes
 
 
 def test_two_towers_stand_side_by_side_and_the_last_gives_the_vector() -> None:
-    networks = LocalNetworks(lambda name: tiny_model(WIDE))
+    networks = LocalNetworks(lambda name: InMemory(tiny_model(WIDE)))
     found = networks.encode(Encode(((chunk("red"),), (chunk("red"),)), network="tiny"))
     towers = tiny_model(WIDE).text
     ids = torch.tensor([chunk("red").ids])
@@ -325,7 +327,7 @@ def test_two_towers_stand_side_by_side_and_the_last_gives_the_vector() -> None:
     (1, "conditioner.embedders.1.model.text_projection"),
 ])
 def test_text_towers_are_patched_under_the_published_names(index: int, key: str) -> None:
-    networks = LocalNetworks(lambda name: tiny_model(WIDE))
+    networks = LocalNetworks(lambda name: InMemory(tiny_model(WIDE)))
     ask = Encode(((chunk("red"),), (chunk("red"),)), network="tiny")
     plain = networks.encode(ask)
     patched = networks.encode(replace(ask, patches=Patches(weights=(lora(key, 2.0, "a"),))))
@@ -352,13 +354,19 @@ def test_pictures_are_decoded_and_encoded_at_the_models_scale_and_kept() -> None
 
 
 def test_other_networks_and_models_that_come_and_go() -> None:
-    loaded = []
+    read = []
 
-    def load(name: str):
-        loaded.append(name)
-        return tiny_model()
+    class Watched(InMemory):
+        def __init__(self, name: str) -> None:
+            super().__init__(tiny_model())
+            self.name = name
 
-    networks = LocalNetworks(load, others={"double": lambda number: number * 2}, room=Room(models=1))
+        def read(self, part, keys=None):
+            read.append(self.name)
+            return super().read(part, keys)
+
+    room = Room(weights=size_of(InMemory(tiny_model()), "unet", CPU_FLOAT32))
+    networks = LocalNetworks(Watched, others={"double": lambda number: number * 2}, room=room)
     assert networks.call(Call("double", {"number": 4})) == 8
     with pytest.raises(UnknownName, match="double"):
         networks.call(Call("dobule"))
@@ -367,5 +375,5 @@ def test_other_networks_and_models_that_come_and_go() -> None:
     for each in (first, first, second, first):
         networks.predict(call_of([each]))
         assert networks.ready(each)
-    assert loaded == ["a", "b", "a"]
+    assert read == ["a", "b", "a"]
     assert row().patches is NO_PATCHES

@@ -14,8 +14,9 @@ from torch import Tensor
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from tests.engine.making import last, pictures, run, stepped
+from tests.in_memory import InMemory
 from tests.nets.families import TINY, TINY_VAE, UNET, VAE, assert_same
-from tests.nets.test_parity import their_unet
+from tests.nets.references import their_unet
 from tests.random_weights import checkpoint
 from webui.engine import events
 from webui.engine.local import LocalNetworks
@@ -56,7 +57,7 @@ def loaded(name: str, folder: Path) -> LoadedModel:
 
 def ours(model: LoadedModel, sampler: str, schedule: str) -> tuple[Tensor, np.ndarray]:
     """Latent and pixels of the engine."""
-    networks = Watching(LocalNetworks(lambda _: model))
+    networks = Watching(LocalNetworks(lambda _: InMemory(model)))
     known = Model(name="m", spec=model.spec, tokenizers=model.tokenizers)
     engine = stepped(lambda wanted: [generate(wanted, known)], networks)
     job = engine.submit(Request(

@@ -49,8 +49,13 @@ class Choice:
         return TORCH_DTYPES[self.dtype]
 
     def in_float32(self) -> Choice:
-        """The same place in float32: for text towers and autoencoders, which run once a picture and overflow in float16."""
+        """The same place in float32: for text towers, which run once a picture."""
         return replace(self, dtype="float32")
+
+    def for_decoding(self) -> tuple[Choice, ...]:
+        """How autoencoders compute there: in the first number type that gives finite pictures; only GPUs gain from short ones."""
+        dtypes: tuple[Dtype, ...] = ("float16", "bfloat16", "float32") if self.device.startswith("cuda") else ("float32",)
+        return tuple(replace(self, dtype=dtype) for dtype in dtypes)
 
     @property
     def name(self) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Container, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -33,24 +33,45 @@ def content_key(patches: Iterable[WeightPatch]) -> Hashable:
 def patched(module: Module, place: Place, patches: Sequence[WeightPatch]) -> tuple[Module, list[Tensor]]:
     """The network with the patches that are about it, and the weights that are new; the network itself where there are none.
 
+    `UserError` names a key that the network does not have.
+    """
+    weights: dict[str, Tensor] = dict(module.named_parameters())
+    require(weights, place, patches)
+    changed = changed_weights(weights, place, patches)
+    return (with_weights(module, changed) if changed else module), list(changed.values())
+
+
+def require(names: Container[str], place: Place, patches: Iterable[WeightPatch]) -> None:
+    """`UserError` where a patch is about a weight of this network that it does not have."""
+    for patch in patches:
+        if patch.key.startswith(place.prefix):
+            pieces = pieces_of(place, patch.key)
+            if not pieces or any(piece.key not in names for piece in pieces):
+                raise UserError(f"A patch changes the weight {quoted(patch.key)}, which this model does not have.")
+
+
+def changed_weights(weights: Mapping[str, Tensor], place: Place, patches: Iterable[WeightPatch]) -> dict[str, Tensor]:
+    """Those of `weights` that patches change, changed; patches of other weights are passed over.
+
     Deltas are computed from the original weight and summed in float32 in the order of their content, so that the order of tags
-    does not matter. `UserError` names a key that the network does not have.
+    does not matter.
     """
     wanted: dict[str, list[WeightPatch]] = {}
     for patch in sorted(patches, key=lambda each: each.content):
         if patch.key.startswith(place.prefix):
             wanted.setdefault(patch.key, []).append(patch)
-    if not wanted:
-        return module, []
-    weights: dict[str, Tensor] = dict(module.named_parameters())
     changed: dict[str, Tensor] = {}
     with torch.no_grad():
         for key, own in wanted.items():
-            pieces = translate(place.rules, key.removeprefix(place.prefix), "this network")
-            if not pieces or any(piece.key not in weights for piece in pieces):
-                raise UserError(f"A patch changes the weight {quoted(key)}, which this model does not have.")
-            changed.update(_changed(weights, pieces, own))
-    return with_weights(module, changed), list(changed.values())
+            pieces = pieces_of(place, key)
+            if pieces and all(piece.key in weights for piece in pieces):
+                changed.update(_changed(weights, pieces, own))
+    return changed
+
+
+def pieces_of(place: Place, key: str) -> tuple[Piece, ...]:
+    """Which weights of a network a key of a single file stands for."""
+    return translate(place.rules, key.removeprefix(place.prefix), "this network")
 
 
 def _changed(weights: Mapping[str, Tensor], pieces: Sequence[Piece], patches: Sequence[WeightPatch]) -> dict[str, Tensor]:

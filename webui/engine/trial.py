@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -11,19 +12,19 @@ import torch
 from webui.engine.batching import call_of
 from webui.engine.device import Choice, Machine, best_times, choose, facts
 from webui.engine.local import LocalNetworks
+from webui.engine.placing import Weights
 from webui.pipeline.protocol import Conditioning, Moment, Row
-from webui.weights.model import LoadedModel
 
 ROWS = 2  # a guided picture alone: what most people wait for
 TOKENS = 77
 
 
 def choice_for(
-    model: LoadedModel, *, memory: Path | None = None, exact: bool = False, machine: Machine | None = None,
+    model: Weights, *, memory: Path | None = None, exact: bool = False, machine: Machine | None = None,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Choice:
     """How a model's noise predictor is to compute here: measured once and kept in `memory`, or by rule."""
-    weights = sum(weight.numel() for weight in model.unet.parameters())
+    weights = sum(math.prod(shape) for shape, _ in model.shapes("unet").values())
     side = model.spec.native_size // model.spec.vae.factor
     subject = f"{model.spec.family}, {weights} weights, {ROWS} rows of {side} x {side}"
 
@@ -33,16 +34,16 @@ def choice_for(
     return choose(machine or facts(), measure, weights=weights, subject=subject, memory=memory, exact=exact)
 
 
-def trial(model: LoadedModel, choice: Choice, side: int) -> Callable[[], object]:
+def trial(model: Weights, choice: Choice, side: int) -> Callable[[], object]:
     """A call of the model's noise predictor from end to end, as a picture's steps make them."""
     networks = LocalNetworks(lambda _: model, choice)
     spec = model.spec.unet
     generator = torch.Generator().manual_seed(0)
+    x = torch.randn(spec.in_channels, side, side, generator=generator)
+    vector = None if spec.label_width is None else torch.randn(spec.label_width, generator=generator)
 
     def row(role: str) -> Row:
-        x = torch.randn(spec.in_channels, side, side, generator=generator)
         tokens = torch.randn(TOKENS, spec.context_width, generator=generator)
-        vector = None if spec.label_width is None else torch.randn(spec.label_width, generator=generator)
         return Row(x, Moment(1.0, 0, 1), Conditioning(tokens, vector, key=role), role=role)
 
     call = call_of([row(f"trial {index}") for index in range(ROWS)])

@@ -16,6 +16,7 @@ from webui.engine.batching import Waiting, choose, divide, pieces
 from webui.engine.calls import Fits, Flight, begin, jobs_of
 from webui.engine.checks import check
 from webui.engine.driving import Driver
+from webui.engine.events import Notice
 from webui.engine.faults import ends_the_program, not_a_number, not_enough, out_of_memory, without_frames
 from webui.engine.jobs import Generation, Job, Source
 from webui.engine.limits import Limits
@@ -123,6 +124,8 @@ class Work:
                     raise
                 self._unanswered(generation, ask, error, left)
             else:
+                for sentence in self._networks.notices():
+                    generation.job.log.add(Notice(job=generation.job.id, sentence=sentence))
                 self._send(generation, answer)
                 return
 

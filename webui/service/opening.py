@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -9,17 +10,25 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from webui.engine.device import CPU_FLOAT32, by_rule, facts
 from webui.engine.engine import Engine, Limits
 from webui.engine.jobs import Source
+from webui.engine.local import LocalNetworks, Room
+from webui.engine.memory import free_bytes, weights_budget
 from webui.engine.trial import choice_for
+from webui.facts import memory_sizes
+from webui.nets.spec import VAESpec
 from webui.params import Txt2Img
 from webui.pipeline.generate import Model, Registry, generate
-from webui.request import Request
-from webui.service.folders import cache_folder
-from webui.service.networks import LazyNetworks
+from webui.request import Request, named
+from webui.service.folders import DATA, cache_folder
+from webui.service.overrides import FILE, Overrides, override_of
 from webui.service.previews import Previews
 from webui.service.requests import Resolver
-from webui.weights.model import LoadedModel, load
+from webui.weights.families import Override
+from webui.weights.files import read_header
+from webui.weights.settling import PREDICTIONS, settled
+from webui.weights.source import ModelSource, VAESource, open_model, open_vae
 
 DEVICES = "devices.json"
 
@@ -34,14 +43,16 @@ class Service:
     exact: bool = False
     limits: Limits = field(default_factory=Limits)
     registry: Registry = field(default_factory=Registry)
-    _networks: LazyNetworks = field(init=False)
-    _files: dict[str, Path] = field(default_factory=dict)  # of the models, by the names that the networks have for them
-    _described: dict[str, Model] = field(default_factory=dict)
-    _fresh: dict[str, LoadedModel] = field(default_factory=dict)  # loaded to be described; the networks take it from here
+    memory_megabytes: int = 0  # that weights may take on the device; 0: what is sensible of what is free
+    _networks: LocalNetworks = field(init=False)
+    _sources: dict[str, ModelSource] = field(default_factory=dict)  # of models, by the networks' names for them
+    _vaes: dict[str, Path] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         choice = partial(choice_for, memory=self.cache / DEVICES, exact=self.exact)
-        self._networks = LazyNetworks(self._load, choice)
+        free = free_bytes(CPU_FLOAT32.device if self.exact else by_rule(facts()).device, memory_sizes()[1])
+        room = Room(weights=weights_budget(free, self.memory_megabytes))
+        self._networks = LocalNetworks(self._sources.__getitem__, choice, open_vae=self._open_vae, room=room)
         self.engine = Engine(self._start, self._networks, preview=Previews(self.resolver.path_of), limits=self.limits)
 
     def request(self, params: Txt2Img) -> Request:
@@ -66,26 +77,44 @@ class Service:
         """One generation a picture. Runs in the engine's thread, which loads the model."""
         model = self._describe(request)
         device = self._networks.device_of(model.name)
-        second = replace(request, model=request.refiner, model_hash=request.refiner_hash)
-        refiner = self._describe(second) if request.refiner else None
+        refiner = self._describe(_second(request)) if request.refiner else None
+        vae = self._name_vae(request) if request.vae else ""
         return [
-            generate(request.picture(index), model, self.registry, device=device, refiner=refiner)
+            generate(request.picture(index), model, self.registry, device=device, refiner=refiner, vae=vae)
             for index in range(request.count)
         ]
 
     def _describe(self, request: Request) -> Model:
-        """The request's model, named with its hash: a file that was replaced is another model."""
+        """The request's model, named with its hash and what was set for it: a file that was replaced is another model."""
         path = self.resolver.file_of(request)
-        name = f"{request.model} [{request.model_hash[:10]}]" if request.model_hash else request.model
-        if name not in self._described:
-            self._files[name] = path
-            loaded = load(path)
-            self._fresh = {name: loaded}
-            self._described[name] = Model(name=name, spec=loaded.spec, tokenizers=loaded.tokenizers)
-        return self._described[name]
+        said = f" as {json.dumps(dict(request.override), sort_keys=True)}" if request.override else ""
+        name = named(request.model, request.model_hash) + said
+        if name not in self._sources:
+            self._sources[name] = self._open(path, override_of(request.override), request.model_hash)
+        source = self._sources[name]
+        return Model(name=name, spec=source.spec, tokenizers=source.tokenizers)
 
-    def _load(self, name: str) -> LoadedModel:
-        return self._fresh.pop(name, None) or load(self._files[name])
+    def _open(self, path: Path, override: Override | None, digest: str) -> ModelSource:
+        """A model's source with nothing left open; its weights are read when they are needed."""
+        source = open_model(path, override)
+        if not source.undecided:
+            return source
+        spec = settled(path, read_header(path), source.spec, digest, self.cache / PREDICTIONS)
+        return replace(source, spec=spec, undecided=False)
+
+    def _name_vae(self, request: Request) -> str:
+        """The name of the request's autoencoder, with its hash as models have theirs."""
+        name = named(request.vae, request.vae_hash)
+        self._vaes[name] = self.resolver.vae_of(request)
+        return name
+
+    def _open_vae(self, name: str, like: VAESpec) -> VAESource:
+        return open_vae(self._vaes[name], like)
+
+
+def _second(request: Request) -> Request:
+    """The request as if its refiner were the model."""
+    return replace(request, model=request.refiner, model_hash=request.refiner_hash, override=request.refiner_override)
 
 
 def open_engine(root: Path, *, paths: bool = False, exact: bool = False, models_from: Sequence[Path] = ()) -> Service:
@@ -95,5 +124,8 @@ def open_engine(root: Path, *, paths: bool = False, exact: bool = False, models_
     the machine's owner may; `exact` computes in float32 on the CPU, whatever else there is.
     """
     cache = cache_folder(root)
-    resolver = Resolver(models_folder=root / "models", cache=cache, others=tuple(models_from), paths=paths)
+    overrides = Overrides(root / DATA / FILE)
+    resolver = Resolver(
+        models_folder=root / "models", cache=cache, others=tuple(models_from), paths=paths, overrides=overrides
+    )
     return Service(resolver=resolver, cache=cache, exact=exact)

@@ -1,0 +1,45 @@
+"""Decoding in bands is decoding: no seam, no wrong statistics, for any number of bands."""
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from tests.nets.families import GAINS, assert_same, autoencoder
+from webui.nets import bands
+from webui.nets.bands import decode_in_bands
+
+
+def latent(height: int = 12, width: int = 6, batch: int = 1) -> Tensor:
+    return torch.randn(batch, 4, height, width, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("gain", GAINS)
+@pytest.mark.parametrize(("count", "height"), [(1, 12), (2, 12), (3, 7), (5, 12), (64, 5)])
+def test_bands_have_no_seams(gain: float, count: int, height: int) -> None:
+    vae, z = autoencoder(gain=gain), latent(height)
+    with torch.no_grad():
+        assert_same(decode_in_bands(vae, z, count), vae.decode(z))
+
+
+def test_bands_of_several_pictures_and_memory_layouts() -> None:
+    vae, z = autoencoder().to(memory_format=torch.channels_last), latent(batch=2).contiguous(memory_format=torch.channels_last)
+    with torch.no_grad():
+        assert_same(decode_in_bands(vae, z, 3), vae.decode(z))
+
+
+def test_no_convolution_sees_more_than_a_band(monkeypatch: pytest.MonkeyPatch) -> None:
+    vae, z = autoencoder(), latent(16)
+    heights: list[tuple[int, int]] = []
+
+    def seen(layer: Any, h: Tensor, **edges: bool) -> Tensor:
+        heights.append((h.shape[-2], h.shape[-1]))
+        return real(layer, h, **edges)
+
+    real = bands.convolved
+    monkeypatch.setattr(bands, "convolved", seen)
+    with torch.no_grad():
+        decode_in_bands(vae, z, 4)
+    assert max(height / width for height, width in heights) <= (16 / 4 + 2) / 6

@@ -1,0 +1,101 @@
+"""Pictures from latents and back: in the number type that suffices, whole where memory allows, else in bands."""
+
+from __future__ import annotations
+
+import logging
+
+import torch
+from torch import Tensor
+
+from webui.engine.device import Choice, Dtype
+from webui.engine.faults import out_of_memory, without_frames
+from webui.engine.holding import Holding
+from webui.nets.autoencoder import AutoencoderKL
+from webui.nets.bands import decode_in_bands
+from webui.pipeline.protocol import Decode, EncodePicture
+
+LOGGER = logging.getLogger(__name__)
+BANDS = 4  # at first; twice as many where memory does not suffice for that either
+MOST_BANDS = 64
+NUMBERS: dict[Dtype, str] = {"float16": "half precision", "bfloat16": "bfloat16", "float32": "float32"}
+
+
+class Decoding:
+    """A device's autoencoders at work. For one thread.
+
+    Some published autoencoders overflow in half precision and give pictures of NaN: then the same latent is decoded in the next
+    wider number type, and this autoencoder uses that from then on, which is said once (`notices`).
+    """
+
+    def __init__(self, holding: Holding) -> None:
+        self._holding = holding
+        self._numbers: dict[tuple[str, str], Dtype] = {}  # of autoencoders for which the first number type was not enough
+        self._notices: list[str] = []
+
+    def notices(self) -> tuple[str, ...]:
+        """What people should be told since this was last asked."""
+        told = tuple(self._notices)
+        self._notices.clear()
+        return told
+
+    def decoded(self, ask: Decode, z: Tensor) -> Tensor:
+        """The picture [1, 3, H, W], float32, about [-1, 1], of an unscaled latent z [1, C, h, w].
+
+        Where not even float32 gives finite numbers from finite ones, those are the answer.
+        """
+        first, *wider = self._choices(ask.network, ask.vae)
+        picture = self._decoded_in(ask, z, first)
+        for choice in wider:
+            if bool(torch.isfinite(picture).all()) or not bool(torch.isfinite(z).all()):
+                break
+            picture = self._decoded_in(ask, z, choice)
+            self._numbers[ask.network, ask.vae] = choice.dtype
+            whose = f"The VAE {ask.vae!r}" if ask.vae else f"The VAE of {ask.network!r}"
+            self._notices.append(f"{whose} gave no numbers in {NUMBERS[first.dtype]}; it decodes in {NUMBERS[choice.dtype]} now.")
+            LOGGER.warning("%s", self._notices[-1])
+        return picture
+
+    def encoded(self, ask: EncodePicture) -> Tensor:
+        """The mean of the posterior, [C, h, w] float32, unscaled, of a picture [3, H, W] in [0, 1]."""
+        choice = self._choices(ask.network, ask.vae)[-1]  # once a picture, and what is lost here is lost for good
+        vae = self._holding.autoencoder(ask.network, ask.vae, choice)
+        picture = ask.picture.to(choice.device, torch.float32)[None] * 2 - 1
+        mean: Tensor = vae.encode(laid_out(picture, choice)).mean[0].float().contiguous()
+        return mean
+
+    def _choices(self, network: str, vae: str) -> tuple[Choice, ...]:
+        choices = self._holding.known(network).choice.for_decoding()
+        least = self._numbers.get((network, vae))
+        return next((choices[place:] for place, each in enumerate(choices) if each.dtype == least), choices)
+
+    def _decoded_in(self, ask: Decode, z: Tensor, choice: Choice) -> Tensor:
+        vae = self._holding.autoencoder(ask.network, ask.vae, choice)
+        picture = decoded_somehow(vae, laid_out(z, choice))
+        return picture.float().contiguous()
+
+
+def decoded_somehow(vae: AutoencoderKL, z: Tensor) -> Tensor:
+    """The picture of a latent: at once, or where memory does not suffice in ever narrower bands, which gives the same."""
+    try:
+        return vae.decode(z)
+    except (RuntimeError, MemoryError) as error:
+        if not out_of_memory(error):
+            raise
+        without_frames(error)
+    bands = BANDS
+    while True:
+        if z.device.type == "cuda":
+            torch.cuda.empty_cache()
+        try:
+            return decode_in_bands(vae, z, bands)
+        except (RuntimeError, MemoryError) as error:
+            if not out_of_memory(error) or bands >= MOST_BANDS or bands >= z.shape[-2]:
+                raise
+            without_frames(error)
+        bands *= 2
+
+
+def laid_out(x: Tensor, choice: Choice) -> Tensor:
+    """x [B, C, H, W] in a choice's number type and memory layout."""
+    x = x.to(choice.torch_dtype)
+    return x.contiguous(memory_format=torch.channels_last) if choice.channels_last else x

@@ -1,0 +1,164 @@
+"""Models on a device: which parts of which are there, whole or block by block, with which patches, within a budget of bytes."""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from webui.engine.device import Choice
+from webui.engine.ledger import Ledger, PartKey, Residency
+from webui.engine.patched import Place, changed_weights, content_key, pieces_of, require, with_weights
+from webui.engine.placing import Weights, brought, size_of
+from webui.engine.streaming import StreamedUNet
+from webui.errors import JobError
+from webui.nets.attention import Run
+from webui.nets.autoencoder import AutoencoderKL
+from webui.nets.spec import ModelSpec, VAESpec
+from webui.nets.text import TextTower
+from webui.nets.unet import UNetModel, call
+from webui.pipeline.noise_table import NoiseTable
+from webui.pipeline.patches import WeightPatch
+from webui.weights import layouts
+
+MOST_OPEN = 64  # models whose headers are remembered
+NAMES = {"unet": "The noise predictor", "vae": "The autoencoder"}
+STREAMED = "streamed unet"
+UNET = Place(prefix=layouts.UNET)
+Open = Callable[[str], Weights]
+OpenVAE = Callable[[str, VAESpec], Any]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Known:
+    """What is known of a model that may or may not be on the device."""
+
+    source: Weights
+    choice: Choice
+    table: NoiseTable
+
+    @property
+    def spec(self) -> ModelSpec:
+        """Its description."""
+        return self.source.spec
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Predictor:
+    """A noise predictor that can be called, with `run`; `streamed` where its blocks come and go."""
+
+    module: UNetModel
+    run: Run = call
+    streamed: bool = False
+
+
+class Holding:
+    """The models that `open` gives, on the device and in the number types that `choose` says. For one thread.
+
+    `open_vae(name, like)` gives autoencoders that stand in for models' own.
+    """
+
+    def __init__(self, open: Open, choose: Callable[[Weights], Choice], budget: int, open_vae: OpenVAE | None = None) -> None:  # noqa: A002
+        self.residency = Residency(Ledger(budget))
+        self._open = open
+        self._choose = choose
+        self._open_vae = open_vae
+        self._known: OrderedDict[str, Known] = OrderedDict()
+
+    def known(self, name: str) -> Known:
+        """What is known of a model; its header is read at the first question."""
+        if name not in self._known:
+            source = self._open(name)
+            choice = self._choose(source)
+            self._known[name] = Known(source=source, choice=choice, table=NoiseTable.from_spec(source.spec))
+            if len(self._known) > MOST_OPEN:
+                self._known.popitem(last=False)
+        self._known.move_to_end(name)
+        return self._known[name]
+
+    def is_ready(self, name: str, patches: Sequence[WeightPatch]) -> bool:
+        """Whether a model's noise predictor is there with these patches."""
+        variant = content_key(patch for patch in patches if patch.key.startswith(UNET.prefix))
+        return any(PartKey(name, part, variant) in self.residency for part in ("unet", STREAMED))
+
+    def predictor(self, name: str, patches: Sequence[WeightPatch] = ()) -> Predictor:
+        """A model's noise predictor with these patches; block by block where the budget is less than all its weights."""
+        known = self.known(name)
+        budget = self.residency.ledger.budget
+        size = size_of(known.source, "unet", known.choice) + patched_size(known.source, "unet", known.choice, UNET, patches)
+        if size > budget:
+            return self._streamed(name, known, patches)
+        module = self._patched(name, "unet", known.choice, UNET, patches)
+        assert isinstance(module, UNetModel)
+        return Predictor(module=module)
+
+    def tower(self, name: str, index: int, patches: Sequence[WeightPatch] = ()) -> TextTower:
+        """One of a model's text towers with these patches."""
+        known = self.known(name)
+        kind = known.spec.text[index].kind
+        prefix = layouts.text_prefix(index, kind, conditioner=known.spec.unet.label_width is not None)
+        place = Place(prefix=prefix, rules=layouts.TEXT[kind])
+        module = self._patched(name, f"text{index}", known.choice.in_float32(), place, patches)
+        assert isinstance(module, TextTower)
+        return module
+
+    def autoencoder(self, name: str, other: str, choice: Choice) -> AutoencoderKL:
+        """A model's own autoencoder or, where it is named, another one, in the given number type."""
+        known = self.known(name)
+        if not other:
+            source: Any = known.source
+        elif self._open_vae is None:
+            raise JobError(f"No autoencoder {other!r} can be opened here.")
+        else:
+            source = self._open_vae(other, known.spec.vae)
+        key = PartKey(other or name, "vae" if not other else f"vae for {known.spec.vae}", choice.dtype)
+        module = self._whole(key, source, "vae", choice)
+        assert isinstance(module, AutoencoderKL)
+        return module
+
+    def _whole(self, key: PartKey, source: Any, part: str, choice: Choice) -> nn.Module:
+        found: nn.Module | None = self.residency.get(key)
+        if found is None:
+            purpose = f"{NAMES.get(part, 'A text tower')} of {key.network!r}"
+            found = self.residency.bring(
+                key, size_of(source, part, choice), lambda: brought(source, part, choice), purpose=purpose
+            )
+        return found
+
+    def _patched(self, name: str, part: str, choice: Choice, place: Place, patches: Sequence[WeightPatch]) -> nn.Module:
+        base = PartKey(name, part)
+        source = self.known(name).source
+        about = [patch for patch in patches if patch.key.startswith(place.prefix)]
+        require(source.shapes(part), place, about)
+        if not about:
+            return self._whole(base, source, part, choice)
+        key = PartKey(name, part, content_key(about))
+        found: nn.Module | None = self.residency.get(key)
+        if found is None:
+            module = self._whole(base, source, part, choice)
+            size = patched_size(source, part, choice, place, about)
+
+            def make() -> nn.Module:
+                return with_weights(module, changed_weights(dict(module.named_parameters()), place, about))
+
+            found = self.residency.bring(key, size, make, base=base, purpose=f"The model {name!r} with extra networks")
+        return found
+
+    def _streamed(self, name: str, known: Known, patches: Sequence[WeightPatch]) -> Predictor:
+        key = PartKey(name, STREAMED, content_key(patch for patch in patches if patch.key.startswith(UNET.prefix)))
+        found: StreamedUNet | None = self.residency.get(key)
+        if found is None:
+            found = StreamedUNet(known.source, known.choice, self.residency.ledger.budget, UNET, patches)
+            self.residency.bring(key, found.size, lambda: found, close=found.close)
+        return Predictor(module=found.skeleton, run=found.run, streamed=True)
+
+
+def patched_size(source: Weights, part: str, choice: Choice, place: Place, patches: Sequence[WeightPatch]) -> int:
+    """The bytes of all weights of a part that patches change."""
+    shapes = source.shapes(part)
+    changed = {piece.key for patch in patches if patch.key.startswith(place.prefix) for piece in pieces_of(place, patch.key)}
+    return sum(math.prod(shapes[key][0]) * choice.torch_dtype.itemsize for key in changed if key in shapes)

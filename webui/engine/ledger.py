@@ -1,0 +1,130 @@
+"""Which weights are on the device: a count that never passes its budget, and what has to go when something else comes."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from typing import Any
+
+from webui.errors import OutOfMemory
+
+MEGABYTE = 10**6
+
+
+class OverBudget(AssertionError):
+    """Weights were put on the device for which no room had been made: a fault in the program."""
+
+
+class Ledger:
+    """Counts the bytes of weights on a device against a budget; `peak` is the most there were at once."""
+
+    def __init__(self, budget: int) -> None:
+        self.budget = budget
+        self.used = 0
+        self.peak = 0
+
+    def take(self, size: int) -> None:
+        """Write down bytes that come onto the device; `OverBudget` where that is more than allowed."""
+        if self.used + size > self.budget:
+            raise OverBudget(f"{size} bytes more than the {self.used} in use would pass the budget of {self.budget}.")
+        self.used += size
+        self.peak = max(self.peak, self.used)
+
+    def give(self, size: int) -> None:
+        """Write down bytes that left it."""
+        self.used -= size
+
+
+@dataclass(frozen=True)
+class PartKey:
+    """A part of a model ("unet", "vae", "text0"), plain or as patches and number type make it (`variant`)."""
+
+    network: str
+    part: str
+    variant: Hashable = ()
+
+
+@dataclass(frozen=True)
+class Held:
+    """One part: what it is, its bytes, the part whose weights it shares, and what is to be called when it goes."""
+
+    value: Any
+    size: int
+    base: PartKey | None
+    close: Callable[[], None] | None
+
+
+class Residency:
+    """What is on the device, the longest unused first to go. For one thread.
+
+    `swaps` counts the parts that were brought onto the device.
+    """
+
+    def __init__(self, ledger: Ledger) -> None:
+        self.ledger = ledger
+        self.swaps = 0
+        self._held: OrderedDict[PartKey, Held] = OrderedDict()
+
+    def __contains__(self, key: PartKey) -> bool:
+        return key in self._held
+
+    def get(self, key: PartKey) -> Any:
+        """What is held under a key, and stays longest from now on; None where nothing is."""
+        entry = self._held.get(key)
+        if entry is None:
+            return None
+        if entry.base is not None:
+            self._held.move_to_end(entry.base)
+        self._held.move_to_end(key)
+        return entry.value
+
+    def bring(
+        self, key: PartKey, size: int, make: Callable[[], Any], *,
+        base: PartKey | None = None, close: Callable[[], None] | None = None, purpose: str = "A network",
+    ) -> Any:
+        """Make room for `size` bytes, then hold what `make` returns; what it raises leaves nothing behind.
+
+        `close` is called when it goes. `base` is a part whose weights this one shares: it stays while this one comes, and takes
+        it along when it goes. `OutOfMemory` where the budget could never hold it.
+        """
+        kept = 0 if base is None else self._held[base].size
+        if size + kept > self.ledger.budget:
+            raise OutOfMemory(
+                f"{purpose} needs {(size + kept) / MEGABYTE:,.0f} MB of memory for its weights; "
+                f"{self.ledger.budget / MEGABYTE:,.0f} MB may be used."
+            )
+        for other in list(self._held):
+            if self.ledger.used + size <= self.ledger.budget:
+                break
+            if other != base and other in self._held:
+                self.drop(other)
+        self.ledger.take(size)
+        try:
+            value = make()
+        except BaseException:
+            self.ledger.give(size)
+            raise
+        self.swaps += 1
+        self._held[key] = Held(value, size, base, close)
+        return value
+
+    def drop(self, key: PartKey) -> None:
+        """Let go of one part, and of all that share its weights."""
+        for other in [each for each, held in self._held.items() if held.base == key]:
+            self.drop(other)
+        if key in self._held:
+            gone = self._held.pop(key)
+            if gone.close is not None:
+                gone.close()
+            self.ledger.give(gone.size)
+
+    def drop_variants(self) -> None:
+        """Let go of everything that shares the weights of another part."""
+        for key in [each for each, held in self._held.items() if held.base is not None]:
+            self.drop(key)
+
+    def clear(self) -> None:
+        """Let go of everything."""
+        for key in list(self._held):
+            self.drop(key)

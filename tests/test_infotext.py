@@ -76,14 +76,16 @@ def test_no_text_whatsoever_makes_the_reader_fail(text: str) -> None:
 
 def test_the_form_is_the_communitys() -> None:
     params = Txt2Img(
-        prompt="a red ball,\non a table", negative="blurry", schedule="Karras", scale=5, seed=1, width=128, height=64,
-        model="a, b", model_hash="0123456789", clip_skip=2,
+        prompt="a red ball,\non a table", negative="blurry", steps=20, sampler="DPM++ 2M", schedule="Karras", scale=5, seed=1,
+        width=128, height=64, model="a, b", model_hash="0123456789", vae="c.pt", vae_hash="9876543210", clip_skip=2,
+        refiner="d [aabbccddee]", refiner_switch_at=0.8,
     )  # fmt: skip
     assert infotext.write(params, {"Extra": "x"}, version="v") == (
         "a red ball,\non a table\n"
         "Negative prompt: blurry\n"
         "Steps: 20, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 5, Seed: 1, Size: 128x64, Model hash: 0123456789, "
-        'Model: "a, b", Clip skip: 2, RNG: CPU, Extra: x, Version: v'
+        'Model: "a, b", VAE hash: 9876543210, VAE: c.pt, Clip skip: 2, Refiner: d [aabbccddee], Refiner switch at: 0.8, '
+        "RNG: CPU, Extra: x, Version: v"
     )
 
 
@@ -120,7 +122,7 @@ def test_another_programs_text_is_read() -> None:
     )  # fmt: skip
     assert Txt2Img.read(raw) == Txt2Img(
         prompt=info.prompt, negative=info.negative, steps=28, sampler="DPM++ 2M Karras", scale=7.5, seed=42, width=512,
-        height=768, model="v1-5-pruned", model_hash="6ce0161689",
+        height=768, model="v1-5-pruned", model_hash="6ce0161689", vae="None",
     )  # fmt: skip
     assert rest == {"Size": "512x768", "Lora hashes": "x: 0123456789ab, y: ab", "Hires resize": "1024x1536", "Version": "v1.6.0"}
 

@@ -29,7 +29,7 @@ ANY = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size
         ({"steps": 20.5}, "Steps was 20.5; it must be a whole number from 1 to 150."),
         ({"steps": True}, "Steps was True; it must be a whole number from 1 to 150."),
         ({"steps": "many"}, "Steps was 'many'; it must be a whole number from 1 to 150."),
-        ({"steps": None}, "Steps was None; it must be a whole number from 1 to 150."),
+        ({"seed": None}, "Seed was None; it must be a whole number from -1 to 18446744073709551615."),
         ({"steps": 10**5000}, "Steps was too large; it must be a whole number from 1 to 150."),
         ({"scale": float("nan")}, "CFG scale was nan; it must be a number from 0 to 30."),
         ({"scale": "inf"}, "CFG scale was inf; it must be a number from 0 to 30."),

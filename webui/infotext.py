@@ -68,23 +68,28 @@ def parse(text: str) -> Infotext:
 
 
 def raw_parameters(info: Infotext, cls: type[Params] = Txt2Img) -> tuple[dict[str, str], dict[str, str]]:
-    """The values by field name, ready for `cls.read`, and by key those that `cls` has no field for and are not `ALWAYS` so."""
+    """The values by field name, ready for `cls.read`, and by key those that `cls` has no field for and are not `ALWAYS` so.
+
+    What a text with values says by leaving it out, such as that no other VAE was used, is among the former.
+    """
     rest = _sides(info.values)
     raw = {name: getattr(info, name) for name in EXACT if name in parameters(cls)}
     for name, parameter in parameters(cls).items():
         for key in (parameter.infotext, *parameter.infotext_by_sampler.values()):
             if key is not None and key in rest:
                 raw[name] = rest.pop(key)
+        if info.values and parameter.unwritten is not None:
+            raw.setdefault(name, parameter.unwritten)
     return raw, {key: value for key, value in rest.items() if key in info.values and ALWAYS.get(key) != value}
 
 
 def encoded(params: Params) -> dict[str, str]:
-    """The values of `params` as text by key, but for what is None, off, or one number of two."""
+    """The values of `params` as text by key, but for what is None, off, said by leaving it out, or one number of two."""
     values: dict[str, str] = {}
     for name, parameter in parameters(params).items():
         value = getattr(params, name)
         key = parameter.infotext_by_sampler.get(getattr(params, "sampler", ""), parameter.infotext)
-        if key is not None and value is not None and value is not False:
+        if key is not None and value is not None and value is not False and value != parameter.unwritten:
             values[key] = parameter.text(value)
     return _together(values)
 

@@ -25,6 +25,9 @@ LARGEST_SEED = 2**64 - 1  # torch's generators take 64 bits
 RANDOM_SEED = -1
 LARGEST_NUMBER = 1e300  # whatever the parameter; beyond it are infinity and integers that are no float
 METADATA_KEY = "param"
+AUTOMATIC = "Automatic"  # what suits the rest
+NONE = "None"  # nothing beside the model
+SWITCH_AT = 0.8  # of the steps, as the refiner of SDXL was made for
 
 Value = str | int | float | bool | None
 
@@ -36,7 +39,8 @@ class Parameter:
     `unset` says what None means. `choices` names the registry whose names are allowed ("samplers", "schedules", "models"),
     which is read when the request is submitted, for extensions add to it. `infotext` is the key in a picture's text, None to
     leave it out; "Size-1" and "Size-2" share `Size: 1x2`, as readers of the format have it; `infotext_by_sampler` holds other
-    keys for some samplers. `option` marks what is handed to the sampler under the field's own name.
+    keys for some samplers. `unwritten` is the value that a text says by saying nothing, where that is not the default.
+    `option` marks what is handed to the sampler under the field's own name.
     """
 
     label: str
@@ -53,6 +57,7 @@ class Parameter:
     choices: str | None = None
     infotext: str | None = None
     infotext_by_sampler: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    unwritten: str | None = None
     option: bool = False
 
     @property
@@ -178,13 +183,15 @@ class Txt2Img(Params):
 
     prompt: str = param("", "Prompt", longest=LONGEST_PROMPT, help="What the picture shows.")
     negative: str = param("", "Negative prompt", longest=LONGEST_PROMPT, help="What the picture should not show.")
-    steps: int = param(20, "Steps", min=1, max=150, step=1, infotext="Steps", help="Steps along the schedule.")
+    steps: int | None = param(
+        None, "Steps", min=1, max=150, step=1, unset="the model's own", infotext="Steps", help="Steps along the schedule.")
     sampler: str = param(
-        "DPM++ 2M", "Sampling method", choices="samplers", infotext="Sampler",
-        help="How the steps are taken. Old names that hold a schedule too, such as `DPM++ 2M Karras`, are understood.")
+        AUTOMATIC, "Sampling method", choices="samplers", infotext="Sampler",
+        help="How the steps are taken; Automatic takes the method that suits the model. Old names that hold a schedule too, such "
+        "as `DPM++ 2M Karras`, are understood.")
     schedule: str = param(
-        "Automatic", "Schedule type", choices="schedules", infotext="Schedule type",
-        help="Which noise levels the steps visit; Automatic takes the one that suits the sampler.")
+        AUTOMATIC, "Schedule type", choices="schedules", infotext="Schedule type",
+        help="Which noise levels the steps visit; Automatic takes the one that suits the model and the sampler.")
     scale: float | None = param(
         None, "CFG scale", min=0, max=30, step=0.1, unset="the model's own", infotext="CFG scale",
         help="How strongly the prompt pulls away from the negative prompt (classifier-free guidance): 1 means not at all.")
@@ -201,6 +208,13 @@ class Txt2Img(Params):
         help="The first characters of the model's SHA-256, to find it under whatever name.")
     model: str | None = param(
         None, "Model", choices="models", infotext="Model", unset="the built-in one", help="The model's name.")
+    vae_hash: str | None = param(
+        None, "VAE hash", infotext="VAE hash", unset="any",
+        help="The first characters of the autoencoder's SHA-256, to find it under whatever name.")
+    vae: str = param(
+        AUTOMATIC, "VAE", choices="vaes", infotext="VAE", unwritten=NONE,
+        help="The autoencoder that turns latents into the picture: a file of models/VAE, None for the model's own, or Automatic: "
+        "the file beside the model that has its name, else its own.")
     clip_skip: int | None = param(
         None, "Clip skip", min=1, max=12, step=1, unset="the model's own", infotext="Clip skip",
         help="Which layer of the text tower is read, counted from the last, which is 1.")
@@ -219,6 +233,12 @@ class Txt2Img(Params):
     s_noise: float | None = param(
         None, "Sigma noise", min=0, max=2, step=0.001, unset="the sampler's own", infotext="Sigma noise", option=True,
         help="The strength of noise added or put back; 1 is what theory says.")
+    refiner: str = param(
+        NONE, "Refiner", choices="refiners", infotext="Refiner", unwritten=NONE,
+        help="A model that takes over for the last steps.")
+    refiner_switch_at: float | None = param(
+        None, "Refiner switch at", min=0.01, max=1, step=0.01, unset=str(SWITCH_AT), infotext="Refiner switch at",
+        help="The part of the steps after which the refiner takes over; at 1 it never does.")
     reproducible: bool = param(
         False, "Reproducible", infotext="Reproducible",
         help="Share no network call with other jobs, so that a replay on this machine is the same bit by bit.")

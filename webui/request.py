@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from webui.errors import UserError, unknown
-from webui.params import LARGEST_SEED, RANDOM_SEED, Txt2Img, parameters
+from webui.params import AUTOMATIC, LARGEST_SEED, NONE, RANDOM_SEED, SWITCH_AT, Txt2Img, parameters
 
 SHORT_HASH = 10  # digits by which the community names a model
 
@@ -19,8 +19,10 @@ class Request:
 
     `seed` is that of the first picture; `clip_skip` None reads the layer the model was trained with. `vae` names an
     autoencoder in place of the model's own, `refiner` a model that takes over at `refiner_switch_at`, a part of the steps from 0
-    to 1; "" is none. `sampler_options` holds what was chosen instead of the sampler's own. `inputs` maps names to the SHA-256 of
-    pictures, masks and maps; `extensions` maps names to plain values. `reproducible` forbids sharing calls with other jobs.
+    to 1; "" is none. `override` and `refiner_override` hold what an owner set for the model's and the refiner's file against what
+    it says itself (fields of `webui.weights.families.Override`). `sampler_options` holds what was chosen instead of the sampler's
+    own. `inputs` maps names to the SHA-256 of pictures, masks and maps; `extensions` maps names to plain values. `reproducible`
+    forbids sharing calls with other jobs.
     """
 
     model: str
@@ -41,6 +43,8 @@ class Request:
     refiner: str = ""
     refiner_hash: str = ""
     refiner_switch_at: float | None = None
+    override: Mapping[str, Any] = field(default_factory=dict)
+    refiner_override: Mapping[str, Any] = field(default_factory=dict)
     sampler_options: Mapping[str, float] = field(default_factory=dict)
     reproducible: bool = False
     inputs: Mapping[str, str] = field(default_factory=dict)
@@ -71,13 +75,26 @@ class Request:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelFacts:
-    """What a request takes from its model: the name and hash it is known by, and its defaults."""
+    """What a request takes from its model: the name and hash it is known by, what an owner set for it, and its defaults."""
 
     name: str
     hash: str = ""
+    override: Mapping[str, Any] = field(default_factory=dict)
     native_size: int
+    steps: int = 20
     scale: float = 7.0
+    sampler: str = "DPM++ 2M"
+    schedule: str = AUTOMATIC
     text_layers: int = 12
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileFacts:
+    """What a request takes from a further file: the name and hash it is known by, "" where there is none or it was never read."""
+
+    name: str = ""
+    hash: str = ""
+    override: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +106,13 @@ class SamplerFacts:
     options: Collection[str] = ()
 
 
-def resolve(params: Txt2Img, *, model: ModelFacts, sampler: SamplerFacts, random_seed: Callable[[], int]) -> Request:
+NO_FILE = FileFacts()
+
+
+def resolve(
+    params: Txt2Img, *, model: ModelFacts, sampler: SamplerFacts, random_seed: Callable[[], int], vae: FileFacts = NO_FILE,
+    refiner: FileFacts = NO_FILE,
+) -> Request:
     """Fill in what `params` leaves open: the model's defaults, the names that aliases stand for, and the seed.
 
     Options that the sampler does not have are dropped, so that equal pictures have equal requests.
@@ -104,7 +127,7 @@ def resolve(params: Txt2Img, *, model: ModelFacts, sampler: SamplerFacts, random
         model_hash=model.hash,
         prompt=params.prompt,
         negative=params.negative,
-        steps=params.steps,
+        steps=model.steps if params.steps is None else params.steps,
         sampler=sampler.name,
         schedule=sampler.schedule,
         scale=model.scale if params.scale is None else params.scale,
@@ -113,6 +136,13 @@ def resolve(params: Txt2Img, *, model: ModelFacts, sampler: SamplerFacts, random
         height=model.native_size if params.height is None else params.height,
         count=params.count,
         clip_skip=params.clip_skip,
+        vae=vae.name,
+        vae_hash=vae.hash,
+        refiner=refiner.name,
+        refiner_hash=refiner.hash,
+        refiner_switch_at=_switch_at(params) if refiner.name else None,
+        override=dict(model.override),
+        refiner_override=dict(refiner.override),
         sampler_options={name: value for name, value in options.items() if value is not None},
         reproducible=params.reproducible,
     )
@@ -122,4 +152,15 @@ def parameters_of(request: Request) -> Txt2Img:
     """The parameters that resolve to `request`, with nothing left open; what belongs to extensions is not among them."""
     plain = request.to_dict()
     own = {name: plain[name] for name in parameters(Txt2Img) if name in plain}
-    return Txt2Img(**own | dict(request.sampler_options) | {"model_hash": request.model_hash[:SHORT_HASH] or None})
+    short = {name: plain[name][:SHORT_HASH] or None for name in ("model_hash", "vae_hash")}
+    files = {"vae": request.vae or NONE, "refiner": named(request.refiner, request.refiner_hash) or NONE}
+    return Txt2Img(**own | dict(request.sampler_options) | short | files)
+
+
+def named(name: str, digest: str) -> str:
+    """A file's name and hash as the community writes both at once: `name [0123456789]`."""
+    return f"{name} [{digest[:SHORT_HASH]}]" if name and digest else name
+
+
+def _switch_at(params: Txt2Img) -> float:
+    return SWITCH_AT if params.refiner_switch_at is None else params.refiner_switch_at

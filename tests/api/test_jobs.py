@@ -62,7 +62,7 @@ def test_styles_are_part_of_what_is_submitted(home: House) -> None:
         ({}, "kind was null; it must be a text."), ([], "no JSON object"), ({"kind": "img2img"}, "no jobs of the kind 'img2img'"),
         ({"kind": "txt2img", "parameters": []}, "parameters was []"), ({"kind": "txt2img", "parameters": {"stesp": 3}}, "steps"),
         ({"kind": "txt2img", "parameters": {"steps": 0}}, "Steps was 0; it must be"), ({"kind": ["txt2img"]}, "kind was"),
-        ({"kind": "txt2img", "parameters": {"steps": None}}, "Steps was"),
+        ({"kind": "txt2img", "parameters": {"seed": None}}, "Seed was"),
         ({"kind": "txt2img", "parameters": {"steps": float("inf")}}, "no JSON"),
         ({"kind": "txt2img", "parameters": {"sampler": "Eular"}}, "did you mean Euler"),
         ({"kind": "txt2img", "parameters": {"model": "../../x"}}, "Unknown model"),

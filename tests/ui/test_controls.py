@@ -14,7 +14,10 @@ from webui.settings import CHOICES, Settings
 from webui.ui.controls import LARGEST_EXACT, as_shown, control, described
 from webui.ui.page import in_a_loop
 
-OURS = {"samplers": [("DPM++ 2M", "DPM++ 2M")], "schedules": [("Automatic", "Automatic")], "models": [("a model", "a")]}
+AUTOMATIC = [("Automatic", "Automatic")]
+OURS = {
+    "samplers": AUTOMATIC, "schedules": AUTOMATIC, "vaes": AUTOMATIC, "refiners": [("None", "None")], "models": [("a model", "a")],
+}  # fmt: skip
 NAMES = {**OURS, **CHOICES}
 EVERY = [*parameters(Txt2Img).values(), *parameters(Settings).values()]
 
@@ -48,7 +51,7 @@ def test_what_the_page_knows_of_a_parameter_is_plain(parameter: Any) -> None:
 @pytest.mark.parametrize(
     ("name", "kind"),
     [
-        ("prompt", gr.Textbox), ("steps", gr.Slider), ("count", gr.Slider), ("width", gr.Number), ("scale", gr.Number),
+        ("prompt", gr.Textbox), ("steps", gr.Number), ("count", gr.Slider), ("width", gr.Number), ("scale", gr.Number),
         ("sampler", gr.Dropdown), ("seed", gr.Textbox), ("reproducible", gr.Checkbox), ("clip_skip", gr.Number),
     ],
 )  # fmt: skip
@@ -57,8 +60,8 @@ def test_the_control_suits_the_values(name: str, kind: type) -> None:
 
 
 def test_a_sliders_range_is_the_parameters() -> None:
-    steps = made(parameters(Txt2Img)["steps"]).get_config()
-    assert (steps["minimum"], steps["maximum"], steps["step"], steps["value"]) == (1, 150, 1, 20)
+    count = made(parameters(Txt2Img)["count"]).get_config()
+    assert (count["minimum"], count["maximum"], count["step"], count["value"]) == (1, 100, 1, 1)
 
 
 def test_choices_are_shown_by_title_and_meant_by_name() -> None:

@@ -67,7 +67,7 @@ def test_a_phone_never_scrolls_sideways(people: Callable[..., Person], tab: str)
     page = person.open(tab)
     if tab == "txt2img":
         stage(page, "past")
-        for fold in ("sampler_options", "more"):
+        for fold in ("refiner_fold", "sampler_options_fold", "more_fold"):
             page.locator(f"#txt2img_{fold} > button").tap()
         expect(page.locator("#txt2img_reproducible input")).to_be_visible()
     if tab == "Gallery":

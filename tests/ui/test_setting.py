@@ -13,7 +13,7 @@ from tests.ui.person import Person, choose, comes_to_be, generate, go, kept, rea
 from webui.request import Request, parameters_of
 from webui.service.pictures import Picture
 
-FOLDS = ("sampler_options", "more")
+FOLDS = ("refiner_fold", "sampler_options_fold", "more_fold")
 
 
 def draw(person: Person, page: Page) -> Any:

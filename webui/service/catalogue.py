@@ -5,36 +5,61 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Iterable
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from webui.errors import ModelFileError, UserError, sendable
 from webui.nets.spec import ModelSpec
+from webui.params import AUTOMATIC
 from webui.request import ModelFacts
-from webui.service.checkpoints import Checkpoint
+from webui.service.checkpoints import Checkpoint, is_there
+from webui.service.name_hints import hint_of
+from webui.service.overrides import NO_OPTIONS, FileOptions, Overrides, override_of
 from webui.weights import remembered
-from webui.weights.families import default_scale, detect, is_undecided
+from webui.weights.defaults import Defaults, defaults_of
+from webui.weights.families import detect, is_undecided
 from webui.weights.files import Header, is_pickle, read_header
-from webui.weights.settling import remembered_spec, settled
+from webui.weights.settling import PREDICTIONS, remembered_spec, settled
 
 HASHES = "hashes.json"  # in the cache folder
 DESCRIPTIONS = "models.json"  # in the cache folder
-EDITION = 2  # of what is kept there; rises when the same header is to be understood otherwise
+EDITION = 3  # of what is kept there; rises when the same header is to be understood otherwise
 UNDECIDED = "Stable Diffusion 2"  # of 512 or 768 pixels; which, only the network tells
+NOTHING: dict[str, Any] = {
+    "family": "", "key": "", "prediction": None, "zero_terminal_snr": None, "native_size": None, "undecided": False,
+    "steps": None, "scale": None, "sampler": None, "schedule": None, "because": "", "problem": "",
+}  # fmt: skip
 Plain = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Described:
+    """What a checkpoint's header says, with what an owner set for it: the model, and the settings that suit it.
+
+    `because` is the word in the file's name that settings follow from.
+    """
+
+    header: Header
+    spec: ModelSpec
+    undecided: bool
+    defaults: Defaults
+    because: str = ""
 
 
 class Catalogue:
     """Descriptions of checkpoints for people to choose from. Safe from any thread; `cache` is a folder."""
 
-    def __init__(self, cache: Path) -> None:
+    def __init__(self, cache: Path, overrides: Overrides) -> None:
         self._hashes = cache / HASHES
         self._memory = cache / DESCRIPTIONS
+        self._predictions = cache / PREDICTIONS
+        self._overrides = overrides
         self._turn = threading.Lock()
         self._known: Plain = {}
 
     def describe(self, checkpoints: Iterable[Checkpoint]) -> list[Plain]:
-        """Name, title, family, native size, scale, hash and problem of each.
+        """What is known of each (see `NOTHING`), its name, bytes and hash, and what an owner set for it.
 
         The size is None where the header leaves it open, the hash "" where it was not computed yet. Of files that only torch can
         read nothing more is known until torch was imported for something else.
@@ -50,51 +75,93 @@ class Catalogue:
 
     def _describe(self, checkpoint: Checkpoint, hashes: Plain, new: Plain) -> Plain:
         name, path = checkpoint.name, checkpoint.path
-        plain = {"name": name, "title": name, "family": "", "native_size": None, "scale": None, "hash": "", "problem": ""}
+        plain = {"name": name, "title": name, "hash": "", "bytes": None, "folder": path.is_dir(), "set": {}, **NOTHING}
         try:
-            key, stamp = remembered.place(path), {**remembered.stamp(path), "edition": EDITION}
+            key, now = remembered.place(path), stamp(path)
         except OSError as error:
-            return plain | {"problem": sendable(f"{path} cannot be read: {error.strerror}.")}
-        plain["hash"] = str(remembered.of_file(hashes, key, remembered.stamp(path)).get("sha256", ""))
-        entry = remembered.of_file(self._known, key, stamp)
+            return plain | {"problem": sendable(f"{path.name} cannot be read: {error.strerror}.")}
+        digest = str(remembered.of_file(hashes, key, now).get("sha256", ""))
+        plain |= {"hash": digest, "bytes": now["size"]}
+        entry = remembered.of_file(self._known, key, now | {"edition": EDITION})
         if not entry:
             found = _read(checkpoint)
             if found is None:
                 return plain
-            entry = new[key] = stamp | found
-        return plain | {key: entry.get(key) for key in ("family", "native_size", "scale", "problem")}
+            entry = new[key] = now | {"edition": EDITION} | found
+        plain |= {each: entry.get(each) for each in NOTHING}
+        options = self._overrides.of(digest)
+        if options == NO_OPTIONS and not (plain["undecided"] and digest):
+            return plain
+        plain["set"], plain["file"] = options.given(), {each: plain[each] for each in NOTHING}
+        return plain | (_read(checkpoint, options, digest, self._predictions) or {})
 
 
-def _read(checkpoint: Checkpoint) -> Plain | None:
+def stamp(path: Path) -> dict[str, int]:
+    """What changes when a model does: the size and time of change of a file, or of all files in a folder; raises OSError."""
+    if not path.is_dir():
+        return remembered.stamp(path)
+    if not is_there(path):
+        raise OSError(0, "it is a folder, not a file")
+    found = [each.stat() for each in path.rglob("*") if each.is_file()]
+    return {"size": sum(each.st_size for each in found), "mtime_ns": max(each.st_mtime_ns for each in found)}
+
+
+def _read(
+    checkpoint: Checkpoint, options: FileOptions = NO_OPTIONS, digest: str = "", predictions: Path | None = None
+) -> Plain | None:
     """What the header says, or why it says nothing; None where it could only be read by importing torch."""
     try:
-        if "torch" not in sys.modules and is_pickle(checkpoint.path):
+        if "torch" not in sys.modules and checkpoint.path.is_file() and is_pickle(checkpoint.path):
             return None
-        header, spec, scale = described(checkpoint)
+        found = described(checkpoint, options)
     except UserError as error:
-        return {"problem": str(error)}
-    if is_undecided(header, spec):
-        return {"family": UNDECIDED, "native_size": None, "scale": scale, "problem": ""}
-    return {"family": spec.title, "native_size": spec.native_size, "scale": scale, "problem": ""}
+        return {**NOTHING, "problem": str(error)}
+    spec = remembered_spec(found.header, found.spec, digest, predictions) if found.undecided else found.spec
+    known = spec or found.spec
+    said = {
+        "family": known.title if spec else UNDECIDED, "key": known.family if spec else "", "undecided": spec is None,
+        "prediction": known.prediction if spec else None, "native_size": known.native_size if spec else None,
+        "zero_terminal_snr": known.zero_terminal_snr, "because": found.because,
+    }  # fmt: skip
+    return {**NOTHING, **said, **asdict(found.defaults)}
 
 
-def model_facts(checkpoint: Checkpoint, digest: str, memory: Path, *, ask: bool) -> ModelFacts:
-    """A checkpoint's native size and defaults, from its header; `ModelFileError` names the file.
+def model_facts(checkpoint: Checkpoint, digest: str, memory: Path, *, ask: bool, options: FileOptions = NO_OPTIONS) -> ModelFacts:
+    """A checkpoint's native size and defaults, from its header and what an owner set; `ModelFileError` names the file.
 
     Of the few files whose header leaves their size open the network is asked, once (see `settling.py`): if it may not be, and
     never was, the size is 0.
     """
-    header, spec, scale = described(checkpoint)
-    layers = min((tower.layers for tower in spec.text), default=1)
-    known = settled(checkpoint.path, header, spec, digest, memory) if ask else remembered_spec(header, spec, digest, memory)
-    size = 0 if known is None else known.native_size
-    return ModelFacts(name=checkpoint.name, hash=digest, native_size=size, scale=scale, text_layers=layers)
+    found = described(checkpoint, options)
+    known: ModelSpec | None = found.spec
+    if found.undecided:
+        about = found.header, found.spec, digest, memory
+        known = settled(checkpoint.path, *about) if ask else remembered_spec(*about)
+    suits = {name: value for name, value in asdict(found.defaults).items() if value is not None}
+    return ModelFacts(
+        name=checkpoint.name, hash=digest, override=options.network(), native_size=0 if known is None else known.native_size,
+        text_layers=min((tower.layers for tower in found.spec.text), default=1), **suits,
+    )  # fmt: skip
 
 
-def described(checkpoint: Checkpoint) -> tuple[Header, ModelSpec, float]:
-    """A checkpoint's header, what it says the model is, and the scale that suits it; `ModelFileError` names the file."""
+def described(checkpoint: Checkpoint, options: FileOptions = NO_OPTIONS) -> Described:
+    """What a checkpoint is and what suits it; `ModelFileError` names the file."""
     header = read_header(checkpoint.path)
+    override = override_of(options.network())
     try:
-        return header, detect(header), default_scale(header, ModelFacts.scale)
+        spec, said = detect(header, override), defaults_of(header)
     except ModelFileError as error:
         raise ModelFileError(f"{checkpoint.path.name}: {error}") from error
+    hint = hint_of(checkpoint.path.name if checkpoint.path.is_dir() else checkpoint.path.stem)
+    usual = Defaults(steps=ModelFacts.steps, scale=ModelFacts.scale, sampler=ModelFacts.sampler, schedule=AUTOMATIC)
+    hinted = Defaults() if hint is None else Defaults(steps=hint.steps, scale=hint.scale, sampler=hint.sampler)
+    first = joined(Defaults(steps=options.steps, scale=options.scale), said)
+    because = hint.word if hint is not None and joined(first, hinted) != first else ""
+    undecided = is_undecided(header, spec, override)
+    return Described(header=header, spec=spec, undecided=undecided, defaults=joined(first, hinted, usual), because=because)
+
+
+def joined(*defaults: Defaults) -> Defaults:
+    """Of each setting what the first one says that says anything."""
+    plain = [asdict(each) for each in defaults]
+    return Defaults(**{name: next((each[name] for each in plain if each[name] is not None), None) for name in plain[0]})

@@ -1,4 +1,4 @@
-"""Which checkpoints there are, and which one a person means by a name."""
+"""Which checkpoints and VAE files there are, and which one a person means by a name."""
 
 from __future__ import annotations
 
@@ -18,13 +18,16 @@ BUILTIN_FILE = Path("builtin") / "model.safetensors"
 FOLDERS = ("checkpoints", "Stable-diffusion")  # under models/; the second is what other programs call it
 PROGRAMS = ("", "models", "ComfyUI/models", "webui/models")  # where other programs have such folders, below what a person names
 SUFFIXES = (".safetensors", ".ckpt")
+INDEX = "model_index.json"  # what makes a folder one model, in the layout of diffusers
+VAE_FOLDERS = ("VAE", "vae")
+VAE_SUFFIXES = (*SUFFIXES, ".pt")
 SHORTEST_HASH, LONGEST_HASH = 8, 64  # digits that are taken for (the beginning of) one
 HashOf = Callable[[Path], str]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """A checkpoint file and the name it goes by."""
+    """A checkpoint, a file or a folder in the layout of diffusers, and the name it goes by."""
 
     name: str
     path: Path
@@ -36,20 +39,37 @@ def find(models: Path, others: Iterable[Path] = ()) -> tuple[Checkpoint, ...]:
     A name is the path below its folder without the ending, which stays only where two files would share a name; of another
     program's files its folder's name comes before. A file that is reached in two ways is found once.
     """
-    found: dict[str, Path] = {}
-    if is_file(models / BUILTIN_FILE):
-        found[BUILTIN] = models / BUILTIN_FILE
+    builtin = {BUILTIN: models / BUILTIN_FILE} if is_file(models / BUILTIN_FILE) else {}
     folders = [(models / name, "") for name in FOLDERS]
     folders += [(folder, other.name) for other in others for folder in folders_of(other)]
+    return _named_files(folders, _checkpoints, builtin)
+
+
+def find_vaes(models: Path, others: Iterable[Path] = ()) -> tuple[Checkpoint, ...]:
+    """The files with autoencoders alone under the folder `models`, then those of other programs; names keep the endings."""
+    folders = [(models / name, "") for name in VAE_FOLDERS]
+    folders += [(folder, other.name) for other in others for folder in _there(other, VAE_FOLDERS)]
+    return _named_files(folders, _vaes, {}, endings=True)
+
+
+def is_there(path: Path) -> bool:
+    """Whether there is such a model: a file, or a folder in the layout of diffusers."""
+    return is_file(path) or is_file(path / INDEX)
+
+
+def _named_files(
+    folders: Iterable[tuple[Path, str]], files: Callable[[Path], Iterable[Path]], found: dict[str, Path], *, endings: bool = False
+) -> tuple[Checkpoint, ...]:
     reached: set[str] = set()
     for folder, label in folders:
-        for path in sorted(_files(folder)):
+        for path in sorted(files(folder)):
             place = os.path.realpath(path)  # which stands links that lead in a circle
             if place in reached:
                 continue
             reached.add(place)
             relative = path.relative_to(folder)
-            plain, whole = relative.with_suffix("").as_posix(), relative.as_posix()
+            whole = relative.as_posix()
+            plain = whole if endings or not whole.lower().endswith(SUFFIXES) else relative.with_suffix("").as_posix()
             names = chain([plain, f"{label}/{plain}" if label else whole], (f"{whole} ({number})" for number in count(2)))
             found[next(name for name in map(sayable, names) if name not in found)] = path
     return tuple(Checkpoint(name=name, path=path) for name, path in found.items())
@@ -63,8 +83,12 @@ def sayable(name: str) -> str:
 
 def folders_of(other: Path) -> tuple[Path, ...]:
     """The folders with checkpoints of another program; `other` is where it is installed, its models, or simply such a folder."""
-    candidates = (other / base / name for base in PROGRAMS for name in FOLDERS)
-    return tuple(each for each in candidates if each.is_dir()) or (other,)
+    return _there(other, FOLDERS) or (other,)
+
+
+def _there(other: Path, names: Iterable[str]) -> tuple[Path, ...]:
+    candidates = (other / base / name for base in PROGRAMS for name in names)
+    return tuple(each for each in candidates if each.is_dir())
 
 
 def choose(
@@ -110,7 +134,28 @@ def is_file(path: Path) -> bool:
         return False
 
 
-def _files(folder: Path) -> Iterable[Path]:
+def _checkpoints(folder: Path) -> Iterable[Path]:
+    """Checkpoint files, folders that are one model, and folders that are called like a file, so that people see what is wrong."""
+    for place, folders, names in _walk(folder):
+        if INDEX in names and place != folder:
+            folders.clear()
+            yield place
+            continue
+        yield from (place / name for name in folders if _is_weights(name, SUFFIXES) and not is_file(place / name / INDEX))
+        yield from (place / name for name in names if _is_weights(name, SUFFIXES) and ".vae." not in name.lower())
+
+
+def _vaes(folder: Path) -> Iterable[Path]:
+    for place, _, names in _walk(folder):
+        yield from (place / name for name in names if _is_weights(name, VAE_SUFFIXES))
+
+
+def _is_weights(name: str, suffixes: tuple[str, ...]) -> bool:
+    return name.lower().endswith(suffixes) and not name.startswith(".")
+
+
+def _walk(folder: Path) -> Iterable[tuple[Path, list[str], list[str]]]:
+    """Each folder once with the names of what is in it, links followed; whoever takes names of folders out does not get them."""
     seen: set[str] = set()
     for place, folders, names in os.walk(folder, followlinks=True):
         real = os.path.realpath(place)
@@ -119,9 +164,7 @@ def _files(folder: Path) -> Iterable[Path]:
             folders.clear()
             continue
         seen.add(real)
-        for name in names:
-            if name.lower().endswith(SUFFIXES) and ".vae." not in name.lower() and not name.startswith("."):
-                yield Path(place) / name
+        yield Path(place), folders, names
 
 
 def _builtin(checkpoints: Sequence[Checkpoint]) -> Checkpoint:
@@ -135,7 +178,7 @@ def _builtin(checkpoints: Sequence[Checkpoint]) -> Checkpoint:
 def _named(checkpoints: Sequence[Checkpoint], name: str, paths: bool) -> list[Checkpoint]:
     """Those that a name fits: exactly if any does so, else without folder and ending, else by a part of it."""
     path = Path(name)
-    if paths and path.suffix.lower() in SUFFIXES and is_file(path):
+    if paths and ((path.suffix.lower() in SUFFIXES and is_file(path)) or (name and is_file(path / INDEX))):
         taken = {each.name for each in checkpoints}
         return [Checkpoint(name=sayable(path.stem if path.stem not in taken else path.as_posix()), path=path)]
     wanted = name.casefold()

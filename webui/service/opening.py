@@ -89,7 +89,7 @@ class Service:
         path = self.resolver.file_of(request)
         said = f" as {json.dumps(dict(request.override), sort_keys=True)}" if request.override else ""
         name = named(request.model, request.model_hash) + said
-        if name not in self._sources:
+        if name not in self._sources or self._sources[name].path != path:  # it may have got another name since
             self._sources[name] = self._open(path, override_of(request.override), request.model_hash)
         source = self._sources[name]
         return Model(name=name, spec=source.spec, tokenizers=source.tokenizers)

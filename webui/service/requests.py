@@ -7,17 +7,20 @@ import random
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from webui.errors import ModelFileError
-from webui.params import Txt2Img
-from webui.pipeline.samplers import AUTOMATIC, SAMPLERS, SamplerInfo
+from webui.errors import ModelFileError, UnknownName, UserError
+from webui.params import AUTOMATIC, NONE, Txt2Img
+from webui.pipeline.samplers import SAMPLERS, SamplerInfo
 from webui.pipeline.samplers import resolve as resolve_sampler
 from webui.pipeline.schedules import SCHEDULES, Schedule
-from webui.request import Request, SamplerFacts, resolve
-from webui.service.catalogue import HASHES, Catalogue, model_facts
-from webui.service.checkpoints import Checkpoint, choose, find
+from webui.request import FileFacts, ModelFacts, Request, SamplerFacts, resolve
+from webui.service import vaes
+from webui.service.catalogue import HASHES, Catalogue, described, model_facts
+from webui.service.checkpoints import Checkpoint, choose, find, find_vaes, is_there
+from webui.service.overrides import FileOptions, Overrides
 from webui.weights import hashes
 from webui.weights.settling import PREDICTIONS
 
@@ -32,12 +35,13 @@ def random_seed() -> int:
 
 @dataclass(kw_only=True, eq=False)
 class Resolver:
-    """Knows the models, samplers and schedules by name. `paths` lets a model be named by the path of a file."""
+    """Knows the models, VAEs, samplers and schedules by name. `paths` lets a model be named by the path of a file."""
 
     models_folder: Path
     cache: Path
     others: Sequence[Path] = ()
     paths: bool = False
+    overrides: Overrides = field(default_factory=Overrides)
     sampler_infos: Mapping[str, SamplerInfo] = field(default_factory=lambda: SAMPLERS)
     schedule_functions: Mapping[str, Schedule] = field(default_factory=lambda: SCHEDULES)
     seed: Callable[[], int] = random_seed
@@ -46,7 +50,7 @@ class Resolver:
     _reading: threading.Lock = field(default_factory=threading.Lock)  # so that no file is read by two at once
 
     def __post_init__(self) -> None:
-        self._catalogue = Catalogue(self.cache)
+        self._catalogue = Catalogue(self.cache, self.overrides)
 
     def request(self, params: Txt2Img) -> Request:
         """What `params` mean here: every name known, every default filled in; `UserError` where that cannot be."""
@@ -55,82 +59,177 @@ class Resolver:
     def outline(self, params: Txt2Img) -> Request:
         """What can be said of `params` at once; `UserError` where they cannot be meant.
 
-        A model that was never read whole has no hash yet, and perhaps no size of its own (0): `complete` finds them out.
+        Files that were never read whole have no hash yet, and the model perhaps no size of its own (0): `complete` finds it out.
         """
-        info, schedule = resolve_sampler(
-            params.sampler, params.schedule, samplers=self.sampler_infos, schedules=self.schedule_functions
-        )
-        sampler = SamplerFacts(name=info.name, schedule=schedule, options=tuple(info.options))
-        checkpoint = choose(self.checkpoints(), params.model, params.model_hash, self._hash, paths=self.paths)
-        digest = self.known_hash(checkpoint.path)
-        facts = model_facts(checkpoint, digest, self.cache / PREDICTIONS, ask=False)
+        self._sampler(params.sampler, params.schedule)  # wrong names are told before any file is looked at
+        there = self.checkpoints()
+        checkpoint = choose(there, params.model, params.model_hash, self._hash, paths=self.paths)
         self._known[checkpoint.name] = checkpoint.path
-        return resolve(params, model=facts, sampler=sampler, random_seed=self.seed)
+        facts, options = self._facts(checkpoint)
+        vae = vaes.choose(params, checkpoint, options.vae, self.vaes(), self.known_hash)
+        return resolve(
+            params, model=facts, sampler=self._sampler_of(params, facts), random_seed=self.seed,
+            vae=vaes.facts(vae, self.known_hash), refiner=self._refiner(params, checkpoint, there),
+        )  # fmt: skip
 
     def complete(self, request: Request, told: hashes.Told | None = None) -> Request:
-        """The request with nothing left open; the first time that reads the model's whole file, of which `told` hears."""
+        """The request with nothing left open; the first time that reads whole files, of which `told` hears."""
         if is_complete(request):
             return request
         with self._reading:
             path = self.file_of(request)
-            digest = request.model_hash or hashes.sha256(path, self.cache / HASHES, told)
-            checkpoint = Checkpoint(name=request.model, path=path)
-            size = request.width and request.height
-            facts = None if size else model_facts(checkpoint, digest, self.cache / PREDICTIONS, ask=True)
-        own = 0 if facts is None else facts.native_size
-        return replace(request, model_hash=digest, width=request.width or own, height=request.height or own)
+            digest = request.model_hash or self._hash(path, told)
+            facts = None
+            if not (request.width and request.height):
+                checkpoint = Checkpoint(name=request.model, path=path)
+                options = FileOptions.read(request.override)
+                facts = model_facts(checkpoint, digest, self.cache / PREDICTIONS, ask=True, options=options)
+            own = 0 if facts is None else facts.native_size
+            vae = request.vae_hash or (self._hash(self.vae_of(request), told) if request.vae else "")
+            refiner = request.refiner_hash or (self._hash(self.refiner_of(request), told) if request.refiner else "")
+        return replace(
+            request, model_hash=digest, width=request.width or own, height=request.height or own, vae_hash=vae,
+            refiner_hash=refiner,
+        )  # fmt: skip
 
     def checkpoints(self) -> tuple[Checkpoint, ...]:
-        """The files there are now."""
+        """The models there are now."""
         return find(self.models_folder, self.others)
+
+    def vaes(self) -> tuple[Checkpoint, ...]:
+        """The VAE files there are now."""
+        return find_vaes(self.models_folder, self.others)
 
     def path_of(self, name: str) -> Path:
         """The file of a model as a request names it; `ModelFileError` where it is gone."""
         if name not in self._known:
             self._known.update({each.name: each.path for each in self.checkpoints()})
-        if name not in self._known or not self._known[name].is_file():
+        if name not in self._known or not is_there(self._known[name]):
             raise ModelFileError(f"The model {name} is not here any more; put its file back, or choose another one.")
         return self._known[name]
 
     def file_of(self, request: Request) -> Path:
         """The file a request was resolved with, whatever it is called now; `ModelFileError` where it is gone or was changed."""
-        wanted = request.model_hash
-        if not wanted:
-            return self.path_of(request.model)
-        with contextlib.suppress(ModelFileError):
-            if self._hash(path := self.path_of(request.model)) == wanted:
-                return path
-        renamed = next((each.path for each in self.checkpoints() if self._hash(each.path) == wanted), None)
-        if renamed is None:
-            raise ModelFileError(
-                f"The model {request.model} with the hash {wanted[:10]} is not here any more; put its file back, or choose "
-                "another one."
-            )
-        return renamed
+        return self._model_file(request.model, request.model_hash)
+
+    def refiner_of(self, request: Request) -> Path:
+        """The file of the model that takes over; `ModelFileError` where it is gone or was changed."""
+        return self._model_file(request.refiner, request.refiner_hash)
+
+    def vae_of(self, request: Request) -> Path:
+        """The file of the autoencoder in place of the model's own; `ModelFileError` where it is gone or was changed."""
+        near = vaes.beside(self.file_of(request))
+        there = [*([near] if near else []), *self.vaes()]
+        for each in sorted(there, key=lambda each: each.name != request.vae):  # its own name first
+            if self._hash(each.path) == request.vae_hash if request.vae_hash else each.name == request.vae:
+                return each.path
+        hashed = f" with the hash {request.vae_hash[:10]}" if request.vae_hash else ""
+        raise ModelFileError(f"The VAE {request.vae}{hashed} is not here any more; put its file back, or choose another one.")
 
     def models(self) -> list[dict[str, Any]]:
         """Every model for people to choose from, the built-in one first; "problem" says why one cannot be used."""
-        return self._catalogue.describe(self.checkpoints())
+        there = self.checkpoints()
+        return [self._shown(each, plain) for each, plain in zip(there, self._catalogue.describe(there), strict=True)]
 
     def samplers(self) -> list[str]:
-        """The names of the samplers."""
-        return list(self.sampler_infos)
+        """The names of the samplers, the automatic choice first."""
+        return [AUTOMATIC, *self.sampler_infos]
 
     def schedules(self) -> list[str]:
         """The names of the schedules, the automatic choice first."""
         return [AUTOMATIC, *self.schedule_functions]
 
+    def vae_names(self) -> list[str]:
+        """The names of the VAE files, the automatic choice and the model's own first."""
+        return [AUTOMATIC, NONE, *(each.name for each in self.vaes())]
+
     def known_hash(self, path: Path) -> str:
         """A file's hash, "" where it was never read whole."""
         return hashes.known(path, self.cache / HASHES)
 
-    def _hash(self, path: Path) -> str:
-        return hashes.sha256(path, self.cache / HASHES)
+    def _hash(self, path: Path, told: hashes.Told | None = None) -> str:
+        return hashes.sha256(path, self.cache / HASHES, told)
+
+    def _model_file(self, name: str, wanted: str) -> Path:
+        if not wanted:
+            return self.path_of(name)
+        with contextlib.suppress(ModelFileError):
+            if self._hash(path := self.path_of(name)) == wanted:
+                return path
+        for each in self.checkpoints():
+            with contextlib.suppress(ModelFileError):  # one that cannot be read is not the one
+                if self._hash(each.path) == wanted:
+                    return each.path
+        raise ModelFileError(
+            f"The model {name} with the hash {wanted[:10]} is not here any more; put its file back, or choose another one."
+        )
+
+    def _facts(self, checkpoint: Checkpoint) -> tuple[ModelFacts, FileOptions]:
+        digest = self.known_hash(checkpoint.path)
+        options = self.overrides.of(digest)
+        return model_facts(checkpoint, digest, self.cache / PREDICTIONS, ask=False, options=options), options
+
+    def _sampler(self, sampler: str, schedule: str) -> tuple[SamplerInfo | None, str]:
+        """The sampler, None where it is left to the model, and the schedule; `UnknownName` where there is none."""
+        automatic = sampler.strip().casefold() == AUTOMATIC.casefold()
+        named = ModelFacts.sampler if automatic else sampler
+        try:
+            info, own = resolve_sampler(named, schedule, samplers=self.sampler_infos, schedules=self.schedule_functions)
+        except UnknownName:
+            if not automatic or named in self.sampler_infos:
+                raise
+            return None, schedule
+        return (None, schedule) if automatic else (info, own)
+
+    def _sampler_of(self, params: Txt2Img, facts: ModelFacts) -> SamplerFacts:
+        info, schedule = self._sampler(params.sampler, params.schedule)
+        if info is None:
+            info, schedule = self.suited(facts.sampler, facts.schedule, schedule)
+        return SamplerFacts(name=info.name, schedule=schedule, options=tuple(info.options))
+
+    def suited(self, sampler: str, schedule: str, chosen: str = AUTOMATIC) -> tuple[SamplerInfo, str]:
+        """The sampler and schedule that suit a model, as far as they are known here; a schedule that was chosen stays."""
+        known = {name.casefold() for name in self.schedules()}
+        wanted = schedule if schedule.casefold() in known else AUTOMATIC
+        taken = wanted if chosen.strip().casefold() == AUTOMATIC.casefold() else chosen
+        resolved = partial(resolve_sampler, samplers=self.sampler_infos, schedules=self.schedule_functions)
+        try:
+            return resolved(sampler, taken)
+        except UnknownName:
+            return resolved(ModelFacts.sampler, taken)
+
+    def _refiner(self, params: Txt2Img, model: Checkpoint, there: Sequence[Checkpoint]) -> FileFacts:
+        if params.refiner.strip().casefold() in ("", NONE.casefold()):
+            return FileFacts()
+        checkpoint = choose(there, params.refiner, None, self._hash, paths=self.paths)
+        self._known[checkpoint.name] = checkpoint.path
+        facts, _ = self._facts(checkpoint)
+        latents = {latents_of(each, self.overrides.of(self.known_hash(each.path))) for each in (model, checkpoint)}
+        if len(latents) > 1:
+            raise UserError(
+                f"The refiner {checkpoint.name} cannot go on with what {model.name} begins, for their latents are of different "
+                "kinds; choose a refiner of the same family, such as SDXL's for SDXL."
+            )
+        return FileFacts(name=checkpoint.name, hash=facts.hash, override=facts.override)
+
+    def _shown(self, checkpoint: Checkpoint, plain: dict[str, Any]) -> dict[str, Any]:
+        """A model's description with the VAE, sampler and schedule that are taken for it here."""
+        near = vaes.beside(checkpoint.path)
+        vae = plain["set"].get("vae") or ("" if near is None else near.name)
+        info, schedule = self.suited(plain["sampler"] or ModelFacts.sampler, plain["schedule"] or AUTOMATIC)
+        return plain | {"sampler": info.name, "schedule": schedule, "vae": vae}
+
+
+def latents_of(checkpoint: Checkpoint, options: FileOptions) -> tuple[int, float, float]:
+    """What must be alike for one model to go on with another's latents: their channels and scale."""
+    vae = described(checkpoint, options).spec.vae
+    return vae.latent_channels, vae.scale, vae.shift
 
 
 def is_complete(request: Request) -> bool:
-    """Whether nothing is left open that only the model's whole file tells."""
-    return bool(request.model_hash and request.width and request.height)
+    """Whether nothing is left open that only whole files tell."""
+    files = ((request.vae, request.vae_hash), (request.refiner, request.refiner_hash))
+    return bool(request.model_hash and request.width and request.height) and all(digest or not name for name, digest in files)
 
 
 def at_most(request: Request) -> Request:

@@ -18,6 +18,7 @@ from webui.service.inputs import Inputs
 from webui.service.jobs import Jobs
 from webui.service.keeping import Keeper
 from webui.service.limits import UserLimits
+from webui.service.overrides import FILE, Overrides
 from webui.service.pictures import Pictures
 from webui.service.preferences import Preferences
 from webui.service.queue import Queue
@@ -75,7 +76,8 @@ def open_studio(
         outputs = root / OUTPUTS if output is None else output
         broadcast = Broadcast()
         jobs = Jobs(database, clock, broadcast)
-        resolver = Resolver(models_folder=root / "models", cache=cache, others=tuple(models_from))
+        overrides = Overrides(own_folder(root, DATA) / FILE)
+        resolver = Resolver(models_folder=root / "models", cache=cache, others=tuple(models_from), overrides=overrides)
         pictures = Pictures(database, outputs, clock, thumbnails=cache / THUMBNAILS)
         keeper = Keeper(database=database, jobs=jobs, pictures=pictures)
         handle = ThreadEngine(root, models_from=models_from) if engine is None else engine

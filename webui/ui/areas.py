@@ -48,9 +48,10 @@ TXT2IMG = Area(
         "Steps": ("steps", "scale"),
         "Sampler": ("sampler", "schedule"),
         "Seed": ("seed", "count"),
+        "Refiner": ("refiner", "refiner_switch_at"),
         "Sampler options": ("eta", "s_churn", "s_tmin", "s_tmax", "s_noise"),
     },
-    hidden=("model_hash",),  # finds a model when a picture's text is read; who has chosen one needs none
+    hidden=("model_hash", "vae_hash"),  # find files when a picture's text is read; who has chosen one needs none
     styled=True,
 )
 SETTINGS = Area(

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from webui.errors import NotFound, quoted
+from webui.params import NONE
 from webui.service.studio import Studio
 from webui.service.users import User
 from webui.ui.areas import AREAS, SETTINGS, STYLES, TXT2IMG, Area
@@ -13,23 +14,32 @@ from webui.ui.controls import as_shown
 
 DEFAULTS = " defaults"  # after an area's name: what a person saved as their defaults
 CHOSEN_STYLES = " styles"  # which styles were chosen beside the prompt
+AUTOMATIC_CHOICES = {"sampler": "samplers", "schedule": "schedules", "vae": "vaes"}  # whose first says what it is for a model
+FILE_CHOICES = {"model": "models", "vae": "vaes", "refiner": "refiners"}  # what comes and goes while the program runs
+VAE_LABELS = {NONE: "None: the model's own"}
 Plain = dict[str, Any]
+Choices = dict[str, list[tuple[str, str]]]
 
 
 def opening(studio: Studio, user: User, *, signed_in: bool) -> Plain:
     """Everything the page asks for once, before its controls are filled; who sits at this machine need not sign in."""
     models = studio.resolver.models()
+    named = choices(studio, models)
     return {
         "user": {"name": user.name, "owner": user.owner, "signed_in": signed_in},
         "models": models,
+        "choices": {name: named[registry] for name, registry in AUTOMATIC_CHOICES.items()},
         "fill": {TXT2IMG.name: _txt2img(studio, user, models), SETTINGS.name: _settings(studio, user)},
     }
 
 
-def choices(studio: Studio) -> dict[str, list[tuple[str, str]]]:
-    """What can be chosen, by registry, as people read it and as it is meant."""
+def choices(studio: Studio, models: list[Plain] | None = None) -> Choices:
+    """What can be chosen, by registry, as people read it and as it is meant; `models` spares looking for them again."""
+    found = studio.resolver.models() if models is None else models
     return {
-        "models": model_choices(studio.resolver.models()),
+        "models": model_choices(found),
+        "refiners": [(NONE, NONE), *((each["title"], each["name"]) for each in found if not each["problem"])],
+        "vaes": [(VAE_LABELS.get(name, name), name) for name in studio.resolver.vae_names()],
         "samplers": [(name, name) for name in studio.resolver.samplers()],
         "schedules": [(name, name) for name in studio.resolver.schedules()],
     }
@@ -50,8 +60,9 @@ def kept(studio: Studio, user: User, area: Area, *, defaults_only: bool = False)
     if not defaults_only:
         stored |= studio.preferences.read(user, area.name)
     values |= {name: value for name, value in stored.items() if name in values}
-    known = {registry: {value for _, value in pairs} for registry, pairs in choices(studio).items()}
-    usable = [each["name"] for each in studio.resolver.models() if not each["problem"]]
+    models = studio.resolver.models()
+    known = {registry: {value for _, value in pairs} for registry, pairs in choices(studio, models).items()}
+    usable = [each["name"] for each in models if not each["problem"]]
     known["models"] = set(usable)
     for name, parameter in area.parameters().items():
         if parameter.choices is not None and values[name] not in known[parameter.choices]:
@@ -82,7 +93,9 @@ def _txt2img(studio: Studio, user: User, models: list[Plain]) -> Plain:
     names = [style.name for style in studio.styles.list(user)]
     chosen = studio.preferences.read(user, TXT2IMG.name + CHOSEN_STYLES).get(STYLES, [])
     styles = {"choices": [(name, name) for name in names], "value": [each for each in chosen if each in names]}
-    return values | {"model": {"choices": model_choices(models), "value": values["model"]}, STYLES: styles}
+    known = choices(studio, models)
+    files = {name: {"choices": known[registry], "value": values[name]} for name, registry in FILE_CHOICES.items()}
+    return values | files | {STYLES: styles}
 
 
 def _settings(studio: Studio, user: User) -> Plain:

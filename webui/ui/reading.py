@@ -7,15 +7,18 @@ from typing import Any
 
 from webui import infotext
 from webui.errors import UserError
-from webui.params import Parameter, Txt2Img, parameters
+from webui.params import AUTOMATIC, NONE, Parameter, Txt2Img, parameters
 from webui.pipeline.samplers import resolve as resolve_sampler
-from webui.service.checkpoints import choose
+from webui.request import ModelFacts
+from webui.service import vaes
+from webui.service.checkpoints import Checkpoint, choose
 from webui.service.requests import Resolver
 from webui.ui.areas import STYLES, TXT2IMG
 from webui.ui.controls import as_shown
 
-SAYS_NOTHING = {"Version", "User", "Shared calls", "Interrupted", "Computed on", "Model hash"}  # keys that change no picture
-KEEPS = {"count", "model"}  # what stays as it is where the text does not say it
+SAYS_NOTHING = {"Version", "User", "Shared calls", "Interrupted", "Computed on", "Model hash", "VAE hash"}  # of the picture
+OURS = infotext.VERSION.partition(" ")[0]
+KEEPS = {"count", "model", "vae", "refiner"}  # what stays as it is where the text does not say it
 MOST_NAMED = 6
 
 
@@ -39,6 +42,8 @@ def read(text: str, resolver: Resolver) -> tuple[dict[str, Any], list[str]]:
         except UserError as error:
             notes.append(str(error))
     notes += _model(values, raw, resolver)
+    notes += _vae(values, "VAE" in info.values, info.values.get("Version", "").startswith(OURS), resolver)
+    notes += _refiner(values, resolver)
     sides = {str(each.infotext).removesuffix("-1") for each in parameters(Txt2Img).values()}  # "Size", of which both are known
     left = [key for key in unknown if key not in SAYS_NOTHING | sides]
     if left:
@@ -50,7 +55,7 @@ def read(text: str, resolver: Resolver) -> tuple[dict[str, Any], list[str]]:
 def _value(name: str, parameter: Parameter, raw: dict[str, str], resolver: Resolver) -> Any:
     if name in ("sampler", "schedule"):
         info, schedule = resolve_sampler(
-            raw.get("sampler", Txt2Img.sampler), raw.get("schedule", Txt2Img.schedule),
+            raw.get("sampler", ModelFacts.sampler), raw.get("schedule", Txt2Img.schedule),
             samplers=resolver.sampler_infos, schedules=resolver.schedule_functions,
         )  # fmt: skip
         return info.name if name == "sampler" else schedule
@@ -77,3 +82,55 @@ def _model(values: dict[str, Any], raw: dict[str, str], resolver: Resolver) -> l
         return [f"The model {named.name} here is another one: {hashes}; the one that was chosen stays."]
     values["model"] = named.name
     return [f"The model {named.name} was taken by its name; whether it is the same is known once it was used."] if digits else []
+
+
+def _vae(values: dict[str, Any], said: bool, ours: bool, resolver: Resolver) -> list[str]:
+    """Put the VAE's name here into `values`: by its hash, else by its name; a sentence where it is not here, or another one.
+
+    Programs that say nothing of it may have used one all the same; ours says by it that there was none.
+    """
+    name, digits = values.pop("vae", NONE), (values.pop("vae_hash", None) or "").strip().casefold()
+    near = _beside(values, resolver)
+    if not said and not digits:
+        values["vae"] = NONE if ours and near is not None else AUTOMATIC
+        return []
+    there = resolver.vaes()
+    for each in (*([near] if near else []), *there) if digits else ():
+        with contextlib.suppress(UserError):
+            if resolver.known_hash(each.path).startswith(digits):
+                values["vae"] = AUTOMATIC if each is near else each.name
+                return []
+    if name.casefold() in (NONE.casefold(), AUTOMATIC.casefold()):
+        values["vae"] = name.capitalize()
+        return []
+    named = vaes.by_name(name, there) or (near if near and vaes.by_name(name, [near]) else None)
+    if named is None:
+        return [f"The VAE {name} is not here; the one that was chosen stays."]
+    own = resolver.known_hash(named.path) if digits else ""
+    if own:
+        return [f"The VAE {named.name} here is another one: its hash is {own[:10]}, not {digits}; the one that was chosen stays."]
+    values["vae"] = AUTOMATIC if named is near else named.name
+    return [f"The VAE {named.name} was taken by its name; whether it is the same is known once it was used."] if digits else []
+
+
+def _beside(values: dict[str, Any], resolver: Resolver) -> Checkpoint | None:
+    """The VAE that lies beside the text's model."""
+    found = next((each for each in resolver.checkpoints() if each.name == values.get("model")), None)
+    return None if found is None else vaes.beside(found.path)
+
+
+def _refiner(values: dict[str, Any], resolver: Resolver) -> list[str]:
+    """Put the refiner's name here into `values`; a sentence where it is not here."""
+    name = values.pop("refiner", NONE)
+    if name.casefold() == NONE.casefold():
+        values["refiner"] = NONE
+        return []
+    try:
+        values["refiner"] = choose(resolver.checkpoints(), name, None, resolver.known_hash).name
+    except UserError:
+        plain = name.partition(" [")[0]
+        with contextlib.suppress(UserError):
+            values["refiner"] = choose(resolver.checkpoints(), plain, None, lambda _: "").name
+            return [f"The refiner {plain} was taken by its name; whether it is the same is known once it was used."]
+        return [f"The refiner {name} is not here; the one that was chosen stays."]
+    return []

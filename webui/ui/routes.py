@@ -29,7 +29,9 @@ def add_routes(app: FastAPI, studio: Studio) -> None:
     @app.get("/x/models")
     def models() -> JSONResponse:
         found = studio.resolver.models()
-        return JSONResponse({"models": found, "choices": opening.model_choices(found)})
+        known = opening.choices(studio, found)
+        choices = {name: known[registry] for name, registry in (opening.FILE_CHOICES | opening.AUTOMATIC_CHOICES).items()}
+        return JSONResponse({"models": found, "choices": choices})
 
     @app.post("/x/read")
     async def parameters(request: Request) -> JSONResponse:

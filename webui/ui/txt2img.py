@@ -71,9 +71,9 @@ def _settings(found: dict[str, gr.components.Component], choices: Choices) -> No
         _add(found, [seed], choices)
         element("webui-seed", "txt2img_seed_tools", classes="w-tools")
         _add(found, rest, choices)
-    for title in ("Sampler options", "More"):
+    for title in ("Refiner", "Sampler options", "More"):
         if group := TXT2IMG.group(title):
-            with gr.Accordion(title, open=False, elem_id=f"{AREA}_{title.lower().replace(' ', '_')}", elem_classes="w-fold"):
+            with gr.Accordion(title, open=False, elem_id=f"{AREA}_{title.lower().replace(' ', '_')}_fold", elem_classes="w-fold"):
                 _add(found, group, choices)
 
 

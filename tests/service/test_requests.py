@@ -60,8 +60,8 @@ def test_headers_are_read_once_for_as_long_as_a_file_stays_as_it_is(
     broken.parent.mkdir()
     broken.write_bytes(b"broken")
     read: list[str] = []
-    real = catalogue.read_header
-    monkeypatch.setattr(catalogue, "read_header", lambda path: (read.append(path.name), real(path))[1])
+    real = catalogue.identified
+    monkeypatch.setattr(catalogue, "identified", lambda path, said: (read.append(path.name), real(path, said))[1])
     for _ in range(3):
         first = resolver.models()
     assert sorted(read) == ["broken.safetensors", "model.safetensors"]

@@ -6,6 +6,7 @@ import sys
 import threading
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +15,19 @@ from webui.nets.spec import ModelSpec
 from webui.params import AUTOMATIC
 from webui.request import ModelFacts
 from webui.service.checkpoints import Checkpoint, is_there
-from webui.service.name_hints import hint_of
 from webui.service.overrides import NO_OPTIONS, FileOptions, Overrides, override_of
 from webui.weights import remembered
+from webui.weights.completeness import identified
 from webui.weights.defaults import Defaults, defaults_of
-from webui.weights.families import detect, is_undecided
-from webui.weights.files import Header, is_pickle, read_header
+from webui.weights.families import Override, is_undecided
+from webui.weights.files import Header, is_pickle
+from webui.weights.hints import hint_of
 from webui.weights.settling import PREDICTIONS, remembered_spec, settled
 
 HASHES = "hashes.json"  # in the cache folder
 DESCRIPTIONS = "models.json"  # in the cache folder
 EDITION = 3  # of what is kept there; rises when the same header is to be understood otherwise
+MOST_REMEMBERED = 8  # headers
 UNDECIDED = "Stable Diffusion 2"  # of 512 or 768 pixels; which, only the network tells
 NOTHING: dict[str, Any] = {
     "family": "", "key": "", "prediction": None, "zero_terminal_snr": None, "native_size": None, "undecided": False,
@@ -146,12 +149,15 @@ def model_facts(checkpoint: Checkpoint, digest: str, memory: Path, *, ask: bool,
 
 def described(checkpoint: Checkpoint, options: FileOptions = NO_OPTIONS) -> Described:
     """What a checkpoint is and what suits it; `ModelFileError` names the file."""
-    header = read_header(checkpoint.path)
     override = override_of(options.network())
     try:
-        spec, said = detect(header, override), defaults_of(header)
+        header, spec = _identified(checkpoint.path, tuple(stamp(checkpoint.path).values()), override)
+        said = defaults_of(header)
+    except OSError as error:
+        raise ModelFileError(sendable(f"{checkpoint.path.name} cannot be read: {error.strerror}.")) from error
     except ModelFileError as error:
-        raise ModelFileError(f"{checkpoint.path.name}: {error}") from error
+        name = checkpoint.path.name
+        raise ModelFileError(str(error) if str(error).startswith(name) else f"{name}: {error}") from error
     hint = hint_of(checkpoint.path.name if checkpoint.path.is_dir() else checkpoint.path.stem)
     usual = Defaults(steps=ModelFacts.steps, scale=ModelFacts.scale, sampler=ModelFacts.sampler, schedule=AUTOMATIC)
     hinted = Defaults() if hint is None else Defaults(steps=hint.steps, scale=hint.scale, sampler=hint.sampler)
@@ -159,6 +165,12 @@ def described(checkpoint: Checkpoint, options: FileOptions = NO_OPTIONS) -> Desc
     because = hint.word if hint is not None and joined(first, hinted) != first else ""
     undecided = is_undecided(header, spec, override)
     return Described(header=header, spec=spec, undecided=undecided, defaults=joined(first, hinted, usual), because=because)
+
+
+@lru_cache(maxsize=MOST_REMEMBERED)
+def _identified(path: Path, _stamp: tuple[int, ...], override: Override | None) -> tuple[Header, ModelSpec]:
+    """What a model is, remembered until its stamp is another one: checking every weight's shape takes a tenth of a second."""
+    return identified(path, override)
 
 
 def joined(*defaults: Defaults) -> Defaults:

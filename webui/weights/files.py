@@ -23,6 +23,7 @@ from webui.weights.remembered import NO_FILE
 if TYPE_CHECKING:  # a header can be read without the seconds that importing torch takes
     from torch import Tensor
 
+MODEL_INDEX = "model_index.json"  # what makes a folder a model, as diffusers writes one
 LONGEST_HEADER = 100_000_000  # bytes, as in the format's reference implementation
 MOST_AXES = 64  # of a tensor, as in torch; more would only be there to make the product of the sides slow
 LARGEST_SIDE = 1 << 62
@@ -140,7 +141,7 @@ def _opened(path: Path) -> BinaryIO:
     try:
         kind = path.stat().st_mode
         if stat.S_ISDIR(kind):
-            raise ModelFileError(f"{path} is a folder; a weight file is needed.")
+            raise ModelFileError(f"{path} is a folder without {MODEL_INDEX}; choose a weight file or a diffusers folder.")
         if not stat.S_ISREG(kind):  # to open a pipe would be to wait until somebody writes to it
             raise ModelFileError(f"{path} cannot be opened: {NO_FILE}.")
         return path.open("rb")

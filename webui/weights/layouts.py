@@ -71,6 +71,8 @@ VAE_ATTENTION = {
     "query": "q", "key": "k", "value": "v", "proj_attn": "proj_out",  # as older files have it
 }  # fmt: skip
 
+MOST_LEVELS = 16  # of blocks in a network that could be one of these
+
 
 def text_place(keys: Collection[str]) -> list[tuple[str, Layout]]:
     """Return prefix and layout of every text tower among the keys of a single file, in order."""
@@ -85,7 +87,12 @@ def text_prefix(index: int, kind: Layout, conditioner: bool) -> str:
 
 def diffusers_unet(spec: UNetSpec) -> tuple[Rule, ...]:
     """Return the rules from diffusers' `UNet2DConditionModel` to the single-file names (without prefix)."""
-    return tuple(_unet_rules(spec.levels, spec.res_blocks, spec.transformer_depth))
+    return unet_rules(spec.levels, spec.res_blocks, spec.transformer_depth)
+
+
+def unet_rules(levels: int, blocks: int, depth: tuple[int, ...]) -> tuple[Rule, ...]:
+    """Return the rules of `diffusers_unet`; `depth` has the number of transformer blocks of each level."""
+    return tuple(_unet_rules(levels, blocks, depth))
 
 
 def _unet_rules(levels: int, blocks: int, depth: tuple[int, ...]) -> Iterator[Rule]:

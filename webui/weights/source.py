@@ -7,7 +7,6 @@ a user's file is open or mapped, and a file that was changed since it was opened
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,9 +20,12 @@ from webui.nets.spec import ModelSpec, TextSpec, UNetSpec, VAESpec
 from webui.nets.text import TextTower
 from webui.nets.tokenizer import Tokenizer
 from webui.nets.unet import UNetModel
-from webui.weights import vae_files
+from webui.weights import folders, vae_files
+from webui.weights.expected import expected, vae_weights
 from webui.weights.families import Override, detect, is_undecided
-from webui.weights.files import Header, Stamp, read_header, read_some
+from webui.weights.files import Header, Stamp, read_some
+from webui.weights.folder_configs import structure
+from webui.weights.headers import read_header
 from webui.weights.plans import Place, places_of, single_file, tokenizers_of
 
 Network = UNetModel | AutoencoderKL | TextTower
@@ -111,13 +113,16 @@ def open_model(path: Path, override: Override | None = None) -> ModelSource:
 
 def described_source(path: Path, header: Header, spec: ModelSpec, override: Override | None = None) -> ModelSource:
     """The source of a checkpoint of which it is known what it is; `ModelFileError` where its header does not fit the spec."""
-    specs = specs_of(spec)
     try:
+        folder = folders.opened(path) if folders.is_folder(path) else None
+        if folder is not None:
+            spec = structure(spec, detect(header))
+        offers = single_file(spec, header, path) if folder is None else folders.offered(folder)
         return ModelSource(
             path=path,
-            specs=specs,
-            places=places_of({part: wanted_by(each) for part, each in specs.items()}, single_file(spec, header, path)),
-            stamps={path: header.stamp},
+            specs=specs_of(spec),
+            places=places_of(expected(spec), offers),
+            stamps={path: header.stamp} if folder is None else folder.stamps,
             spec=spec,
             tokenizers=tokenizers_of(spec, header),
             undecided=is_undecided(header, spec, override),
@@ -131,14 +136,15 @@ def open_vae(path: Path, like: VAESpec) -> VAESource:
 
     Raises `ModelFileError`, also where it is made for other latents than the model's.
     """
-    header = read_header(path)
     try:
-        offers = vae_files.offered(header, path)
+        headers = vae_files.headers_at(path)
+        offers = vae_files.offered(headers)
         spec = vae_files.fitting(offers, like)
-        places = places_of({"vae": wanted_by(spec)}, offers)
+        places = places_of({"vae": dict(vae_weights(spec))}, offers)
     except ModelFileError as error:
         raise ModelFileError(f"{path.name}: {error}") from error
-    return VAESource(path=path, specs={"vae": spec}, places=places, stamps={path: header.stamp}, spec=spec)
+    stamps = {file: header.stamp for file, header in headers.items()}
+    return VAESource(path=path, specs={"vae": spec}, places=places, stamps=stamps, spec=spec)
 
 
 def specs_of(spec: ModelSpec) -> dict[str, Spec]:
@@ -157,9 +163,3 @@ def built(spec: Spec) -> Network:
 def build(spec: ModelSpec) -> dict[str, Network]:
     """A model's networks by part, without memory for their weights."""
     return {part: built(each) for part, each in specs_of(spec).items()}
-
-
-@functools.lru_cache(maxsize=32)
-def wanted_by(spec: Spec) -> Mapping[str, tuple[int, ...]]:
-    """The keys and shapes of all weights of a spec's network; remembered, since building one takes a tenth of a second."""
-    return {key: tuple(value.shape) for key, value in built(spec).state_dict().items()}

@@ -6,14 +6,14 @@ They use the names of single files, with or without the prefix, or diffusers'; t
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from webui.errors import ModelFileError
 from webui.nets.spec import VAESpec
-from webui.weights import layouts
-from webui.weights.files import Header
+from webui.weights import folders, layouts
+from webui.weights.files import Header, read_header
 from webui.weights.plans import Given
 from webui.weights.rules import Rule, translate
 from webui.weights.shapes import vae_spec
@@ -21,7 +21,6 @@ from webui.weights.shapes import vae_spec
 LEFT_OUT = re.compile(
     r"(loss|model_ema|discriminator|optimizer_states|lr_schedulers|callbacks|loops)(\..*)?|logvar|epoch|global_step"
 )
-BLOCK = re.compile(r"encoder\.down_blocks\.(\d+)\.resnets\.(\d+)\.")
 PLAIN = (Rule("{rest}", "{rest}"),)
 
 BESIDE = (".vae.safetensors", ".vae.pt", ".vae.ckpt")  # what an autoencoder's file is called after its checkpoint's stem
@@ -34,28 +33,33 @@ def vae_beside(checkpoint: Path) -> Path | None:
     return next((each for each in candidates if each.is_file()), None)
 
 
-def offered(header: Header, path: Path) -> tuple[Given, ...]:
-    """What a file offers to an autoencoder; of a whole checkpoint only the autoencoder in it is seen."""
-    return tuple(_offers(header, path))
+def headers_at(path: Path) -> dict[Path, Header]:
+    """The headers of an autoencoder's files: a single one, diffusers' folder of one, or the vae/ of a whole model's folder."""
+    if not path.is_dir():
+        return {path: read_header(path)}
+    folder = path / folders.VAE if folders.is_folder(path) else path
+    return {file: read_header(file) for file in folders.weight_files(folder, path)}
 
 
-def _offers(header: Header, path: Path) -> Iterator[Given]:
-    within = any(key.startswith(layouts.VAE) for key in header.tensors)
-    names = {key: key.removeprefix(layouts.VAE) for key in header.tensors if not within or key.startswith(layouts.VAE)}
-    names = {key: name for key, name in names.items() if not LEFT_OUT.fullmatch(name)}
-    rules = diffusers_rules(tuple(names.values())) or PLAIN
-    for key, name in names.items():
+def offered(headers: Mapping[Path, Header]) -> tuple[Given, ...]:
+    """What files offer to an autoencoder; of a whole checkpoint only the autoencoder in it is seen."""
+    return tuple(_offers(headers))
+
+
+def _offers(headers: Mapping[Path, Header]) -> Iterator[Given]:
+    keys = [(path, key) for path, header in headers.items() for key in header.tensors]
+    within = any(key.startswith(layouts.VAE) for _, key in keys)
+    named = [(path, key, key.removeprefix(layouts.VAE)) for path, key in keys if not within or key.startswith(layouts.VAE)]
+    named = [each for each in named if not LEFT_OUT.fullmatch(each[2])]
+    rules = diffusers_rules(tuple(name for *_, name in named)) or PLAIN
+    for path, key, name in named:
         for piece in translate(rules, name, "an autoencoder (VAE) of diffusers"):
-            yield Given(part="vae", file=path, key=key, piece=piece, info=header.tensors[key])
+            yield Given(part="vae", file=path, key=key, piece=piece, info=headers[path].tensors[key])
 
 
-def diffusers_rules(keys: tuple[str, ...]) -> tuple[Rule, ...] | None:
-    """The rules from diffusers' names, for the levels and blocks that the keys tell of; None where the names are others."""
-    found = [(int(match[1]), int(match[2])) for key in keys if (match := BLOCK.match(key))]
-    if not found:
-        return None
-    levels, blocks = (max(numbers) + 1 for numbers in zip(*found, strict=True))
-    return layouts.diffusers_vae(levels, blocks)
+def diffusers_rules(names: tuple[str, ...]) -> tuple[Rule, ...] | None:
+    """The rules from diffusers' names, for the levels and blocks that they tell of; None where the names are others."""
+    return folders.rules_of(folders.VAE, names) if any(map(folders.VAE_BLOCK.match, names)) else None
 
 
 def fitting(offers: tuple[Given, ...], like: VAESpec) -> VAESpec:

@@ -70,11 +70,12 @@ class Holding:
         self._known: OrderedDict[str, Known] = OrderedDict()
 
     def known(self, name: str) -> Known:
-        """What is known of a model; its header is read at the first question."""
-        if name not in self._known:
-            source = self._open(name)
-            choice = self._choose(source)
-            self._known[name] = Known(source=source, choice=choice, table=NoiseTable.from_spec(source.spec))
+        """What is known of a model. `open` gives the same source for as long as its file stays as it is; another replaces it."""
+        source = self._open(name)
+        if name not in self._known or self._known[name].source is not source:
+            if name in self._known:
+                self.residency.drop_network(name)
+            self._known[name] = Known(source=source, choice=self._choose(source), table=NoiseTable.from_spec(source.spec))
             if len(self._known) > MOST_OPEN:
                 self._known.popitem(last=False)
         self._known.move_to_end(name)

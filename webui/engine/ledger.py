@@ -94,11 +94,8 @@ class Residency:
                 f"{purpose} needs {(size + kept) / MEGABYTE:,.0f} MB of memory for its weights; "
                 f"{self.ledger.budget / MEGABYTE:,.0f} MB may be used."
             )
-        for other in list(self._held):
-            if self.ledger.used + size <= self.ledger.budget:
-                break
-            if other != base and other in self._held:
-                self.drop(other)
+        while (missing := self.ledger.used + size - self.ledger.budget) > 0:
+            self.drop(self._next_to_go(key, base, missing))
         self.ledger.take(size)
         try:
             value = make()
@@ -109,6 +106,22 @@ class Residency:
         self._held[key] = Held(value, size, base, close)
         return value
 
+    def _next_to_go(self, key: PartKey, base: PartKey | None, missing: int) -> PartKey:
+        """What goes to make room for `key`: what other networks hold, the longest unused first; else the least that suffices.
+
+        A picture needs its model's parts one after the other, so that the longest unused is just what is needed next.
+        """
+        others = [each for each in self._held if each.network != key.network and each != base]
+        if others:
+            return others[0]
+        own = {each: self._with_variants(each) for each in self._held if each != base}
+        enough = {each: size for each, size in own.items() if size >= missing}
+        return min(enough, key=enough.__getitem__) if enough else max(own, key=own.__getitem__)
+
+    def _with_variants(self, key: PartKey) -> int:
+        """The bytes that are free when a part goes."""
+        return self._held[key].size + sum(self._with_variants(each) for each, held in self._held.items() if held.base == key)
+
     def drop(self, key: PartKey) -> None:
         """Let go of one part, and of all that share its weights."""
         for other in [each for each, held in self._held.items() if held.base == key]:
@@ -118,6 +131,11 @@ class Residency:
             if gone.close is not None:
                 gone.close()
             self.ledger.give(gone.size)
+
+    def drop_network(self, network: str) -> None:
+        """Let go of all parts of one network."""
+        for key in [each for each in self._held if each.network == network]:
+            self.drop(key)
 
     def drop_variants(self) -> None:
         """Let go of everything that shares the weights of another part."""

@@ -1,0 +1,241 @@
+"""Weights within a budget: a ledger of our own counts what lives; whole, swapped or streamed, the pixels are the same."""
+
+from __future__ import annotations
+
+import dataclasses
+import gc
+import math
+import weakref
+from collections.abc import Collection, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from tests.engine.making import MODEL, TINY, last, pictures, request, run, stepped, tiny_model
+from tests.in_memory import InMemory
+from webui.engine import events
+from webui.engine.device import CPU_FLOAT32, Choice
+from webui.engine.holding import UNET
+from webui.engine.ledger import Ledger, OverBudget, PartKey, Residency
+from webui.engine.local import LocalNetworks, Room
+from webui.engine.placing import size_of
+from webui.engine.streaming import StreamedUNet, following, staying
+from webui.errors import OutOfMemory
+from webui.nets.spec import ModelSpec, UNetSpec
+from webui.pipeline.generate import generate
+from webui.pipeline.patches import NO_PATCHES, Patches, WeightPatch
+from webui.request import Request
+
+# Blocks of about one size, the largest a tenth of the whole, as in the published families.
+EVEN = UNetSpec(
+    model_channels=16, channel_mult=(1, 1, 1), res_blocks=2, transformer_depth=(1, 1, 1), context_width=16, heads=2, groups=8
+)
+SPEC: ModelSpec = dataclasses.replace(TINY, unet=EVEN)
+PARTS = ("unet", "vae", "text0")
+KEY = "model.diffusion_model.output_blocks.4.1.transformer_blocks.0.attn1.to_q.weight"
+
+
+class Counting(InMemory):
+    """A source that counts the bytes of its tensors that are alive."""
+
+    def __init__(self, counts: dict[str, int]) -> None:
+        super().__init__(tiny_model(SPEC))
+        self.counts = counts
+
+    def read(self, part: str, keys: Collection[str] | None = None) -> Iterator[tuple[str, Tensor]]:
+        for key, value in super().read(part, keys):
+            size = value.numel() * value.element_size()
+            self.counts["alive"] += size
+            self.counts["peak"] = max(self.counts["peak"], self.counts["alive"])
+            weakref.finalize(value.untyped_storage(), self.gone, size)
+            yield key, value
+
+    def gone(self, size: int) -> None:
+        self.counts["alive"] -= size
+
+
+def sizes() -> dict[str, int]:
+    source = InMemory(tiny_model(SPEC))
+    return {part: size_of(source, part, CPU_FLOAT32) for part in PARTS}
+
+
+def networks_within(budget: int, counts: dict[str, int] | None = None, choice: Choice = CPU_FLOAT32) -> LocalNetworks:
+    sources = {name: Counting(new_counts() if counts is None else counts) for name in ("tiny", "other")}
+    return LocalNetworks(sources.__getitem__, choice, room=Room(weights=budget))
+
+
+def new_counts() -> dict[str, int]:
+    return {"alive": 0, "peak": 0}
+
+
+def lora(strength: float = 1.0) -> Patches:
+    return Patches(weights=(WeightPatch(KEY, lambda original: strength * original.flip(0), f"flipped {strength}"),))
+
+
+def drawn(
+    networks: LocalNetworks, names: tuple[str, ...] = ("tiny",), patches: Patches = NO_PATCHES, **changes: Any
+) -> list[np.ndarray]:
+    """One picture after the other, each of the model named."""
+
+    def start(wanted: Request) -> list[Any]:
+        return [generate(wanted, dataclasses.replace(MODEL, name=wanted.model, spec=SPEC), patches=patches)]
+
+    engine = stepped(start, networks)
+    made = []
+    for name in names:
+        job = engine.submit(request(model=name, **changes))
+        run(engine)
+        assert isinstance(last(engine, job), events.Finished), last(engine, job)
+        made.append(pictures(engine, job)[0].pixels)
+    return made
+
+
+@pytest.mark.parametrize(("percent", "patches", "swaps"), [
+    (100, NO_PATCHES, 3), (60, NO_PATCHES, 6), (30, NO_PATCHES, 6), (101, lora(), 4), (60, lora(), 6), (30, lora(), 6),
+])  # fmt: skip
+def test_the_same_pixels_within_every_budget(percent: int, patches: Patches, swaps: int) -> None:
+    whole = sizes()
+    budget = sum(whole.values()) * percent // 100
+    counts = new_counts()
+    networks = networks_within(budget, counts)
+    plenty = networks_within(2**40)
+    for prompt in ("a b", "another"):
+        made = drawn(networks, patches=patches, prompt=prompt)
+        assert np.array_equal(made[0], drawn(plenty, patches=patches, prompt=prompt)[0])
+    gc.collect()
+    longest = max(4 * math.prod(shape) for part in PARTS for shape, _ in InMemory(tiny_model(SPEC)).shapes(part).values())
+    assert networks.holding.residency.ledger.peak <= budget
+    assert counts["peak"] <= budget + longest  # one tensor may be on its way
+    assert networks.holding.residency.swaps == swaps
+    if patches.weights:
+        assert not np.array_equal(made[0], drawn(plenty, prompt="another")[0])
+
+
+def test_with_room_for_everything_each_part_comes_once() -> None:
+    networks = networks_within(sum(sizes().values()))
+    drawn(networks, ("tiny",) * 3, prompt="one")
+    drawn(networks, ("tiny",), prompt="two")
+    assert networks.holding.residency.swaps == 3
+
+
+def test_with_room_for_the_noise_predictor_alone_parts_take_turns_once_a_picture() -> None:
+    whole = sizes()
+    networks = networks_within(whole["unet"])
+    first = drawn(networks, prompt="one")
+    assert networks.holding.residency.swaps == 3
+    second = drawn(networks, prompt="two")
+    assert networks.holding.residency.swaps == 6
+    plenty = networks_within(2**40)
+    assert np.array_equal(first[0], drawn(plenty, prompt="one")[0]) and np.array_equal(second[0], drawn(plenty, prompt="two")[0])
+
+
+def test_streamed_bfloat16_is_bfloat16() -> None:
+    choice = Choice(dtype="bfloat16", channels_last=True)
+    budget = sum(sizes().values()) * 3 // 10
+    assert np.array_equal(drawn(networks_within(budget, choice=choice))[0], drawn(networks_within(2**40, choice=choice))[0])
+
+
+def test_a_budget_below_two_blocks_is_a_sentence() -> None:
+    networks = networks_within(sizes()["text0"])
+    engine = stepped(lambda wanted: [generate(wanted, dataclasses.replace(MODEL, spec=SPEC))], networks)
+    job = engine.submit(request())
+    run(engine)
+    failed = last(engine, job)
+    assert isinstance(failed, events.Failed) and "MB" in failed.sentence, failed
+
+
+def test_a_load_that_fails_half_way_leaves_the_other_model_in_use() -> None:
+    class Broken(InMemory):
+        def read(self, part: str, keys: Collection[str] | None = None) -> Iterator[tuple[str, Tensor]]:
+            yield next(super().read(part, keys))
+            raise RuntimeError("the disk is gone")
+
+    good, broken = InMemory(tiny_model(SPEC)), Broken(tiny_model(SPEC))
+    whole = sizes()
+    networks = LocalNetworks({"good": good, "broken": broken}.__getitem__, room=Room(weights=sum(whole.values())))
+    before = drawn(networks, ("good",))[0]
+    held = networks.holding.residency.ledger.used
+    engine = stepped(lambda wanted: [generate(wanted, dataclasses.replace(MODEL, name="broken", spec=SPEC))], networks)
+    job = engine.submit(request(model="broken", prompt="other"))
+    run(engine)
+    assert isinstance(last(engine, job), events.Failed)
+    assert networks.holding.residency.ledger.used <= held
+    assert np.array_equal(drawn(networks, ("good",))[0], before)
+
+
+def test_streaming_fetches_each_block_once_a_call_and_one_ahead() -> None:
+    source = InMemory(tiny_model(SPEC))
+    streamed = StreamedUNet(source, CPU_FLOAT32, sizes()["unet"] // 2, UNET)
+    x, t, context = torch.randn(2, 4, 8, 8), torch.tensor([5.0, 5.0]), torch.randn(2, 12, 16)
+    with torch.no_grad():
+        expected = tiny_model(SPEC).unet(x, t, context)
+        for _ in range(3):
+            assert torch.equal(streamed.skeleton(x, t, context, run=streamed.run), expected)
+    coming_and_going = len(streamed._after)
+    assert 0 < coming_and_going < len(streamed._units)
+    streamed.close()
+    assert streamed.fetched == len(streamed._staying) + 3 * coming_and_going + 1  # the last one is for a fourth call
+
+
+@given(st.dictionaries(st.text(max_size=3), st.integers(1, 100)), st.integers(0, 500))
+def test_what_stays_fits_and_the_rest_comes_in_order(sizes: dict[str, int], room: int) -> None:
+    kept = staying(sizes, room)
+    assert sum(sizes[name] for name in kept) <= room
+    moving = [name for name in sizes if name not in kept]
+    after = following(moving)
+    assert [after[name] for name in moving] == [*moving[1:], *moving[:1]]
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(1, 40), st.booleans(), st.booleans())), st.integers(40, 120))
+def test_the_budget_is_never_passed_and_what_goes_takes_its_variants(moves: list[Any], budget: int) -> None:
+    residency = Residency(Ledger(budget))
+    closed: list[PartKey] = []
+    for network, size, fails, variant in moves:
+        base = PartKey(str(network), "unet")
+        key = PartKey(str(network), "unet", "patched") if variant and base in residency else base
+        if residency.get(key) is not None:
+            continue
+
+        def make(key: PartKey = key, fails: bool = fails) -> PartKey:
+            if fails:
+                raise RuntimeError
+            return key
+
+        used = residency.ledger.used
+        try:
+            residency.bring(key, size, make, base=base if key != base else None, close=lambda key=key: closed.append(key))
+        except RuntimeError:
+            assert residency.ledger.used <= used and key not in residency
+        except OutOfMemory:
+            assert key != base
+    held = residency._held
+    assert residency.ledger.used == sum(each.size for each in held.values()) <= budget
+    assert residency.ledger.peak <= budget
+    assert all(each.base is None or each.base in held for each in held.values())
+    residency.clear()
+    assert residency.ledger.used == 0 and not held and len(closed) == residency.swaps
+
+
+def test_what_was_used_last_stays() -> None:
+    residency = Residency(Ledger(30))
+    keys = [PartKey(name, "unet") for name in "abc"]
+    for key in keys:
+        residency.bring(key, 10, lambda: object())
+    residency.get(keys[0])
+    residency.bring(PartKey("d", "unet"), 10, lambda: object())
+    assert keys[0] in residency and keys[1] not in residency and keys[2] in residency
+
+
+def test_a_ledger_refuses_what_passes_its_budget() -> None:
+    ledger = Ledger(10)
+    ledger.take(6)
+    with pytest.raises(OverBudget):
+        ledger.take(5)
+    ledger.give(6)
+    ledger.take(10)
+    assert ledger.peak == 10

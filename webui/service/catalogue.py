@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from webui.errors import ModelFileError, UserError, sendable
-from webui.nets.spec import ModelSpec
+from webui.nets.spec import ModelSpec, VAESpec
 from webui.params import AUTOMATIC
 from webui.request import ModelFacts
 from webui.service.checkpoints import Checkpoint, is_there
@@ -20,9 +20,11 @@ from webui.weights import remembered
 from webui.weights.completeness import identified
 from webui.weights.defaults import Defaults, defaults_of
 from webui.weights.families import Override, is_undecided
-from webui.weights.files import Header, is_pickle
+from webui.weights.files import Header
+from webui.weights.headers import is_pickle
 from webui.weights.hints import hint_of
 from webui.weights.settling import PREDICTIONS, remembered_spec, settled
+from webui.weights.vae_files import fitting, headers_at, offered
 
 HASHES = "hashes.json"  # in the cache folder
 DESCRIPTIONS = "models.json"  # in the cache folder
@@ -76,6 +78,26 @@ class Catalogue:
             remembered.add(self._memory, {key: entry for key, entry in new.items() if not entry["problem"]}) if new else None
             return described
 
+    def describe_vaes(self, files: Iterable[Checkpoint]) -> list[Plain]:
+        """Name, bytes and hash of each VAE file, and why it cannot be used."""
+        with self._turn:
+            hashes = remembered.read(self._hashes)
+            return [self._describe_vae(each, hashes) for each in files]
+
+    def _describe_vae(self, file: Checkpoint, hashes: Plain) -> Plain:
+        plain = {"name": file.name, "hash": "", "bytes": None, "problem": ""}
+        try:
+            now = stamp(file.path)
+            known = remembered.of_file(hashes, remembered.place(file.path), now)
+            plain |= {"bytes": now["size"], "hash": str(known.get("sha256", ""))}
+            if "torch" in sys.modules or not is_pickle(file.path):
+                _check_vae(file.path, tuple(now.values()))
+        except OSError as error:
+            plain["problem"] = sendable(f"{file.path.name} cannot be read: {error.strerror}.")
+        except ModelFileError as error:
+            plain["problem"] = str(error)
+        return plain
+
     def _describe(self, checkpoint: Checkpoint, hashes: Plain, new: Plain) -> Plain:
         name, path = checkpoint.name, checkpoint.path
         plain = {"name": name, "title": name, "hash": "", "bytes": None, "folder": path.is_dir(), "set": {}, **NOTHING}
@@ -114,7 +136,7 @@ def _read(
 ) -> Plain | None:
     """What the header says, or why it says nothing; None where it could only be read by importing torch."""
     try:
-        if "torch" not in sys.modules and checkpoint.path.is_file() and is_pickle(checkpoint.path):
+        if "torch" not in sys.modules and is_pickle(checkpoint.path):
             return None
         found = described(checkpoint, options)
     except UserError as error:
@@ -171,6 +193,15 @@ def described(checkpoint: Checkpoint, options: FileOptions = NO_OPTIONS) -> Desc
 def _identified(path: Path, _stamp: tuple[int, ...], override: Override | None) -> tuple[Header, ModelSpec]:
     """What a model is, remembered until its stamp is another one: checking every weight's shape takes a tenth of a second."""
     return identified(path, override)
+
+
+@lru_cache(maxsize=MOST_REMEMBERED)
+def _check_vae(path: Path, _stamp: tuple[int, ...]) -> None:
+    """Raise `ModelFileError` unless a file holds an autoencoder for models known here, whose latents are all of one kind."""
+    try:
+        fitting(offered(headers_at(path)), VAESpec())
+    except ModelFileError as error:
+        raise ModelFileError(str(error) if str(error).startswith(path.name) else f"{path.name}: {error}") from error
 
 
 def joined(*defaults: Defaults) -> Defaults:

@@ -26,7 +26,7 @@ from webui.service.overrides import FILE, Overrides, override_of
 from webui.service.previews import Previews
 from webui.service.requests import Resolver
 from webui.weights.families import Override
-from webui.weights.files import read_header
+from webui.weights.headers import read_header
 from webui.weights.settling import PREDICTIONS, settled
 from webui.weights.source import ModelSource, VAESource, open_model, open_vae
 

@@ -12,7 +12,7 @@ from webui.errors import ModelFileError
 from webui.pipeline.preview import Preview
 from webui.request import Request
 from webui.weights.families import PREVIEW_KEY, detect
-from webui.weights.files import read_header
+from webui.weights.headers import read_header
 
 
 def preview_of(path: Path) -> Preview | None:

@@ -9,13 +9,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from webui.commands.terminal import one_line
 from webui.errors import UserError, WebUIError, unknown
 
 ROOT = Path(__file__).resolve().parents[1]
 OWN = {  # commands of webui/commands, and what they do
     "serve": "serve the page in the browser; what launch.py does without a command",
     "txt2img": "make pictures from a description",
-    "models": "list the models found, or say what one is",
+    "models": "list the models found, say what one is, or whether it is whole",
     "parameters": "print what can be set (for docs/parameters.md)",
 }
 OTHERS = {  # commands whose module is elsewhere: main(arguments)
@@ -30,7 +31,8 @@ def main(arguments: Sequence[str], root: Path = ROOT) -> int:
     try:
         return dispatch(list(arguments), root)
     except WebUIError as error:
-        sys.stderr.write(f"{error}\n")
+        lines = str(error).split("\n")
+        sys.stderr.write("".join(f"{one_line(line)}\n" for line in lines))
         return WRONG if isinstance(error, UserError) else FAILED
     except KeyboardInterrupt:
         sys.stderr.write("\nStopped.\n")

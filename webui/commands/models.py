@@ -1,108 +1,169 @@
-"""`launch.py models list` and `launch.py models info FILE`: which checkpoints there are, and what one is."""
+"""`launch.py models`: which checkpoints there are, what a file is, and whether it is whole."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from webui.commands.terminal import Parser, show
+from webui.commands.terminal import Parser, one_line, show
 from webui.errors import ModelFileError
-from webui.service.checkpoints import FOLDERS, choose, find, is_file
+from webui.service.checkpoints import FOLDERS, SUFFIXES, choose, find, is_there
+from webui.service.folders import DATA, cache_folder
 
 if TYPE_CHECKING:
     from webui.nets.spec import ModelSpec
+    from webui.weights.defaults import Defaults
     from webui.weights.files import Header
 
-DESCRIPTION = """List the models found, or say what one of them is.
+DESCRIPTION = """List the models found, say what one of them is, or read one from end to end and say whether it is whole.
 
   launch.py models list
-  launch.py models info NAME_OR_FILE"""
+  launch.py models info NAME_OR_FILE
+  launch.py models verify NAME_OR_FILE     ends with 0 where the file is good, with 1 where it is broken"""
+ACTIONS = ("list", "info", "verify")
 
 
 def main(arguments: list[str], root: Path) -> int:
     """Carry out the command; returns its exit code."""
     parser = Parser("models", DESCRIPTION)
-    parser.add_argument("action", choices=("list", "info"), nargs="?", default="list")
-    parser.add_argument("model", nargs="?", help="for info: a name from the list, or a file")
+    parser.add_argument("action", choices=ACTIONS, nargs="?", default="list")
+    parser.add_argument("model", nargs="?", help="for info and verify: a name from the list, a file, or a diffusers folder")
     options = parser.read(arguments)
+    if options.action == "list":
+        if options.model is not None:
+            parser.error("list takes no name")
+        return list_all(root)
+    if options.model is None:
+        parser.error(f"{options.action} needs a name or a file")
+    path = chosen(options.model, root)
     if options.action == "info":
-        if options.model is None:
-            parser.error("info needs a name or a file")
-        return info(options.model, root)
-    if options.model is not None:
-        parser.error("list takes no name")
-    return list_all(root)
+        return info(path, root)
+    from webui.commands.verifying import verify
+
+    return verify(path, root)
 
 
 def list_all(root: Path) -> int:
-    """Print a line for each checkpoint."""
+    """Print a line for each checkpoint: what it is, or why it cannot be used."""
     found = find(root / "models")
     for checkpoint in found:
         try:
-            size, what = megabytes(checkpoint.path), kind(checkpoint.path)
+            size, what = megabytes(checkpoint.path), in_short(checkpoint.path, cache_folder(root))
         except ModelFileError as error:
             size, what = "", f"cannot be used: {error}"
-        show(f"{checkpoint.name:<30} {size:>8}  {what}")
+        show(one_line(f"{checkpoint.name:<30} {size:>8}  {what}"))
     if not found:
         show(f"There are no models. Put checkpoints into {root / 'models' / FOLDERS[0]}.")
     return 0
 
 
-def kind(path: Path) -> str:
-    """What a checkpoint is, in a few words."""
+def in_short(path: Path, cache: Path) -> str:
+    """What a checkpoint is, in a few words; `ModelFileError` says why it cannot be used, as far as that is known."""
+    from webui.weights.completeness import identified
     from webui.weights.families import is_undecided
+    from webui.weights.verifying import MEMORY, kept
 
-    header, spec = described(path)
+    header, spec = identified(path)
+    if faults := kept(path, cache / MEMORY):
+        raise ModelFileError(f"It is {spec.title}, but broken: {faults[0]}")
     if is_undecided(header, spec):
         return "Stable Diffusion 2, 512x512 or 768x768 (models info tells)"
     return f"{spec.title}, {spec.native_size}x{spec.native_size}"
 
 
-def info(name: str, root: Path) -> int:
-    """Print what is known of a checkpoint; `ModelFileError` says what is wrong with it."""
+def chosen(name: str, root: Path) -> Path:
+    """The file or folder that a person means; `UserError` says what there is."""
     from webui.service.catalogue import HASHES
-    from webui.service.folders import cache_folder
     from webui.weights import hashes
+
+    path = Path(name)
+    if is_there(path) or (path.suffix.lower() in SUFFIXES and path.is_dir()):
+        return path
+    memory = cache_folder(root) / HASHES
+    return choose(find(root / "models"), name, None, lambda file: hashes.sha256(file, memory)).path
+
+
+def info(path: Path, root: Path) -> int:
+    """Print what is known of a file, whatever kind it is; `ModelFileError` says what is wrong with a checkpoint."""
+    from webui.weights.kinds import CHECKPOINT
+    from webui.weights.verifying import examined
+
+    header, found = examined(path)
+    if found.spec is None:
+        if found.what in ("", CHECKPOINT.name):
+            raise ModelFileError(f"{path.name}: {found.faults[0]}")
+        lines = {**of_file(path, root), "Kind": found.what, "Weights": weights(header)}
+        lines |= {"Broken": " ".join(found.faults)} if found.faults else {}
+        lines |= {"Use": " ".join(found.notes)} if found.notes else {}
+    elif found.faults:
+        raise ModelFileError(f"{path.name}: It is {found.spec.title}, but broken: {found.faults[0]}")
+    else:
+        lines = of_checkpoint(path, header, found.spec, root)
+    for key, value in lines.items():
+        show(one_line(f"{key + ':':<13} {value}"))
+    return 1 if found.faults else 0
+
+
+def of_file(path: Path, root: Path) -> dict[str, str]:
+    """What can be said of any file: size and hashes, as the community writes them."""
+    from webui.service.catalogue import HASHES
+    from webui.weights import hashes
+
+    digest = hashes.sha256(path, cache_folder(root) / HASHES)
+    old = {"Old hash": hashes.legacy(path)} if path.is_file() else {}
+    return {"File": str(path), "Size": megabytes(path), "SHA-256": digest, "Short hash": hashes.short(digest), **old}
+
+
+def of_checkpoint(path: Path, header: Header, spec: ModelSpec, root: Path) -> dict[str, str]:
+    """All that is known of a checkpoint, an owner's word about it included; the network is asked what the header leaves open."""
+    from webui.service.overrides import FILE, Overrides, override_of
+    from webui.weights.defaults import defaults_of
+    from webui.weights.families import detect
     from webui.weights.settling import PREDICTIONS, settled
+    from webui.weights.verifying import MEMORY, kept
 
     cache = cache_folder(root)
-    path = Path(name)
-    if not is_file(path):
-        path = choose(find(root / "models"), name, None, lambda file: hashes.sha256(file, cache / HASHES)).path
-    header, spec = described(path)
-    digest = hashes.sha256(path, cache / HASHES)
-    spec = settled(path, header, spec, digest, cache / PREDICTIONS)
-    weights = sum(product(each.shape) for each in header.tensors.values())
-    dtypes = ", ".join(sorted({each.dtype for each in header.tensors.values()}))
-    lines = {
-        "File": str(path),
-        "Size": megabytes(path),
-        "SHA-256": digest,
+    lines = of_file(path, root)
+    options = Overrides(root / DATA / FILE).of(lines["SHA-256"])
+    override = override_of(options.network())
+    spec = detect(header, override)
+    spec = settled(path, header, spec, lines["SHA-256"], cache / PREDICTIONS, override)
+    faults = kept(path, cache / MEMORY)
+    whole = "not yet; models verify reads it from end to end" if faults is None else "whole, every number finite"
+    more = {
         "Family": f"{spec.title} ({spec.family})",
         "Native size": f"{spec.native_size}x{spec.native_size} pixels",
         "Predicts": {"eps": "noise", "v": "velocity"}[spec.prediction],
-        "Weights": f"{weights:,} in {len(header.tensors):,} tensors, {dtypes}",
+        "Noise levels": "down to zero terminal SNR" if spec.zero_terminal_snr else "",
+        "Suits it": in_words(defaults_of(header)),
+        "Set for it": ", ".join(f"{name} {value}" for name, value in options.given().items()),
+        "Weights": weights(header),
         "Latents": f"{spec.vae.latent_channels} channels, {spec.vae.factor} pixels a side",
         "Text towers": ", ".join(f"{tower.layers} layers of width {tower.width}" for tower in spec.text),
+        "Checked": " ".join(faults or (whole,)),
     }
-    for key, value in lines.items():
-        show(f"{key + ':':<13} {value}")
-    return 0
+    return lines | {name: value for name, value in more.items() if value}
 
 
-def described(path: Path) -> tuple[Header, ModelSpec]:
-    """A checkpoint's header and what it says."""
-    from webui.weights.families import detect
-    from webui.weights.files import read_header
+def in_words(defaults: Defaults) -> str:
+    """What suits a model, as far as its file says so."""
+    scale = None if defaults.scale is None else f"{defaults.scale:g}"
+    said = {"steps": defaults.steps, "CFG scale": scale, "sampler": defaults.sampler, "schedule": defaults.schedule}
+    return ", ".join(f"{name} {value}" for name, value in said.items() if value is not None)
 
-    header = read_header(path)
-    return header, detect(header)
+
+def weights(header: Header) -> str:
+    """How many numbers of which types a file holds."""
+    count = sum(product(each.shape) for each in header.tensors.values())
+    dtypes = ", ".join(sorted({each.dtype for each in header.tensors.values()}))
+    return f"{count:,} in {len(header.tensors):,} tensors, {dtypes}"
 
 
 def megabytes(path: Path) -> str:
-    """A file's size; `ModelFileError` where it is gone, as what a link leads to may be."""
+    """The size of a file, or of all files in a folder; `ModelFileError` where it is gone, as what a link leads to may be."""
     try:
-        return f"{path.stat().st_size / 1e6:,.1f} MB"
+        size = sum(each.stat().st_size for each in path.rglob("*") if each.is_file()) if path.is_dir() else path.stat().st_size
+        return f"{size / 1e6:,.1f} MB"
     except OSError as error:
         raise ModelFileError(f"{path} cannot be read: {error.strerror}.") from error
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from webui.errors import ModelFileError
 from webui.nets.spec import ModelSpec
 from webui.weights.expected import Shape, expected
 from webui.weights.families import Override, detect
-from webui.weights.files import Header, read_header
+from webui.weights.files import Header
+from webui.weights.headers import read_header
 from webui.weights.plans import PARTS, Given, single_file, some, tokenizers_of
 
 SHAPES_SHOWN = 3  # wrong ones told of a file
@@ -36,7 +37,11 @@ def faults(spec: ModelSpec, header: Header) -> Iterator[str]:
     except ModelFileError as error:  # a key that belongs nowhere
         yield str(error)
         return
-    wanted = expected(spec)
+    yield from misfits(expected(spec), offers)
+
+
+def misfits(wanted: Mapping[str, Mapping[str, Shape]], offers: Sequence[Given]) -> Iterator[str]:
+    """Yield a sentence for each way in which what is offered to a model's parts is not what they want."""
     counts = Counter((given.part, given.piece.key) for given in offers)
     for part, shapes in wanted.items():
         if missing := [key for key in shapes if (part, key) not in counts]:
@@ -45,13 +50,13 @@ def faults(spec: ModelSpec, header: Header) -> Iterator[str]:
         yield f"it has {len(extra)} weights that a model of its kind does not have: {some(extra)}."
     if twice := [key for (_, key), count in counts.items() if count > 1]:
         yield f"it has {len(twice)} weights twice: {some(twice)}."
-    wrong = list(_misshapen(offers, wanted))
+    wrong = list(_misshapen(wanted, offers))
     if wrong:
         more = ", ..." if len(wrong) > SHAPES_SHOWN else ""
         yield f"{len(wrong)} weights have a wrong shape: {', '.join(wrong[:SHAPES_SHOWN])}{more}."
 
 
-def _misshapen(offers: list[Given], wanted: dict[str, dict[str, Shape]]) -> Iterator[str]:
+def _misshapen(wanted: Mapping[str, Mapping[str, Shape]], offers: Sequence[Given]) -> Iterator[str]:
     for given in offers:
         shape, needed = given.piece.shape(given.info.shape), wanted[given.part].get(given.piece.key)
         if needed is not None and _without_ones(shape) != _without_ones(needed):

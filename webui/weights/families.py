@@ -116,7 +116,7 @@ def detect(header: Header, override: Override | None = None) -> ModelSpec:
             raise ModelFileError(
                 f"Its weights have shapes that no known model has ({error}); the file may be damaged."
             ) from error
-    return _overridden(spec, said)
+    return overridden(spec, said)
 
 
 def _by_shapes(header: Header, said: Override) -> ModelSpec:
@@ -181,11 +181,13 @@ def _says_zero_terminal_snr(header: Header) -> bool:
 
 
 def predicting(spec: ModelSpec, prediction: Prediction) -> ModelSpec:
-    """The same model, said to predict that; of plain Stable Diffusion 2 it decides size and family too."""
+    """The same model, said to predict that; of plain Stable Diffusion 2 it decides the family too, and its usual size."""
     if spec.family not in PLAIN_SD2:
         return replace(spec, prediction=prediction)
     told = FAMILIES[SD21_V] if prediction == "v" else SD21
-    return replace(spec, family=told.family, title=told.title, prediction=prediction, native_size=told.native_size)
+    usual = spec.native_size == FAMILIES[spec.family].native_size
+    size = told.native_size if usual else spec.native_size
+    return replace(spec, family=told.family, title=told.title, prediction=prediction, native_size=size)
 
 
 def as_velocity(spec: ModelSpec) -> ModelSpec:
@@ -193,7 +195,9 @@ def as_velocity(spec: ModelSpec) -> ModelSpec:
     return predicting(spec, "v")
 
 
-def _overridden(spec: ModelSpec, said: Override) -> ModelSpec:
+def overridden(spec: ModelSpec, override: Override | None) -> ModelSpec:
+    """A spec with what a person said put in place of its own; `ModelFileError` where that makes no model."""
+    said = override or NOTHING_SAID
     if said.prediction is not None:
         spec = predicting(spec, said.prediction)
     if said.zero_terminal_snr is not None:

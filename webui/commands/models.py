@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from webui.commands.model_lines import megabytes, show_lines, weights
 from webui.commands.terminal import Parser, one_line, show
 from webui.errors import ModelFileError
 from webui.service.checkpoints import FOLDERS, SUFFIXES, choose, find, is_there
@@ -99,8 +100,7 @@ def info(path: Path, root: Path) -> int:
         raise ModelFileError(f"{path.name}: It is {found.spec.title}, but broken: {found.faults[0]}")
     else:
         lines = of_checkpoint(path, header, found.spec, root)
-    for key, value in lines.items():
-        show(one_line(f"{key + ':':<13} {value}"))
+    show_lines(lines)
     return 1 if found.faults else 0
 
 
@@ -150,27 +150,3 @@ def in_words(defaults: Defaults) -> str:
     scale = None if defaults.scale is None else f"{defaults.scale:g}"
     said = {"steps": defaults.steps, "CFG scale": scale, "sampler": defaults.sampler, "schedule": defaults.schedule}
     return ", ".join(f"{name} {value}" for name, value in said.items() if value is not None)
-
-
-def weights(header: Header) -> str:
-    """How many numbers of which types a file holds."""
-    count = sum(product(each.shape) for each in header.tensors.values())
-    dtypes = ", ".join(sorted({each.dtype for each in header.tensors.values()}))
-    return f"{count:,} in {len(header.tensors):,} tensors, {dtypes}"
-
-
-def megabytes(path: Path) -> str:
-    """The size of a file, or of all files in a folder; `ModelFileError` where it is gone, as what a link leads to may be."""
-    try:
-        size = sum(each.stat().st_size for each in path.rglob("*") if each.is_file()) if path.is_dir() else path.stat().st_size
-        return f"{size / 1e6:,.1f} MB"
-    except OSError as error:
-        raise ModelFileError(f"{path} cannot be read: {error.strerror}.") from error
-
-
-def product(shape: tuple[int, ...]) -> int:
-    """How many numbers a tensor has."""
-    count = 1
-    for side in shape:
-        count *= side
-    return count

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from webui.commands.models import megabytes, weights
+from webui.commands.model_lines import megabytes, show_lines, weights
 from webui.commands.terminal import Bar, one_line, show
 from webui.errors import ModelFileError
 from webui.service.folders import cache_folder
@@ -33,8 +33,7 @@ def verify(path: Path, root: Path) -> int:
         pass
     bar.clear()
     keep(path, found, cache_folder(root) / MEMORY)
-    for key, value in lines.items():
-        show(one_line(f"{key + ':':<13} {value}"))
+    show_lines(lines)
     for note in found.notes:
         show(one_line(f"Note:         {note}"))
     show("Result:       " + ("broken" if found.faults else "good: nothing is missing or cut off, and every number is finite"))

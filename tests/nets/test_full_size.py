@@ -10,7 +10,8 @@ from diffusers import UNet2DConditionModel
 from diffusers.loaders.single_file_utils import convert_ldm_unet_checkpoint, convert_ldm_vae_checkpoint
 
 from tests.nets.families import FULL, GAINS, UNET, VAE, assert_same, inputs, part
-from tests.nets.test_parity import their_config, their_vector
+from tests.nets.references import their_vector
+from tests.nets.references import unet_config as their_config
 from tests.random_weights import checkpoint, header
 from webui.facts import memory_sizes
 from webui.nets.autoencoder import AutoencoderKL

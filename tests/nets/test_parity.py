@@ -1,78 +1,87 @@
-"""The noise predictor and the autoencoder equal diffusers' with the same weights, and the recorded outputs of others."""
+"""Every family's networks, loaded from a file in its real layout, equal diffusers' and transformers' and recorded outputs."""
 from __future__ import annotations
 
+import copy
 import dataclasses
-from typing import Any
+from collections.abc import Callable
+from functools import cache
 
 import pytest
 import torch
-from diffusers import AutoencoderKL as TheirAutoencoder
-from diffusers import UNet2DConditionModel
-from diffusers.loaders.single_file_utils import convert_ldm_unet_checkpoint, convert_ldm_vae_checkpoint
-from diffusers.models.embeddings import get_timestep_embedding
-from diffusers.pipelines.latent_consistency_models.pipeline_latent_consistency_text2img import LatentConsistencyModelPipeline
-from torch import Tensor
 
-from tests.nets.families import GAINS, SD1, TINY, TINY_VAE, UNET, VAE, assert_same, autoencoder, inputs, recorded, unet
+from tests.nets.families import (
+    GAINS,
+    HALF_GATES,
+    SD1,
+    TINY,
+    UNET,
+    VAE,
+    assert_same,
+    autoencoder,
+    difference,
+    inputs,
+    recorded,
+    unet,
+)
+from tests.nets.references import (
+    assert_accepted,
+    autoencoder_differences,
+    loaded,
+    noise_predictor_difference,
+    text_differences,
+    text_weights,
+    their_unet,
+)
 from tests.random_weights import checkpoint, weight
-from webui.nets.spec import UNetSpec
 from webui.nets.unet import UNetModel
+from webui.weights.model import LoadedModel
 
-SIZE_WIDTH = 256  # diffusers embeds each of SDXL's sizes in so many numbers
-
-
-def their_config(spec: UNetSpec) -> dict[str, Any]:
-    kinds = ["CrossAttn" if depth else "" for depth in spec.transformer_depth]
-    widths = [mult * spec.model_channels for mult in spec.channel_mult]
-    config: dict[str, Any] = {
-        "in_channels": spec.in_channels,
-        "out_channels": spec.out_channels,
-        "block_out_channels": widths,
-        "layers_per_block": spec.res_blocks,
-        "down_block_types": [f"{kind}DownBlock2D" for kind in kinds],
-        "up_block_types": [f"{kind}UpBlock2D" for kind in reversed(kinds)],
-        "transformer_layers_per_block": [depth or spec.middle_depth for depth in spec.transformer_depth],
-        "cross_attention_dim": spec.context_width,
-        "attention_head_dim": [spec.heads_at(width) for width in widths],
-        "use_linear_projection": spec.linear_projection,
-        "time_cond_proj_dim": spec.guidance_width,
-    }
-    if spec.label_width is not None:
-        config |= {
-            "addition_embed_type": "text_time",
-            "addition_time_embed_dim": SIZE_WIDTH,
-            "projection_class_embeddings_input_dim": spec.label_width,
-        }
-    return config
+Open = Callable[[str, float], LoadedModel]
 
 
-def their_unet(spec: UNetSpec, weights: dict[str, Tensor]) -> UNet2DConditionModel:
-    config = their_config(spec)
-    network = UNet2DConditionModel(**config)
-    network.load_state_dict(convert_ldm_unet_checkpoint(dict(weights), config))
-    return network.eval().requires_grad_(False)
-
-
-def their_vector(spec: UNetSpec, batch: int) -> tuple[Tensor | None, dict[str, Tensor] | None]:
-    """Our y, and what diffusers makes it from."""
-    if spec.label_width is None:
-        return None, None
-    sizes, pooled = divmod(spec.label_width, SIZE_WIDTH)
-    numbers = torch.arange(batch * sizes).view(batch, sizes) * 100.0
-    text = torch.randn(batch, pooled, generator=torch.Generator().manual_seed(5))
-    embedded = get_timestep_embedding(numbers.flatten(), SIZE_WIDTH, flip_sin_to_cos=True, downscale_freq_shift=0)
-    return torch.cat([text, embedded.view(batch, -1)], dim=1), {"text_embeds": text, "time_ids": numbers}
+@pytest.fixture(scope="module")
+def opened(tmp_path_factory: pytest.TempPathFactory) -> Open:
+    """A checkpoint by name and gain, loaded from its file once."""
+    return cache(lambda name, gain: loaded(name, tmp_path_factory.mktemp("models"), gain))
 
 
 @pytest.mark.parametrize("gain", GAINS)
 @pytest.mark.parametrize("name", TINY)
-def test_noise_predictor_equals_diffusers(name: str, gain: float) -> None:
-    spec = TINY[name]
-    x, t, context, _ = inputs(spec)
-    y, added = their_vector(spec, 2)
-    theirs = their_unet(spec, checkpoint(name, gain=gain, prefix=UNET))
-    expected = theirs(x, t, context, added_cond_kwargs=added).sample
-    assert_same(unet(name, gain)(x, t, context, y), expected)
+def test_noise_predictor_equals_diffusers(name: str, gain: float, opened: Open) -> None:
+    ours = opened(name, gain)
+    assert ours.spec.unet == TINY[name]
+    found = noise_predictor_difference(TINY[name], ours.unet, checkpoint(name, gain=gain, prefix=UNET))
+    assert_accepted({"noise predictor": found})
+
+
+@pytest.mark.parametrize("gain", GAINS)
+@pytest.mark.parametrize("name", TINY)
+def test_autoencoder_equals_diffusers(name: str, gain: float, opened: Open) -> None:
+    assert_accepted(autoencoder_differences(opened(name, gain).vae, checkpoint(name, gain=gain, prefix=VAE)))
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_text_towers_equal_transformers(name: str, opened: Open) -> None:
+    ours = opened(name, 1.0)
+    for index, tower in enumerate(ours.text):
+        found = text_differences(tower, text_weights(name, ours.spec.unet, index, ours.spec.text[index]))
+        assert len(found) == 8
+        assert_accepted(found)
+
+
+# Half precision on a CPU takes most of a minute a family, bfloat16 a tenth of a second.
+@pytest.mark.parametrize("dtype", [torch.bfloat16, pytest.param(torch.float16, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", TINY)
+def test_half_precision_stays_near_float32(name: str, dtype: torch.dtype, opened: Open) -> None:
+    model = opened(name, 1.0)
+    x, t, context, y = inputs(model.spec.unet)
+    z = x[:, : model.spec.vae.latent_channels]
+    halves = copy.deepcopy(model.unet).to(dtype), copy.deepcopy(model.vae).to(dtype)
+    found = halves[0](x.to(dtype), t, context.to(dtype), y)
+    assert found.dtype == dtype and difference(found.float(), model.unet(x, t, context, y)).rms < HALF_GATES[dtype]
+    assert difference(halves[1].decode(z.to(dtype)).float(), model.vae.decode(z)).rms < HALF_GATES[dtype]
+    picture = torch.randn(1, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+    assert difference(halves[1].encode(picture.to(dtype)).mean.float(), model.vae.encode(picture).mean).rms < HALF_GATES[dtype]
 
 
 def test_sides_that_do_not_halve_evenly_equal_diffusers() -> None:
@@ -85,19 +94,14 @@ def test_sides_that_do_not_halve_evenly_equal_diffusers() -> None:
 def test_guidance_embedding_equals_diffusers() -> None:
     spec = dataclasses.replace(SD1, guidance_width=32)
     key = "time_embedding.cond_proj.weight"
-    projection = weight(key, (spec.model_channels, 32))
-    weights = checkpoint("sd15-tiny", prefix=UNET)
+    weights = checkpoint("sd15-tiny", prefix=UNET) | {UNET + key: weight(key, (spec.model_channels, 32))}
     ours = UNetModel(spec)
-    ours.load_state_dict({name.removeprefix(UNET): value for name, value in weights.items()} | {key: projection})
-    theirs = UNet2DConditionModel(**their_config(spec))
-    theirs.load_state_dict(convert_ldm_unet_checkpoint(weights, their_config(spec)) | {key: projection})
+    ours.load_state_dict({name.removeprefix(UNET): value for name, value in weights.items()})
+    ours.eval().requires_grad_(False)
+    assert_accepted({"with guidance": noise_predictor_difference(spec, ours, weights)})
     x, t, context, _ = inputs(spec)
-    scale = torch.tensor([7.5, 0.5])
-    embedded = LatentConsistencyModelPipeline.get_guidance_scale_embedding(None, scale, embedding_dim=32)  # type: ignore[arg-type]
-    with torch.no_grad():
-        result = ours(x, t, context, guidance=scale)
-        assert_same(result, theirs(x, t, context, timestep_cond=embedded).sample)
-        assert (result - ours(x, t, context)).abs().max() > 1e-2
+    plain, guided = ours(x, t, context), ours(x, t, context, guidance=torch.tensor([7.5, 0.5]))
+    assert (guided - plain).abs().max() > 1e-2
 
 
 @pytest.mark.parametrize("case", ["a", "fracT_long", "nonsquare"])
@@ -105,29 +109,6 @@ def test_guidance_embedding_equals_diffusers() -> None:
 def test_noise_predictor_equals_recorded_outputs(name: str, case: str) -> None:
     given = {key.removeprefix(f"unet.{case}."): value for key, value in recorded(name).items()}
     assert_same(unet(name)(given["x"], given["t"], given["ctx"], given.get("y")), given["out"])
-
-
-@pytest.mark.parametrize("gain", GAINS)
-def test_autoencoder_equals_diffusers(gain: float) -> None:
-    levels = len(TINY_VAE.channel_mult)
-    config: dict[str, Any] = {
-        "down_block_types": ["DownEncoderBlock2D"] * levels,
-        "up_block_types": ["UpDecoderBlock2D"] * levels,
-        "block_out_channels": [mult * TINY_VAE.channels for mult in TINY_VAE.channel_mult],
-        "layers_per_block": TINY_VAE.res_blocks,
-        "latent_channels": TINY_VAE.latent_channels,
-    }
-    theirs = TheirAutoencoder(**config)
-    theirs.load_state_dict(convert_ldm_vae_checkpoint(checkpoint("sd15-tiny", gain=gain, prefix=VAE), config))
-    ours = autoencoder(gain=gain)
-    source = torch.Generator().manual_seed(0)
-    picture, z = torch.randn(1, 3, 48, 32, generator=source), torch.randn(1, 4, 6, 4, generator=source)
-    with torch.no_grad():
-        expected = theirs.encode(picture).latent_dist
-        moments = ours.encode(picture)
-        assert_same(moments.mean, expected.mean)
-        assert_same(moments.logvar, expected.logvar)
-        assert_same(ours.decode(z), theirs.decode(z).sample)
 
 
 @pytest.mark.parametrize("case", ["64x64", "72x40"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import sys
 from pathlib import Path
@@ -74,3 +75,24 @@ def test_hash_of_weights_survives_changed_metadata(tmp_path: Path) -> None:
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ModelFileError, match="nothing cannot be read"):
         hashes.sha256(tmp_path / "nothing")
+
+
+def test_a_folder_has_the_hash_of_its_noise_predictor(tmp_path: Path) -> None:
+    folder, cache = tmp_path / "m", tmp_path / "hashes.json"
+    for name in ("unet", "vae"):
+        (folder / name).mkdir(parents=True)
+        (folder / name / "diffusion_pytorch_model.safetensors").write_bytes(name.encode() * 9)
+    (folder / "model_index.json").write_text("{}")
+    told: list[tuple[int, int]] = []
+    digest = hashes.sha256(folder, cache, lambda done, size: told.append((done, size)))
+    assert digest == hashlib.sha256(b"unet" * 9).hexdigest() and told[-1] == (36, 36)
+    assert hashes.known(folder, cache) == digest
+    assert hashes.legacy(folder) == hashlib.sha256(b"").hexdigest()[:8]
+    (folder / "vae" / "diffusion_pytorch_model.safetensors").write_bytes(b"another")  # the same model, but to be looked at again
+    assert hashes.known(folder, cache) == ""
+    (folder / "unet" / "diffusion_pytorch_model.safetensors").unlink()
+    index = {"weight_map": {"a": "b.safetensors", "b": "a.safetensors"}}
+    (folder / "unet" / "diffusion_pytorch_model.safetensors.index.json").write_text(json.dumps(index))
+    for name in "ab":
+        (folder / "unet" / f"{name}.safetensors").write_bytes(name.encode())
+    assert hashes.sha256(folder, cache) == hashlib.sha256(b"ab").hexdigest()

@@ -18,12 +18,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from webui.errors import ModelFileError, StorageError, quoted
-from webui.weights.remembered import NO_FILE
+from webui.weights.remembered import MODEL_INDEX, NO_FILE
 
 if TYPE_CHECKING:  # a header can be read without the seconds that importing torch takes
     from torch import Tensor
 
-MODEL_INDEX = "model_index.json"  # what makes a folder a model, as diffusers writes one
 LONGEST_HEADER = 100_000_000  # bytes, as in the format's reference implementation
 MOST_AXES = 64  # of a tensor, as in torch; more would only be there to make the product of the sides slow
 LARGEST_SIDE = 1 << 62

@@ -19,8 +19,9 @@ from webui.errors import ModelFileError, quoted
 from webui.nets.spec import Layout
 from webui.weights import folder_configs, layouts
 from webui.weights.families import CLIP_L, MERGES_KEY, SPEC_KEY, detect
-from webui.weights.files import MODEL_INDEX, Header, Stamp, TensorInfo, read_header
+from webui.weights.files import Header, Stamp, TensorInfo, read_header
 from webui.weights.plans import Given
+from webui.weights.remembered import MODEL_INDEX
 from webui.weights.rules import Rule, translate
 from webui.weights.vocabulary import clip_merges
 

@@ -1,28 +1,30 @@
-"""Hashes of weight files as the community writes them; the whole file's is remembered by path, size and time of change."""
+"""Hashes of weight files as the community writes them; the whole file's is remembered by path, size and time of change.
+
+The hash of a diffusers folder is that of its noise predictor's file (in unet/, the one that would be loaded); where that is in
+several parts, of the parts one after the other, by name.
+"""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import BinaryIO
 
 from webui.errors import ModelFileError
-from webui.weights import remembered
+from webui.weights import folders, remembered
 
 BLOCK = 1 << 20
 Told = Callable[[int, int], None]  # hears how many bytes were read of how many; what it raises ends the reading
 
 
 def sha256(path: Path, cache: Path | None = None, told: Told | None = None) -> str:
-    """Return the SHA-256 of a file, 64 hex digits; `cache` is a JSON file that remembers it until the file changes."""
+    """Return the SHA-256 of a file or folder, 64 hex digits; `cache` is a JSON file that remembers it until the file changes."""
     try:
         key, stamp = remembered.place(path), remembered.stamp(path)
         found = remembered.of_file(remembered.read(cache), key, stamp).get("sha256")
         if isinstance(found, str):
             return found
-        with path.open("rb") as file:
-            found = _digest(file, stamp["size"], told)
+        found = _digest(_hashed_files(path), told)
     except OSError as error:
         raise ModelFileError(f"{path} cannot be read: {error.strerror}.") from error
     remembered.add(cache, {key: {**stamp, "sha256": found}})
@@ -37,13 +39,19 @@ def known(path: Path, cache: Path | None) -> str:
         raise ModelFileError(f"{path} cannot be read: {error.strerror}.") from error
 
 
-def _digest(file: BinaryIO, size: int, told: Told | None) -> str:
-    digest, done = hashlib.sha256(), 0
-    while block := file.read(BLOCK):
-        digest.update(block)
-        done += len(block)
-        if told is not None:
-            told(done, size)
+def _hashed_files(path: Path) -> tuple[Path, ...]:
+    return folders.weight_files(path / folders.UNET, path) if folders.is_folder(path) else (path,)
+
+
+def _digest(paths: Sequence[Path], told: Told | None) -> str:
+    digest, done, size = hashlib.sha256(), 0, sum(path.stat().st_size for path in paths)
+    for path in paths:
+        with path.open("rb") as file:
+            while block := file.read(BLOCK):
+                digest.update(block)
+                done += len(block)
+                if told is not None:
+                    told(done, size)
     return digest.hexdigest()
 
 
@@ -55,7 +63,7 @@ def short(digest: str) -> str:
 def legacy(path: Path) -> str:
     """Return the old eight digits: of the SHA-256 of 64 KiB at offset 1 MiB (collides easily; for old metadata only)."""
     try:
-        with path.open("rb") as file:
+        with _hashed_files(path)[0].open("rb") as file:
             file.seek(BLOCK)
             return hashlib.sha256(file.read(1 << 16)).hexdigest()[:8]
     except OSError as error:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 NO_FILE = "it is no ordinary file"
+MODEL_INDEX = "model_index.json"  # what makes a folder a model, as diffusers writes one
 
 
 def read(memory: Path | None) -> dict[str, Any]:
@@ -29,8 +30,14 @@ def place(path: Path) -> str:
 
 
 def stamp(path: Path) -> dict[str, int]:
-    """What changes when a file does: its size and time of change; raises OSError, also for pipes, which nobody may write to."""
+    """What changes when a file does: its size and time of change; raises OSError, also for pipes, which nobody may write to.
+
+    Of a diffusers folder it is the size of all files in it and the latest time.
+    """
     found = path.stat()
+    if stat.S_ISDIR(found.st_mode) and os.path.isfile(path / MODEL_INDEX):
+        each = [file.stat() for file in path.rglob("*") if file.is_file()]
+        return {"size": sum(one.st_size for one in each), "mtime_ns": max(one.st_mtime_ns for one in each)}
     if not stat.S_ISREG(found.st_mode):
         raise OSError(errno.EINVAL, NO_FILE)
     return {"size": found.st_size, "mtime_ns": found.st_mtime_ns}

@@ -16,7 +16,8 @@ from webui.ui.page import in_a_loop
 
 AUTOMATIC = [("Automatic", "Automatic")]
 OURS = {
-    "samplers": AUTOMATIC, "schedules": AUTOMATIC, "vaes": AUTOMATIC, "refiners": [("None", "None")], "models": [("a model", "a")],
+    "samplers": AUTOMATIC, "schedules": AUTOMATIC, "vaes": AUTOMATIC, "refiners": [("None", "None")],
+    "models": [("a model", "a")],
 }  # fmt: skip
 NAMES = {**OURS, **CHOICES}
 EVERY = [*parameters(Txt2Img).values(), *parameters(Settings).values()]

@@ -25,6 +25,7 @@ from webui.api.failures import PLAIN, Failures, of_http, of_ours
 from webui.api.guard import Guard
 from webui.api.jobs import JobRoutes
 from webui.api.kept import InputRoutes, SettingRoutes, StyleRoutes
+from webui.api.models import ModelRoutes
 from webui.api.pictures import PictureRoutes
 from webui.api.static import Static
 from webui.errors import WebUIError
@@ -75,6 +76,7 @@ def build(studio: Studio, page: Page | None = None, entrance: Entrance | None = 
     for routes in (
         PictureRoutes(studio.pictures), JobRoutes(studio.queue, studio.styles), streams, StyleRoutes(studio.styles), static,
         SettingRoutes(studio.preferences, streams), InputRoutes(studio.inputs, studio.preferences),
+        ModelRoutes(studio.resolver),
     ):  # fmt: skip
         app.include_router(routes.router())
     doors = entrance or Entrance()

@@ -33,7 +33,7 @@ MOST_REMEMBERED = 8  # headers
 UNDECIDED = "Stable Diffusion 2"  # of 512 or 768 pixels; which, only the network tells
 NOTHING: dict[str, Any] = {
     "family": "", "key": "", "prediction": None, "zero_terminal_snr": None, "native_size": None, "undecided": False,
-    "steps": None, "scale": None, "sampler": None, "schedule": None, "because": "", "problem": "",
+    "steps": None, "scale": None, "sampler": None, "schedule": None, "because": "", "hinted": [], "problem": "",
 }  # fmt: skip
 Plain = dict[str, Any]
 
@@ -42,7 +42,7 @@ Plain = dict[str, Any]
 class Described:
     """What a checkpoint's header says, with what an owner set for it: the model, and the settings that suit it.
 
-    `because` is the word in the file's name that settings follow from.
+    `because` is the word in the file's name that the settings `hinted` follow from.
     """
 
     header: Header
@@ -50,6 +50,7 @@ class Described:
     undecided: bool
     defaults: Defaults
     because: str = ""
+    hinted: tuple[str, ...] = ()
 
 
 class Catalogue:
@@ -147,6 +148,7 @@ def _read(
         "family": known.title if spec else UNDECIDED, "key": known.family if spec else "", "undecided": spec is None,
         "prediction": known.prediction if spec else None, "native_size": known.native_size if spec else None,
         "zero_terminal_snr": known.zero_terminal_snr, "because": found.because,
+        "hinted": list(found.hinted),
     }  # fmt: skip
     return {**NOTHING, **said, **asdict(found.defaults)}
 
@@ -184,9 +186,11 @@ def described(checkpoint: Checkpoint, options: FileOptions = NO_OPTIONS) -> Desc
     usual = Defaults(steps=ModelFacts.steps, scale=ModelFacts.scale, sampler=ModelFacts.sampler, schedule=AUTOMATIC)
     hinted = Defaults() if hint is None else Defaults(steps=hint.steps, scale=hint.scale, sampler=hint.sampler)
     first = joined(Defaults(steps=options.steps, scale=options.scale), said)
-    because = hint.word if hint is not None and joined(first, hinted) != first else ""
-    undecided = is_undecided(header, spec, override)
-    return Described(header=header, spec=spec, undecided=undecided, defaults=joined(first, hinted, usual), because=because)
+    names = tuple(name for name, value in asdict(first).items() if value is None and getattr(hinted, name) is not None)
+    return Described(
+        header=header, spec=spec, undecided=is_undecided(header, spec, override), defaults=joined(first, hinted, usual),
+        because=hint.word if hint is not None and names else "", hinted=names,
+    )  # fmt: skip
 
 
 @lru_cache(maxsize=MOST_REMEMBERED)

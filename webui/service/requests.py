@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from webui.errors import ModelFileError, UnknownName, UserError
+from webui.errors import ModelFileError, UnknownName, UserError, unknown
 from webui.params import AUTOMATIC, NONE, Txt2Img
 from webui.pipeline.samplers import SAMPLERS, SamplerInfo
 from webui.pipeline.samplers import resolve as resolve_sampler
@@ -130,6 +130,24 @@ class Resolver:
         """Every model for people to choose from, the built-in one first; "problem" says why one cannot be used."""
         there = self.checkpoints()
         return [self._shown(each, plain) for each, plain in zip(there, self._catalogue.describe(there), strict=True)]
+
+    def vae_files(self) -> list[dict[str, Any]]:
+        """Every VAE file, with its bytes, its hash, and why it cannot be used."""
+        return self._catalogue.describe_vaes(self.vaes())
+
+    def set_options(self, name: str, options: FileOptions) -> None:
+        """Set what an owner says of a model's file; `UserError` where it cannot be, and then nothing is set.
+
+        What is set is kept by the file's hash, for which the whole file is read the first time.
+        """
+        there = {each.name: each for each in self.checkpoints()}
+        if name not in there:
+            raise unknown("model", name, there)
+        if options.vae is not None and options.vae not in self.vae_names():
+            raise unknown("VAE", options.vae, self.vae_names())
+        if options.network():
+            described(there[name], options)
+        self.overrides.put(self._hash(there[name].path), options)
 
     def samplers(self) -> list[str]:
         """The names of the samplers, the automatic choice first."""

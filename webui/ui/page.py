@@ -53,6 +53,8 @@ def _lay_out(studio: Studio) -> gr.Blocks:
                 pictures, run = txt2img.tab(known)
             with gr.Tab("Gallery", id="gallery", elem_id="tab_gallery"):
                 element("webui-gallery", "gallery")
+            with gr.Tab("Models", id="models", elem_id="tab_models"):
+                element("webui-model-files", "models")
             with gr.Tab("Settings", id="settings", elem_id="tab_settings"):
                 settings = settings_tab.tab()
         connect(page, TXT2IMG, pictures, run)

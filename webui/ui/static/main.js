@@ -5,6 +5,7 @@ import "./account.js";
 import "./gallery.js";
 import "./help.js";
 import "./keys.js";
+import "./modelfiles.js";
 import "./models.js";
 import "./preferences.js";
 import "./queue.js";

@@ -1,5 +1,6 @@
 // Which models there are: what the chosen one takes when nothing else is said, and why a file cannot be used.
 
+import { because } from "./because.js";
 import { button, icon, make } from "./dom.js";
 import { page } from "./page.js";
 import { say, tried } from "./say.js";
@@ -92,12 +93,7 @@ function said(name, value) {
 /** Choices whose first, the automatic one, says what it comes to. */
 function labelled(choices, value) {
   const [[label, name], ...rest] = choices;
-  return [[value && value !== name ? `${label} (${value})` : label, name], ...rest];
-}
-
-/** Why a model takes other settings than most. */
-function because({ because: word, steps, scale }) {
-  return `${steps === 1 ? "One step" : `${steps} steps`} and CFG scale ${scale} where you set none, because its name says ${word}.`;
+  return [[value && value !== name ? `Auto: ${value}` : label, name], ...rest];
 }
 
 customElements.define("webui-models", Models);

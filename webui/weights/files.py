@@ -13,11 +13,12 @@ import os
 import stat
 import tempfile
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from webui.errors import ModelFileError, StorageError, quoted
+from webui.weights.archives import Stored
 from webui.weights.remembered import MODEL_INDEX, NO_FILE
 
 if TYPE_CHECKING:  # a header can be read without the seconds that importing torch takes
@@ -46,7 +47,13 @@ class TensorInfo:
     dtype: str
     begin: int = 0
     end: int = 0
+    stored: Stored | None = None  # of pickles that need not be unpickled again to be read
 
+
+    @property
+    def span(self) -> tuple[int, int]:
+        """Where in the file its bytes begin and end."""
+        return (self.begin, self.end) if self.stored is None else (self.stored.begin, self.stored.end)
 
     @property
     def item_bytes(self) -> int:
@@ -67,9 +74,11 @@ def read_header(path: Path) -> Header:
     """Return keys, shapes, dtypes and metadata of a weight file; a `ModelFileError` says what is wrong with it."""
     with _opened(path) as file:
         if _is_pickle(file):
-            from webui.weights.pickles import pickled_tensors
+            from webui.weights.pickles import pickled_tensors, places
 
-            infos = {key: _info(value) for key, value in pickled_tensors(path, meta=True).items()}
+            tensors = pickled_tensors(path, meta=True)
+            lying = places(file, tensors)
+            infos = {key: replace(_info(value), stored=lying.get(key)) for key, value in tensors.items()}
             return Header(tensors=infos, metadata={}, stamp=_stamp(file))
         return _safetensors_header(file, path)
 
@@ -100,12 +109,12 @@ def read_some(path: Path, infos: Mapping[str, TensorInfo], stamp: Stamp) -> Iter
     with _opened(path) as file:
         if _stamp(file) != stamp:
             raise ModelFileError(f"{path.name} was changed since it was opened; load it again.")
-        if _is_pickle(file):
+        if any(info.stored is None for info in infos.values()) and _is_pickle(file):
             from webui.weights.pickles import read_pickled
 
             yield from read_pickled(path, infos)
             return
-        for key in sorted(infos, key=lambda key: infos[key].begin):
+        for key in sorted(infos, key=lambda key: infos[key].span[0]):
             yield key, _read(file, path, infos[key])
 
 
@@ -214,11 +223,14 @@ def _entry(path: Path, key: str, entry: Any, offset: int) -> TensorInfo:
 def _read(file: BinaryIO, path: Path, info: TensorInfo) -> Tensor:
     import torch
 
-    raw = torch.empty(info.end - info.begin, dtype=torch.uint8)
-    file.seek(info.begin)
+    begin, end = info.span
+    raw = torch.empty(end - begin, dtype=torch.uint8)
+    file.seek(begin)
     if raw.numel() and file.readinto(memoryview(raw.numpy())) != raw.numel():  # type: ignore[attr-defined, arg-type]
         raise ModelFileError(f"{path.name} became shorter while it was read.")
     dtype: torch.dtype = getattr(torch, TORCH_NAMES[info.dtype])
+    if info.stored is not None and info.stored.strides:
+        return raw.view(dtype).as_strided(info.shape, info.stored.strides).contiguous()
     return raw.view(dtype).reshape(info.shape)
 
 

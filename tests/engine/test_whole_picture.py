@@ -1,132 +1,284 @@
-"""A whole picture equals diffusers' with the same weights: text, guidance, noise levels, sampler, scale and decoder at once."""
+"""Whole pictures equal those of diffusers' own pipelines with the same weights, noise and noise levels, from text to pixels."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
-from diffusers import AutoencoderKL, DDIMScheduler, EulerDiscreteScheduler
-from diffusers.loaders.single_file_utils import convert_ldm_vae_checkpoint
+from diffusers import (
+    DDIMScheduler,
+    EulerDiscreteScheduler,
+    LatentConsistencyModelPipeline,
+    LCMScheduler,
+    StableDiffusionPipeline,
+    StableDiffusionXLImg2ImgPipeline,
+    StableDiffusionXLPipeline,
+)
 from torch import Tensor
-from transformers import CLIPTextConfig, CLIPTextModel
+from transformers import CLIPTokenizer
 
-from tests.engine.making import last, pictures, run, stepped
-from tests.in_memory import InMemory
-from tests.nets.families import TINY, TINY_VAE, UNET, VAE, assert_same
-from tests.nets.references import their_unet
-from tests.random_weights import checkpoint
+from tests.engine.making import last, run, stepped
+from tests.nets.families import UNET, VAE, difference
+from tests.nets.references import text_weights, their_autoencoder, their_tower, their_unet, written
+from tests.random_weights import checkpoint, weight
 from webui.engine import events
 from webui.engine.local import LocalNetworks
-from webui.pipeline.generate import Model, generate
-from webui.pipeline.protocol import Decode
+from webui.pipeline.generate import Model, Registry, generate
+from webui.pipeline.noise_table import NoiseTable
+from webui.pipeline.protocol import Decode, Noise
+from webui.pipeline.samplers import SAMPLERS, SamplerInfo, euler_ancestral
+from webui.pipeline.schedules import SCHEDULES
 from webui.request import Request
+from webui.weights.families import Override
 from webui.weights.files import save
-from webui.weights.model import LoadedModel, load
-from webui.weights.vocabulary import clip_tokenizer
+from webui.weights.source import ModelSource, open_model
+from webui.weights.vocabulary import clip_merges, clip_tokenizer
 
-SIDE, STEPS, SCALE, SEED = 64, 10, 5.0, 3
-PROMPT, NEGATIVE = "a photo of a red ball, on a wooden table", "blurry"
-TEXT = "cond_stage_model.transformer.text_model."
+PROMPT, NEGATIVE = "a photo of a red ball, on a wooden table", "blurry, dark"
+REQUEST = Request(
+    model="m", prompt=PROMPT, negative=NEGATIVE, steps=5, sampler="Euler", schedule="DDIM", scale=5.0, seed=3,
+    width=64, height=48,
+)  # fmt: skip
+SHAPE = (4, REQUEST.height // 8, REQUEST.width // 8)
 BETAS = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
+ABSOLUTE = 1e-3  # of a picture in [0, 1]
+RELATIVE = 1e-5
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:__array__ implementation:DeprecationWarning",  # of diffusers' schedules
+    "ignore:.*text_config_dict|`.*` is deprecated:FutureWarning",
+)
+Open = Callable[..., ModelSource]
+
+
+@pytest.fixture(scope="module")
+def opened(tmp_path_factory: pytest.TempPathFactory) -> Open:
+    """A checkpoint by name and by what is said of it, opened once."""
+    folder = tmp_path_factory.mktemp("models")
+    return cache(lambda name, override=None: open_model(written(name, folder), override))
+
+
+# --- ours -----------------------------------------------------------------------------------------------------------------------
 
 
 class Watching:
-    """Networks that note the latents they decode."""
+    """Networks that note what they decode, and the pictures before they are rounded."""
 
     def __init__(self, networks: LocalNetworks) -> None:
         self.networks = networks
-        self.latents: list[Tensor] = []
+        self.decoded: list[tuple[Tensor, Tensor]] = []
+        self.rows: list[int] = []
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.networks, name)
 
+    def predict(self, call: Any) -> Any:
+        self.rows.append(len(call.rows))
+        return self.networks.predict(call)
+
     def decode(self, ask: Decode) -> Tensor:
-        self.latents.append(ask.latent)
-        return self.networks.decode(ask)
+        self.decoded.append((ask.latent, self.networks.decode(ask)))
+        return self.decoded[-1][1]
 
 
-def loaded(name: str, folder: Path) -> LoadedModel:
-    """The random checkpoint by way of its file, as a person's would be; that of Stable Diffusion 2 says that it predicts v."""
-    told = {"modelspec.prediction_type": "v"} if name == "sd21-v-tiny" else {}
-    save(folder / f"{name}.safetensors", checkpoint(name), told)
-    return load(folder / f"{name}.safetensors")
+def trailing(n: int, table: NoiseTable, **_: float | None) -> tuple[float, ...]:
+    """Training steps counted from the last, as diffusers' "trailing" has them."""
+    steps = len(table.sigmas)
+    return (*(table.sigma_of(round(steps - index * steps / n) - 1) for index in range(n)), 0.0)
 
 
-def ours(model: LoadedModel, sampler: str, schedule: str) -> tuple[Tensor, np.ndarray]:
-    """Latent and pixels of the engine."""
-    networks = Watching(LocalNetworks(lambda _: InMemory(model)))
-    known = Model(name="m", spec=model.spec, tokenizers=model.tokenizers)
-    engine = stepped(lambda wanted: [generate(wanted, known)], networks)
-    job = engine.submit(Request(
-        model="m", prompt=PROMPT, negative=NEGATIVE, steps=STEPS, sampler=sampler, schedule=schedule, scale=SCALE, seed=SEED,
-        width=SIDE, height=SIDE,
-    ))  # fmt: skip
+def consistency_steps(n: int, table: NoiseTable, **_: float | None) -> tuple[float, ...]:
+    """`n` of the 50 steps that latent consistency models were taught."""
+    taught = [20 * step - 1 for step in range(50, 0, -1)]
+    return (*(table.sigma_of(taught[math.floor(index * 50 / n)]) for index in range(n)), 0.0)
+
+
+def consistency(denoise: Any, x: Tensor, sigmas: Any, noise: Noise) -> Any:
+    """Jump to the clean latent, and back up with nothing but fresh noise: Euler a with all of it."""
+    return (yield from euler_ancestral(denoise, x, sigmas, noise, eta=1e9))
+
+
+REGISTRY = Registry(
+    samplers={**SAMPLERS, "LCM": SamplerInfo(name="LCM", function=consistency, unit_start=True)},
+    schedules={**SCHEDULES, "Trailing": trailing, "LCM": consistency_steps},
+)
+
+
+def ours(wanted: Request, model: ModelSource, refiner: ModelSource | None = None) -> tuple[Tensor, Tensor, list[int]]:
+    """Latent and picture of the engine, and how many rows each of its calls had."""
+    models = {"m": model} | ({} if refiner is None else {"r": refiner})
+    networks = Watching(LocalNetworks(models.__getitem__))
+    known = {name: Model(name=name, spec=each.spec, tokenizers=each.tokenizers) for name, each in models.items()}
+    engine = stepped(lambda asked: [generate(asked, known["m"], REGISTRY, refiner=known.get("r"))], networks)
+    job = engine.submit(wanted)
     run(engine)
     assert isinstance(last(engine, job), events.Finished), last(engine, job)
-    return networks.latents[0], pictures(engine, job)[0].pixels
+    ((latent, picture),) = networks.decoded
+    return latent, picture, networks.rows
 
 
-def their_texts(name: str, model: LoadedModel) -> Tensor:
-    """The negative prompt and the prompt [2, 77, width], by transformers alone where it knows the file's layout."""
-    spec = model.spec.text[0]
-    rows = [[49406, *clip_tokenizer().encode(text), 49407] for text in (NEGATIVE, PROMPT)]
-    ids = torch.tensor([row + [spec.padding] * (77 - len(row)) for row in rows])
-    if spec.kind == "open_clip":
-        return model.text[0](ids).tokens
-    weights = {key.removeprefix(TEXT): value for key, value in checkpoint(name, prefix=TEXT).items()}
-    weights.pop("embeddings.position_ids")
-    tower = CLIPTextModel(CLIPTextConfig(hidden_size=48, intermediate_size=96, num_hidden_layers=3, num_attention_heads=4))
-    tower.load_state_dict(weights)
-    with torch.no_grad():
-        tokens: Tensor = tower.eval()(ids).last_hidden_state
-    return tokens
+# --- theirs ---------------------------------------------------------------------------------------------------------------------
 
 
-def their_picture(name: str, latent: Tensor) -> Tensor:
-    """The picture [3, H, W] in [0, 1] that diffusers' autoencoder decodes."""
-    levels = len(TINY_VAE.channel_mult)
-    config: dict[str, Any] = {
-        "down_block_types": ["DownEncoderBlock2D"] * levels, "up_block_types": ["UpDecoderBlock2D"] * levels,
-        "block_out_channels": [mult * TINY_VAE.channels for mult in TINY_VAE.channel_mult],
-        "layers_per_block": TINY_VAE.res_blocks, "latent_channels": TINY_VAE.latent_channels,
-    }  # fmt: skip
-    vae = AutoencoderKL(**config)
-    vae.load_state_dict(convert_ldm_vae_checkpoint(checkpoint(name, prefix=VAE), config))
-    with torch.no_grad():
-        picture: Tensor = vae.eval().decode(latent / 0.18215).sample[0]
-    return (picture / 2 + 0.5).clamp(0, 1)
+def their_tokenizer(padding: int) -> CLIPTokenizer:
+    """transformers' tokenizer; its padding is "!" where that is the token 0."""
+    known = clip_tokenizer()
+    return CLIPTokenizer(
+        vocab={token: index for index, token in enumerate(known.tokens)},
+        merges=[tuple(merge.split(" ")) for merge in clip_merges()],
+        pad_token="!" if padding == 0 else "<|endoftext|>",
+        model_max_length=77,
+    )
 
 
-def theirs(name: str, texts: Tensor, scheduler: Any) -> Tensor:
-    """The latent that diffusers' network and scheduler come to, by the loop of its pipelines."""
-    unet = their_unet(TINY[name], checkpoint(name, prefix=UNET))
-    scheduler.set_timesteps(STEPS)
-    first = getattr(scheduler, "sigmas", [1.0])[0]
-    x = torch.randn(1, 4, SIDE // 8, SIDE // 8, generator=torch.Generator().manual_seed(SEED)) * first
-    for t in scheduler.timesteps:
-        given = scheduler.scale_model_input(torch.cat([x, x]), t)
-        uncond, cond = unet(given, t, texts).sample.chunk(2)
-        x = scheduler.step(uncond + SCALE * (cond - uncond), t, x).prev_sample
-    return x
+def parts(name: str, model: ModelSource, scheduler: Any, more: dict[str, Tensor] | None = None) -> dict[str, Any]:
+    """The networks of a pipeline, by diffusers and transformers alone."""
+    spec = model.spec
+    found: dict[str, Any] = {
+        "vae": their_autoencoder(spec.vae, checkpoint(name, prefix=VAE)),
+        "unet": their_unet(spec.unet, checkpoint(name, prefix=UNET) | (more or {})),
+        "scheduler": scheduler,
+    }
+    refining = spec.unet.label_width is not None and len(spec.text) == 1
+    for index, tower in enumerate(spec.text):
+        ending = "_2" if index or refining else ""
+        given = text_weights(name, spec.unet, index, tower)
+        if spec.unet.label_width is None and tower.kind == "open_clip":  # as diffusers has Stable Diffusion 2: 23 layers of 24
+            given.pop("text_projection")
+            layers = tower.layers - 1
+            found["text_encoder"] = their_tower(replace(tower, projection=None), given, layers=layers)
+        else:
+            found[f"text_encoder{ending}"] = their_tower(tower, given)
+        found[f"tokenizer{ending}"] = their_tokenizer(tower.padding)
+    if refining:
+        found |= {"text_encoder": None, "tokenizer": None}
+    return found
 
 
-@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # of diffusers' schedule
-@pytest.mark.parametrize(
-    ("name", "sampler", "schedule"),
-    [("sd15-tiny", "DDIM", "DDIM timesteps"), ("sd15-tiny", "Euler", "DDIM"), ("sd21-v-tiny", "DDIM", "DDIM timesteps")],
-)
-def test_a_whole_picture_equals_diffusers(name: str, sampler: str, schedule: str, tmp_path: Path) -> None:
-    model = loaded(name, tmp_path)
-    latent, pixels = ours(model, sampler, schedule)
-    assert model.spec.prediction == ("v" if name == "sd21-v-tiny" else "eps")
-    told = {**BETAS, "prediction_type": "v_prediction" if model.spec.prediction == "v" else "epsilon", "steps_offset": 1}
-    ddim = DDIMScheduler(**told, clip_sample=False, set_alpha_to_one=False)
-    scheduler = ddim if sampler == "DDIM" else EulerDiscreteScheduler(**told, timestep_spacing="leading")
-    expected = theirs(name, their_texts(name, model), scheduler)
-    assert_same(latent[None], expected, rms=1e-5, most=3e-5)
-    picture = (their_picture(name, expected) * 255).permute(1, 2, 0).numpy()
-    assert np.abs(pixels - picture).max() <= 0.5 + 0.05  # rounded to whole numbers
-    assert pixels.std() > 10
+def call(kind: Any, components: dict[str, Any], wanted: Request, latents: Tensor | None, **more: Any) -> Tensor:
+    """The picture [3, H, W] in [0, 1], or the latent [4, h, w], of a pipeline without its safety checker."""
+    if kind in (StableDiffusionPipeline, LatentConsistencyModelPipeline):
+        components = {**components, "safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
+    elif kind is not StableDiffusionXLImg2ImgPipeline:
+        components = {**components, "add_watermarker": False}
+    else:
+        components = {**components, "add_watermarker": False, "requires_aesthetics_score": True}
+    pipeline = kind(**components)
+    pipeline.set_progress_bar_config(disable=True)
+    size = {} if latents is None else {"height": wanted.height, "width": wanted.width, "latents": latents}
+    given = {"negative_prompt": wanted.negative or None} if kind is not LatentConsistencyModelPipeline else {}
+    told = {"output_type": "pt", **size, **given, **more}
+    result: Tensor = pipeline(wanted.prompt, num_inference_steps=wanted.steps, guidance_scale=wanted.scale, **told).images[0]
+    return result
+
+
+def noise(scheduler: Any, steps: int, first: float) -> Tensor:
+    """The seed's noise, such that a pipeline starts from it at our first sigma."""
+    scheduler.set_timesteps(steps)
+    start = torch.randn(1, *SHAPE, generator=torch.Generator().manual_seed(REQUEST.seed))
+    return start * first / float(scheduler.init_noise_sigma)
+
+
+def euler(**changes: Any) -> EulerDiscreteScheduler:
+    return EulerDiscreteScheduler(**BETAS, **{"steps_offset": 1, "timestep_spacing": "leading", **changes})
+
+
+def first_sigma(wanted: Request, model: ModelSource) -> float:
+    """The sigma that ours starts at."""
+    return REGISTRY.schedules[wanted.schedule](wanted.steps, NoiseTable.from_spec(model.spec))[0]
+
+
+def assert_equal(found: Tensor, expected: Tensor, relative: float = RELATIVE) -> None:
+    """Fail unless two pictures are equal before they are rounded, and are pictures of something."""
+    assert float(expected.std()) > 0.05
+    rms, most = difference(found, expected).rms, float((found - expected).abs().max())
+    assert rms < relative and most < ABSOLUTE, f"relative rms {rms:.2e}, at most {most:.2e}"
+
+
+# --- equal ----------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("schedule", "spacing"), [("DDIM", "leading"), ("Uniform", "linspace"), ("Trailing", "trailing")])
+@pytest.mark.parametrize("name", ["sd15-tiny", "sd21-base-tiny"])
+def test_euler_equals_diffusers(name: str, schedule: str, spacing: str, opened: Open) -> None:
+    model, wanted = opened(name), replace(REQUEST, schedule=schedule, steps=10)
+    scheduler = euler(timestep_spacing=spacing)
+    latents = noise(scheduler, wanted.steps, first_sigma(wanted, model))
+    expected = call(StableDiffusionPipeline, parts(name, model, scheduler), wanted, latents)
+    assert_equal(ours(wanted, model)[1], expected)
+
+
+@pytest.mark.parametrize("name", ["sd15-tiny", "sd21-v-tiny"])
+def test_ddim_equals_diffusers(name: str, opened: Open) -> None:
+    model = opened(name, Override(family="sd21-v") if name == "sd21-v-tiny" else None)
+    wanted = replace(REQUEST, sampler="DDIM", schedule="DDIM timesteps")
+    kind = "v_prediction" if model.spec.prediction == "v" else "epsilon"
+    assert (kind == "v_prediction") is (name == "sd21-v-tiny")
+    scheduler = DDIMScheduler(**BETAS, prediction_type=kind, steps_offset=1, clip_sample=False, set_alpha_to_one=False)
+    expected = call(StableDiffusionPipeline, parts(name, model, scheduler), wanted, noise(scheduler, wanted.steps, 1.0))
+    assert_equal(ours(wanted, model)[1], expected)
+
+
+def test_zero_terminal_snr_equals_diffusers(opened: Open) -> None:
+    name, wanted = "sd21-v-tiny", replace(REQUEST, schedule="Trailing")
+    model = opened(name, Override(family="sd21-v", zero_terminal_snr=True))
+    scheduler = euler(timestep_spacing="trailing", prediction_type="v_prediction", rescale_betas_zero_snr=True)
+    latents = noise(scheduler, wanted.steps, first_sigma(wanted, model))
+    expected = call(StableDiffusionPipeline, parts(name, model, scheduler), wanted, latents)
+    found = ours(wanted, model)[1]
+    assert_equal(found, expected, 1e-4)  # their Euler step cancels most digits at sigma 4096
+    plain = ours(wanted, opened(name, Override(family="sd21-v")))[1]
+    assert difference(plain, expected).rms > 1e-2
+
+
+@pytest.mark.parametrize("negative", [NEGATIVE, ""])
+def test_sdxl_equals_diffusers(negative: str, opened: Open) -> None:
+    name = "sdxl-tiny"
+    model, wanted = opened(name), replace(REQUEST, negative=negative)
+    scheduler = euler()
+    latents = noise(scheduler, wanted.steps, first_sigma(wanted, model))
+    expected = call(StableDiffusionXLPipeline, parts(name, model, scheduler), wanted, latents)
+    assert_equal(ours(wanted, model)[1], expected)
+
+
+@pytest.mark.parametrize("switch_at", [0.3, 0.8])
+def test_sdxl_with_its_refiner_equals_diffusers(switch_at: float, opened: Open) -> None:
+    model, refiner = opened("sdxl-tiny"), opened("sdxl-refiner-tiny")
+    wanted = replace(REQUEST, refiner="r", refiner_switch_at=switch_at)
+    scheduler = euler()
+    latents = noise(scheduler, wanted.steps, first_sigma(wanted, model))
+    components = parts("sdxl-tiny", model, scheduler)
+    half = call(StableDiffusionXLPipeline, components, wanted, latents, denoising_end=switch_at, output_type="latent")
+    expected = call(
+        StableDiffusionXLImg2ImgPipeline, parts("sdxl-refiner-tiny", refiner, euler()), wanted, None, image=half[None],
+        denoising_start=switch_at,
+    )  # fmt: skip
+    found = ours(wanted, model, refiner)[1]
+    assert difference(ours(wanted, model)[1], expected).rms > 1e-3
+    assert_equal(found, expected)
+
+
+@pytest.mark.parametrize("scale", [8.0, 1.5])
+def test_a_latent_consistency_model_equals_diffusers(scale: float, tmp_path: Path) -> None:
+    key = UNET + "time_embedding.cond_proj.weight"
+    more = {key: weight(key, (32, 256)) * 16}
+    save(tmp_path / "lcm.safetensors", checkpoint("sd15-tiny") | more, {})
+    model = open_model(tmp_path / "lcm.safetensors")
+    assert model.spec.unet.guidance_width == 256
+    wanted = replace(REQUEST, sampler="LCM", schedule="LCM", steps=4, scale=scale)
+    scheduler = LCMScheduler(**BETAS)
+    scheduler.set_timesteps(4)
+    source = torch.Generator().manual_seed(wanted.seed)
+    latents = torch.randn(1, *SHAPE, generator=source)
+    components = parts("sd15-tiny", model, scheduler, more)
+    expected = call(LatentConsistencyModelPipeline, components, wanted, latents, generator=source)
+    _, found, rows = ours(wanted, model)
+    assert_equal(found, expected)
+    assert rows == [1] * 4
+    assert torch.equal(ours(replace(wanted, negative="something else"), model)[1], found)
+    assert difference(ours(replace(wanted, scale=scale + 1), model)[1], found).rms > 1e-3

@@ -32,7 +32,6 @@ from webui.nets.text import TextTower
 from webui.nets.unet import UNetModel
 from webui.weights import layouts
 from webui.weights.files import save
-from webui.weights.model import LoadedModel, load
 
 SIZE_WIDTH = 256  # diffusers embeds each of SDXL's sizes in so many numbers
 SKIPS = (1, 2, 3)
@@ -45,12 +44,12 @@ def assert_accepted(found: Mapping[str, Difference]) -> None:
         assert each.accepted, f"{name}: relative rms {each.rms:.2e}, relative max {each.most:.2e}"
 
 
-def loaded(name: str, folder: Path, gain: float = 1.0, metadata: Mapping[str, str] | None = None, **options: Any) -> LoadedModel:
-    """The named random checkpoint by way of its file, as a person's would be."""
+def written(name: str, folder: Path, gain: float = 1.0) -> Path:
+    """The file of the named random checkpoint, in its real layout."""
     path = folder / f"{name} {gain}.safetensors"
     if not path.exists():
-        save(path, checkpoint(name, gain=gain), metadata or {})
-    return load(path, **options)
+        save(path, checkpoint(name, gain=gain), {})
+    return path
 
 
 # --- their networks -------------------------------------------------------------------------------------------------------------
@@ -124,7 +123,9 @@ def their_tower(spec: TextSpec, weights: Mapping[str, Tensor], *, layers: int | 
     if spec.kind == "open_clip":
         state = convert_open_clip_checkpoint(network, dict(weights), prefix="")
     else:
-        state = {key.removeprefix("text_model."): value for key, value in weights.items() if not key.endswith("position_ids")}
+        state = {key: value for key, value in weights.items() if not key.endswith("position_ids")}
+    if spec.projection is None:  # transformers' tower without a projection has no such prefix, files have it
+        state = {key.removeprefix("text_model."): value for key, value in state.items()}
     dropped = [f"layers.{number}." for number in range(config.num_hidden_layers, spec.layers)]
     state = {key: value for key, value in state.items() if not any(each in key for each in dropped)}
     network.load_state_dict(state, assign=True)

@@ -26,15 +26,15 @@ from tests.nets.families import (
 from tests.nets.references import (
     assert_accepted,
     autoencoder_differences,
-    loaded,
     noise_predictor_difference,
     text_differences,
     text_weights,
     their_unet,
+    written,
 )
 from tests.random_weights import checkpoint, weight
 from webui.nets.unet import UNetModel
-from webui.weights.model import LoadedModel
+from webui.weights.model import LoadedModel, load
 
 Open = Callable[[str, float], LoadedModel]
 
@@ -42,7 +42,8 @@ Open = Callable[[str, float], LoadedModel]
 @pytest.fixture(scope="module")
 def opened(tmp_path_factory: pytest.TempPathFactory) -> Open:
     """A checkpoint by name and gain, loaded from its file once."""
-    return cache(lambda name, gain: loaded(name, tmp_path_factory.mktemp("models"), gain))
+    folder = tmp_path_factory.mktemp("models")
+    return cache(lambda name, gain: load(written(name, folder, gain)))
 
 
 @pytest.mark.parametrize("gain", GAINS)

@@ -10,6 +10,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from torch import Tensor
+
 from webui.engine.device import CPU_FLOAT32, by_rule, facts
 from webui.engine.engine import Engine, Limits
 from webui.engine.jobs import Source
@@ -20,10 +22,11 @@ from webui.facts import memory_sizes
 from webui.nets.spec import VAESpec
 from webui.params import Txt2Img
 from webui.pipeline.generate import Model, Registry, generate
+from webui.pipeline.protocol import EncodePicture
 from webui.request import Request, named
 from webui.service.folders import DATA, cache_folder
 from webui.service.overrides import FILE, Overrides, override_of
-from webui.service.previews import Previews
+from webui.service.previews import FITTED, Previews
 from webui.service.requests import Resolver
 from webui.weights.families import Override
 from webui.weights.headers import read_header
@@ -53,7 +56,8 @@ class Service:
         free = free_bytes(CPU_FLOAT32.device if self.exact else by_rule(facts()).device, memory_sizes()[1])
         room = Room(weights=weights_budget(free, self.memory_megabytes))
         self._networks = LocalNetworks(self._sources.__getitem__, choice, open_vae=self._open_vae, room=room)
-        self.engine = Engine(self._start, self._networks, preview=Previews(self.resolver.path_of), limits=self.limits)
+        preview = Previews(self.resolver.path_of, self._encode, self.cache / FITTED)
+        self.engine = Engine(self._start, self._networks, preview=preview, limits=self.limits)
 
     def request(self, params: Txt2Img) -> Request:
         """What `params` mean here: every name known, every default filled in; `UserError` where that cannot be."""
@@ -107,6 +111,10 @@ class Service:
         name = named(request.vae, request.vae_hash)
         self._vaes[name] = self.resolver.vae_of(request)
         return name
+
+    def _encode(self, request: Request, picture: Tensor) -> Tensor:
+        """The latent of a picture by the request's model. For the engine's thread."""
+        return self._networks.encode_picture(EncodePicture(picture, network=self._describe(request).name))
 
     def _open_vae(self, name: str, like: VAESpec) -> VAESource:
         return open_vae(self._vaes[name], like)

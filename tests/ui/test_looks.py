@@ -13,7 +13,7 @@ from tests.ui.test_gallery_page import hang
 
 PHONE: dict[str, Any] = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
 LEAST_CONTRAST = 4.5
-TABS = ("txt2img", "Gallery", "Settings")
+TABS = ("txt2img", "Gallery", "Models", "Settings")
 EVIL = "<img src=x onerror=\"window.pwned=1\"><script>window.pwned=1</script>{{7*7}}'\">"
 
 CONTRASTS = """
@@ -67,7 +67,7 @@ def test_a_phone_never_scrolls_sideways(people: Callable[..., Person], tab: str)
     page = person.open(tab)
     if tab == "txt2img":
         stage(page, "past")
-        for fold in ("refiner_fold", "sampler_options_fold", "more_fold"):
+        for fold in ("sampler_options_fold", "more_fold"):
             page.locator(f"#txt2img_{fold} > button").tap()
         expect(page.locator("#txt2img_reproducible input")).to_be_visible()
     if tab == "Gallery":

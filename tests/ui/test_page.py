@@ -83,7 +83,7 @@ def test_the_page_and_everything_it_names_is_there(studio: Studio) -> None:
             answer = client.get(f"/x/static/{address}")
             assert answer.status_code == 200 and "immutable" in answer.headers["cache-control"]
         assert client.get("/x/opening").json()["user"]["owner"] is True
-        assert client.get("/x/models").json()["choices"] == [["builtin", "builtin"]]
+        assert client.get("/x/models").json()["choices"]["model"] == [["builtin", "builtin"]]
 
 
 def test_wrong_questions_get_sentences(studio: Studio) -> None:

@@ -13,7 +13,8 @@ from tests.ui.person import Person, choose, comes_to_be, generate, go, kept, rea
 from webui.request import Request, parameters_of
 from webui.service.pictures import Picture
 
-FOLDS = ("refiner_fold", "sampler_options_fold", "more_fold")
+FOLDS = ("sampler_options_fold", "more_fold")
+ELSEWHERE = {"refiner", "refiner_switch_at"}  # driven where there is a second model, in test_models_tab.py
 
 
 def draw(person: Person, page: Page) -> Any:
@@ -49,14 +50,17 @@ def test_every_control_reaches_the_picture(person: Person) -> None:
     choose(page, "sampler", "Euler")
     choose(page, "schedule", "Karras")
     choose(page, "model", "builtin")
+    choose(page, "vae", "None: the model's own")
     page.locator("#txt2img_reproducible input").check()
     comes_to_be(page, "reproducible", True)
     controls = set(page.evaluate("webui.controls.txt2img.names"))
-    assert controls == set(texts) | {"sampler", "schedule", "model", "reproducible", "styles"}, "a control is not driven here"
+    driven = set(texts) | ELSEWHERE | {"sampler", "schedule", "model", "vae", "reproducible", "styles"}
+    assert controls == driven, "a control is not driven here"
     made = draw(person, page)
     assert (made.prompt, made.negative, made.width, made.height, made.steps) == ("a cone", "a ball", 64, 72, 3)
     assert (made.scale, made.seed, made.sampler, made.schedule, made.reproducible) == (3.5, 2**64 - 1, "Euler", "Karras", True)
     assert (made.s_churn, made.s_tmin, made.s_tmax, made.s_noise, made.clip_skip) == (0.1, 0.02, 9, 1.01, 2)
+    assert (made.vae, made.refiner) == ("None", "None")
     assert made.eta is None  # Euler has none
     choose(page, "sampler", "Euler a")
     page.wait_for_function("webui.controls.txt2img.values.sampler === 'Euler a'")

@@ -24,7 +24,7 @@ export function setOptions(model, { families, vaes }) {
       make("h2", {}, `What ${model.title} is`),
       make("p", { class: "w-aside" }, "For everybody, kept by the file's contents. Pictures that are waiting are made as they were asked for."),
       model.problem ? make("p", { class: "w-problem" }, model.problem) : null,
-      make("div", { class: "w-model-form" }, ...Object.values(fields).map(({ label }) => label)),
+      make("div", { class: "w-model-form" }, ...Object.values(fields).map(({ block }) => block)),
       problem,
       make("div", { class: "w-actions" }, Object.keys(model.set).length ? reset : null, make("span", { class: "w-gap" }), cancel, save));
     const dialog = make("dialog", { class: "w-dialog w-model-dialog", id: "model_options", "aria-label": `What ${model.title} is` }, form);
@@ -65,14 +65,15 @@ function choice(title, set, own, known, unset = "What the file says") {
   const options = [["", own ? `${unset} (${own})` : unset], ...known];
   const select = make("select", {}, ...options.map(([value, text]) => make("option", { value, selected: value === chosen }, text)));
   const plain = { "": null, true: true, false: false };
-  return { label: field(title, select), value: () => (select.value in plain ? plain[select.value] : select.value) };
+  return { block: field(title, select), value: () => (select.value in plain ? plain[select.value] : select.value) };
 }
 
 function number(title, set, own, range) {
   const input = make("input", { type: "number", placeholder: own === null || own === undefined ? "not told" : String(own), value: set ?? "", ...range });
-  return { label: field(title, input), value: () => (input.value === "" ? null : Number(input.value)) };
+  return { block: field(title, input), value: () => (input.value === "" ? null : Number(input.value)) };
 }
 
 function field(title, control) {
-  return make("label", { class: "w-field" }, title, control);
+  control.id = `model_${title.toLowerCase().replaceAll(" ", "_")}`;
+  return make("div", { class: "w-field" }, make("label", { for: control.id }, title), control);
 }

@@ -185,6 +185,9 @@ class Exact:
     def ready(self, row: Row) -> bool:
         return True
 
+    def holds(self, ask: object) -> bool:
+        return True
+
     def notices(self) -> tuple[str, ...]:
         return ()
 

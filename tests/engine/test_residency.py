@@ -22,6 +22,7 @@ from webui.engine import events
 from webui.engine.device import CPU_FLOAT32, Choice
 from webui.engine.holding import UNET
 from webui.engine.ledger import Ledger, OverBudget, PartKey, Residency
+from webui.engine.limits import USUAL
 from webui.engine.local import LocalNetworks, Room
 from webui.engine.placing import size_of
 from webui.engine.streaming import StreamedUNet, following, staying
@@ -179,7 +180,8 @@ def test_streaming_fetches_each_block_once_a_call_and_one_ahead() -> None:
     coming_and_going = len(streamed._after)
     assert 0 < coming_and_going < len(streamed._units)
     streamed.close()
-    assert streamed.fetched == len(streamed._staying) + 3 * coming_and_going + 1  # the last one is for a fourth call
+    fetched = len(streamed._staying) + 3 * coming_and_going
+    assert streamed.fetched in (fetched, fetched + 1)  # one more where the first for a fourth call had begun
 
 
 @given(st.dictionaries(st.text(max_size=3), st.integers(1, 100)), st.integers(0, 500))
@@ -239,3 +241,68 @@ def test_a_ledger_refuses_what_passes_its_budget() -> None:
     ledger.give(6)
     ledger.take(10)
     assert ledger.peak == 10
+
+
+def test_jobs_of_two_models_and_three_sets_of_patches_need_fewer_swaps_together_and_nobody_waits_long() -> None:
+    sets = {"none": NO_PATCHES, "first": lora(0.5), "second": lora(2.0)}
+    wanted = [
+        request(model=model, prompt=prompt, seed=seed, steps=6)
+        for seed, (model, prompt) in enumerate(zip(["tiny", "other"] * 4, ["none", "first", "second"] * 3, strict=False))
+    ]
+    budget = sum(sizes().values()) + 2048  # one whole model, and what the patches of one set change
+    waited: dict[int, int] = {}
+
+    def start(wanted: Request) -> list[Any]:
+        model = dataclasses.replace(MODEL, name=wanted.model, spec=SPEC)
+        return [generate(wanted, model, patches=sets[wanted.prompt])]
+
+    def swaps_of(groups: list[list[Request]]) -> tuple[int, list[np.ndarray]]:
+        networks, made = networks_within(budget), []
+        engine = stepped(start, networks)
+        for group in groups:
+            jobs = [engine.submit(each) for each in group]
+            asked = dict.fromkeys(jobs, 0)
+            while engine.step():
+                for generation in engine._work.running:
+                    if generation.parts:
+                        waiting = engine.calls - generation.parts[0].call
+                        waited[len(groups)] = max(waited.get(len(groups), 0), waiting)
+            made += [pictures(engine, job)[0].pixels for job in asked]
+        return networks.holding.residency.swaps, made
+
+    alone, expected = swaps_of([[each] for each in wanted])
+    together, made = swaps_of([wanted])
+    assert together <= 2 * alone / 3, (together, alone)
+    assert waited[1] <= USUAL.patience + len(wanted)
+    for one, other in zip(expected, made, strict=True):
+        assert np.abs(one.astype(int) - other.astype(int)).max() <= 1  # shared calls change rounding only
+
+
+def test_a_device_with_less_memory_than_the_budget_says_lets_the_rest_go_and_remembers() -> None:
+    residency = Residency(Ledger(100))
+    residency.bring(PartKey("a", "unet"), 40, object)
+    tries = []
+
+    def make() -> object:
+        tries.append(len(residency._held))
+        if len(tries) == 1:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+        return object()
+
+    residency.bring(PartKey("b", "unet"), 40, make)
+    assert tries == [1, 0] and PartKey("a", "unet") not in residency
+    assert residency.ledger.budget == residency.ledger.used == 40
+
+    def never() -> object:
+        raise MemoryError
+
+    with pytest.raises(MemoryError):
+        residency.bring(PartKey("c", "unet"), 10, never)
+    assert residency.ledger.used == 0
+
+
+def test_when_memory_is_short_the_weights_in_use_stay() -> None:
+    networks = networks_within(2**40)
+    drawn(networks)
+    networks.free()
+    assert [key.part for key in networks.holding.residency._held] == ["vae"]

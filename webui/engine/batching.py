@@ -18,7 +18,7 @@ from webui.pipeline.protocol import Row
 
 ROW_COUNTS = (1, 2, 4, 8, 16)  # the only numbers of rows a network call has: few shapes to compile, capture and tune for
 MOST_REPEATS = 4
-PATIENCE = 8  # calls that rows may wait for others that need no swap of weights
+PATIENCE = 32  # calls that rows may wait for others that need no swap of weights: a picture is done before the next swap
 NOTHING_KNOWN: Mapping[Hashable, int] = MappingProxyType({})
 
 

@@ -38,6 +38,12 @@ class Decoding:
         self._notices.clear()
         return told
 
+    def holds(self, ask: Decode | EncodePicture) -> bool:
+        """Whether the autoencoder for an ask is held."""
+        choices = self._choices(ask.network, ask.vae)
+        choice = choices[0] if isinstance(ask, Decode) else choices[-1]
+        return self._holding.autoencoder_key(ask.network, ask.vae, choice) in self._holding.residency
+
     def decoded(self, ask: Decode, z: Tensor) -> Tensor:
         """The picture [1, 3, H, W], float32, about [-1, 1], of an unscaled latent z [1, C, h, w].
 

@@ -99,11 +99,8 @@ class Holding:
 
     def tower(self, name: str, index: int, patches: Sequence[WeightPatch] = ()) -> TextTower:
         """One of a model's text towers with these patches."""
-        known = self.known(name)
-        kind = known.spec.text[index].kind
-        prefix = layouts.text_prefix(index, kind, conditioner=known.spec.unet.label_width is not None)
-        place = Place(prefix=prefix, rules=layouts.TEXT[kind])
-        module = self._patched(name, f"text{index}", known.choice.in_float32(), place, patches)
+        key, place = self._tower_key(name, index, patches)
+        module = self._patched(name, key.part, self.known(name).choice.in_float32(), place, patches)
         assert isinstance(module, TextTower)
         return module
 
@@ -116,10 +113,27 @@ class Holding:
             raise JobError(f"No autoencoder {other!r} can be opened here.")
         else:
             source = self._open_vae(other, known.spec.vae)
-        key = PartKey(other or name, "vae" if not other else f"vae for {known.spec.vae}", choice.dtype)
-        module = self._whole(key, source, "vae", choice)
+        module = self._whole(self.autoencoder_key(name, other, choice), source, "vae", choice)
         assert isinstance(module, AutoencoderKL)
         return module
+
+    def autoencoder_key(self, name: str, other: str, choice: Choice) -> PartKey:
+        """Under which key an autoencoder is held; another one's description depends on whom it stands in for."""
+        if not other:
+            return PartKey(name, "vae", choice.dtype)
+        return PartKey(other, f"vae for {self.known(name).spec.vae}", choice.dtype)
+
+    def has_towers(self, name: str, patches: Sequence[WeightPatch]) -> bool:
+        """Whether all of a model's text towers are there with these patches."""
+        count = len(self.known(name).spec.text)
+        return all(self._tower_key(name, index, patches)[0] in self.residency for index in range(count))
+
+    def _tower_key(self, name: str, index: int, patches: Sequence[WeightPatch]) -> tuple[PartKey, Place]:
+        spec = self.known(name).spec
+        kind = spec.text[index].kind
+        prefix = layouts.text_prefix(index, kind, conditioner=spec.unet.label_width is not None)
+        about = [patch for patch in patches if patch.key.startswith(prefix)]
+        return PartKey(name, f"text{index}", content_key(about)), Place(prefix=prefix, rules=layouts.TEXT[kind])
 
     def _whole(self, key: PartKey, source: Any, part: str, choice: Choice) -> nn.Module:
         found: nn.Module | None = self.residency.get(key)

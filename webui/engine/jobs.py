@@ -58,8 +58,9 @@ class Job:
 class Generation:
     """One picture in the making: the generator, the ask it waits at, and what is known of its progress.
 
-    `asked` rises with each ask of any generation; `answered` counts those for one picture alone since the last call for rows;
-    `computed` holds the devices and number types that have computed its rows, in order.
+    `asked` rises with each ask of any generation, `call` counts the calls for rows before it; `answered` counts the asks for one
+    picture alone since the last call for rows; `computed` holds the devices and number types that have computed its rows, in
+    order.
     """
 
     job: Job
@@ -74,6 +75,7 @@ class Generation:
     interrupted: bool = False
     thrown: int = 0
     asked: int = 0
+    call: int = 0
     answered: int = 0
     computed: dict[str, None] = field(default_factory=dict)
     over: bool = False

@@ -7,6 +7,7 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Any
 
+from webui.engine.faults import out_of_memory, without_frames
 from webui.errors import OutOfMemory
 
 MEGABYTE = 10**6
@@ -96,27 +97,40 @@ class Residency:
             )
         while (missing := self.ledger.used + size - self.ledger.budget) > 0:
             self.drop(self._next_to_go(key, base, missing))
-        self.ledger.take(size)
-        try:
-            value = make()
-        except BaseException:
-            self.ledger.give(size)
-            raise
+        value = self._made(size, make, base)
         self.swaps += 1
         self._held[key] = Held(value, size, base, close)
         return value
 
-    def _next_to_go(self, key: PartKey, base: PartKey | None, missing: int) -> PartKey:
-        """What goes to make room for `key`: what other networks hold, the longest unused first; else the least that suffices.
+    def _made(self, size: int, make: Callable[[], Any], base: PartKey | None) -> Any:
+        """What `make` returns; where the device has less memory than the budget says, with everything else gone.
 
-        A picture needs its model's parts one after the other, so that the longest unused is just what is needed next.
+        The budget is then what is in use.
         """
-        others = [each for each in self._held if each.network != key.network and each != base]
-        if others:
-            return others[0]
-        own = {each: self._with_variants(each) for each in self._held if each != base}
-        enough = {each: size for each, size in own.items() if size >= missing}
-        return min(enough, key=enough.__getitem__) if enough else max(own, key=own.__getitem__)
+        others = [each for each in self._held if each != base]
+        self.ledger.take(size)
+        try:
+            return make()
+        except BaseException as error:
+            self.ledger.give(size)
+            if not others or not out_of_memory(error):
+                raise
+            without_frames(error)
+        for other in others:
+            self.drop(other)
+        self.ledger.budget = self.ledger.used + size
+        return self._made(size, make, base)
+
+    def _next_to_go(self, key: PartKey, base: PartKey | None, missing: int) -> PartKey:
+        """What goes to make room for `key`: of the network unused for longest, this one's own last, the least that suffices.
+
+        A picture needs its model's parts one after the other, so the part unused for longest is just what it needs next.
+        """
+        others = dict.fromkeys(each.network for each in reversed(self._held) if each != base and each.network != key.network)
+        network = [key.network, *others][-1]
+        parts = {each: self._with_variants(each) for each in self._held if each.network == network and each != base}
+        enough = {each: size for each, size in parts.items() if size >= missing}
+        return min(enough, key=enough.__getitem__) if enough else max(parts, key=parts.__getitem__)
 
     def _with_variants(self, key: PartKey) -> int:
         """The bytes that are free when a part goes."""
@@ -137,10 +151,12 @@ class Residency:
         for key in [each for each in self._held if each.network == network]:
             self.drop(key)
 
-    def drop_variants(self) -> None:
-        """Let go of everything that shares the weights of another part."""
-        for key in [each for each, held in self._held.items() if held.base is not None]:
-            self.drop(key)
+    def drop_others(self) -> None:
+        """Let go of everything but what was used last."""
+        if self._held:
+            last = next(reversed(self._held))
+            for key in [each for each in self._held if each not in (last, self._held[last].base)]:
+                self.drop(key)
 
     def clear(self) -> None:
         """Let go of everything."""

@@ -8,7 +8,7 @@ bytes.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -149,7 +149,7 @@ class LocalNetworks:
     @torch.no_grad()
     def encode(self, ask: Encode) -> Conditioning:
         """The conditioning of a text, kept by content; the answer is a copy, whose holder may change it."""
-        key = (ask.network, ask.chunks, ask.clip_skip, content_key(ask.patches.weights), len(ask.patches.tokens))
+        key = self._text_key(ask)
         found = self._texts.get(key)
         if found is None:
             pooled = self.holding.known(ask.network).spec.unet.label_width is not None
@@ -190,6 +190,14 @@ class LocalNetworks:
         """Whether the row's network, with its patches, is held."""
         return self.holding.is_ready(row.network, row.patches.weights)
 
+    def holds(self, ask: object) -> bool:
+        """Whether the towers of a text, or the autoencoder of a picture, are held; other asks need none of these."""
+        if isinstance(ask, Encode):
+            return self._text_key(ask) in self._texts or self.holding.has_towers(ask.network, ask.patches.weights)
+        if isinstance(ask, (Decode, EncodePicture)):
+            return self._decoding.holds(ask)
+        return True
+
     def notices(self) -> tuple[str, ...]:
         """What people should be told since this was last asked."""
         return self._decoding.notices()
@@ -199,12 +207,15 @@ class LocalNetworks:
         return self.holding.known(network).choice.device
 
     def free(self) -> None:
-        """Let go of everything that can be computed again."""
+        """Let go of everything that can be computed or read again, but for the weights used last, which are wanted next."""
         for cache in (self._texts, self._contexts, self._times, self._pictures):
             cache.clear()
-        self.holding.residency.drop_variants()
+        self.holding.residency.drop_others()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
+
+    def _text_key(self, ask: Encode) -> Hashable:
+        return ask.network, ask.chunks, ask.clip_skip, content_key(ask.patches.weights), len(ask.patches.tokens)
 
     def _context(self, predictor: Predictor, batch: Batch, length: int, choice: Choice) -> Context:
         names = tuple(self._contents.name(row.conditioning) for row in batch.rows)

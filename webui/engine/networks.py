@@ -52,6 +52,10 @@ class Networks(Protocol):
         """Whether a call with this row needs neither another network nor other patched weights than are held now."""
         ...
 
+    def holds(self, ask: object) -> bool:
+        """Whether an ask that is not for rows can be answered with the networks that are held now."""
+        ...
+
     def notices(self) -> tuple[str, ...]:
         """What people should be told of the last answers, in sentences; each is told once."""
         ...

@@ -151,12 +151,18 @@ def units(network: UNetModel) -> dict[str, nn.Module]:
 
 
 def staying(sizes: Mapping[str, int], room: int) -> frozenset[str]:
-    """The units that stay: in order, as long as there is room; what remains comes and goes in one row, each before its turn."""
+    """The units that stay, as many as there is room for, spread over the network: what comes has longest while others compute."""
+    whole, seen, kept = max(sum(sizes.values()), 1), 0, 0
     found: set[str] = set()
     for name, size in sizes.items():
-        if size <= room:
+        seen += size
+        if (kept + size) * whole <= room * seen:
             found.add(name)
-            room -= size
+            kept += size
+    for name, size in sizes.items():
+        if name not in found and kept + size <= room:
+            found.add(name)
+            kept += size
     return frozenset(found)
 
 

@@ -77,15 +77,23 @@ class Work:
         self._in_flight.clear()
 
     def _light(self) -> Generation | None:
-        """Whose ask is to be answered by itself: who asked first, but nobody goes on for ever while rows wait."""
-        rows = any(generation.parts for generation in self.running)
+        """Whose ask is to be answered by itself: who needs no swap and asked first; nobody goes on for ever while rows wait."""
+        rows = [part for generation in self.running for part in generation.parts]
         waiting = [each for each in self.running if each.light and (not rows or each.answered < MOST_LIGHT)]
-        return min(waiting, key=lambda each: each.asked, default=None)
+        first = min(waiting, key=lambda each: (self._swaps(each), each.asked), default=None)
+        if first is not None and self._swaps(first) and any(self._ready(part) for part in rows):
+            return None
+        return first
+
+    def _swaps(self, generation: Generation) -> bool:
+        """Whether an answer would push out what others use, and has not been waited for long enough to be worth that."""
+        patient = self.calls - generation.call < self._limits.patience
+        return patient and not self._networks.holds(generation.ask)
 
     def _asked(self, generation: Generation) -> None:
         """Put what a generation asks for in line; a malformed ask fails its job here, before it meets others."""
         self._tickets += 1
-        generation.asked = self._tickets
+        generation.asked, generation.call = self._tickets, self.calls
         if generation.over or not isinstance(generation.ask, Rows) or generation.light:
             return
         rows = generation.ask.rows

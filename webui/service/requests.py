@@ -162,8 +162,10 @@ class Resolver:
         return [AUTOMATIC, NONE, *(each.name for each in self.vaes())]
 
     def known_hash(self, path: Path) -> str:
-        """A file's hash, "" where it was never read whole."""
-        return hashes.known(path, self.cache / HASHES)
+        """A file's hash, "" where it was never read whole, or cannot be."""
+        with contextlib.suppress(ModelFileError):
+            return hashes.known(path, self.cache / HASHES)
+        return ""
 
     def _hash(self, path: Path, told: hashes.Told | None = None) -> str:
         return hashes.sha256(path, self.cache / HASHES, told)

@@ -51,6 +51,10 @@ class Settings(Params):
     trash_days: int = setting(
         30, "Days in the trash", group="Gallery", min=0, max=3650, step=1,
         help="Pictures that have been in the trash for longer are deleted for good; 0 keeps them until you delete them.")
+    memory_megabytes: int = setting(
+        0, "Memory for models", group="Models", owner=True, min=0, max=1_000_000, step=1,
+        help="Megabytes that models may take on the device; 0 takes what is sensible of what is free. With less than a model "
+             "needs, its parts take turns, which is slower and draws the same. Holds from the next start.")
     most_jobs: int = setting(
         50, "Jobs of one account", group="Limits", owner=True, min=1, max=10_000, step=1,
         help="How many jobs of one account may wait or run at the same time.")

@@ -120,3 +120,13 @@ def test_a_map_that_makes_no_sense_is_none(tmp_path: Path) -> None:
     three = '{"matrix": [[1, 1, 1], [1, 1, 1], [1, 1, 1]], "bias": [0, 0, 0], "error": 0.1}'  # the model has four channels
     for nonsense in ("{", "[]", '{"matrix": [[1]]}', "[" * 100_000, PREVIEW.replace("0.1", "1" * 400), three):
         assert preview_of(tiny_checkpoint.write(tmp_path / "m.safetensors", metadata={PREVIEW_KEY: nonsense})) is None
+
+
+def test_a_small_budget_draws_the_same_picture(root: Path) -> None:
+    made = []
+    for megabytes in (0, 1):
+        with open_engine(root, exact=True, memory_megabytes=megabytes) as service:
+            made.append(pictures(service, service.request(Txt2Img(prompt="ab", seed=3, steps=2)))[0].pixels)
+            room = service._networks.holding.residency.ledger
+            assert room.peak <= (megabytes or 10**6) * 10**6
+    assert np.array_equal(made[0], made[1])

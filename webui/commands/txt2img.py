@@ -60,6 +60,7 @@ def main(arguments: list[str], root: Path) -> int:
     add_flags(parser, Txt2Img, "prompt")
     parser.add_argument("--output", metavar="FOLDER", type=Path, help="Where pictures go. Default: outputs/txt2img here.")
     parser.add_argument("--json", action="store_true", help="Print one JSON object instead of paths.")
+    parser.add_argument("--memory", type=int, default=0, metavar="MB", help="What models may take. Default: what is sensible.")
     parser.add_argument("--exact", action="store_true", help="Compute in float32 on the CPU: slower, and most alike everywhere.")
     options = parser.read(arguments)
     params = read_flags(options, Txt2Img, "prompt")
@@ -70,7 +71,11 @@ def main(arguments: list[str], root: Path) -> int:
     try:
         from webui.service.opening import open_engine  # imports torch, which takes seconds
 
-        with logging_to(root / CACHE / LOG), open_engine(root, paths=True, exact=options.exact) as service:
+        memory = max(options.memory, 0)
+        with (
+            logging_to(root / CACHE / LOG),
+            open_engine(root, paths=True, exact=options.exact, memory_megabytes=memory) as service,
+        ):
             outcome = Outcome(request=service.request(params), folder=folder)
             try:
                 follow(service, outcome, bar, quiet=options.json)

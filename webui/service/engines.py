@@ -7,7 +7,6 @@ import queue
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -109,11 +108,14 @@ class Followed:
 class ThreadEngine:
     """The engine in this process. A thread opens it, torch included, when it is warmed or gets its first request.
 
-    That thread carries out what is asked for, one thing after the other; one more for each request reads its events.
+    That thread carries out what is asked for, one thing after the other; one more for each request reads its events. `memory`
+    tells, when it is opened, how many megabytes models may take; 0 leaves that to it.
     """
 
-    def __init__(self, root: Path, *, models_from: Sequence[Path] = (), exact: bool = False) -> None:
-        self._open_service = partial(open_service, root, models_from, exact)
+    def __init__(
+        self, root: Path, *, models_from: Sequence[Path] = (), exact: bool = False, memory: Callable[[], int] = lambda: 0
+    ) -> None:
+        self._open_service: Callable[[], Service] = lambda: open_service(root, models_from, exact, memory())
         self._closing = False
         self._wishes: queue.SimpleQueue[tuple[str, Callable[[], None]]] = queue.SimpleQueue()
         self._outbox = Outbox()
@@ -228,8 +230,8 @@ class ThreadEngine:
         threading.Thread(target=read, name=f"events of {key}", daemon=True).start()
 
 
-def open_service(root: Path, models_from: Sequence[Path], exact: bool) -> Service:
+def open_service(root: Path, models_from: Sequence[Path], exact: bool, memory_megabytes: int) -> Service:
     """Import torch, which takes seconds, and open the engine of a folder."""
     from webui.service.opening import open_engine
 
-    return open_engine(root, models_from=models_from, exact=exact)
+    return open_engine(root, models_from=models_from, exact=exact, memory_megabytes=memory_megabytes)

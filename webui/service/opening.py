@@ -125,15 +125,18 @@ def _second(request: Request) -> Request:
     return replace(request, model=request.refiner, model_hash=request.refiner_hash, override=request.refiner_override)
 
 
-def open_engine(root: Path, *, paths: bool = False, exact: bool = False, models_from: Sequence[Path] = ()) -> Service:
+def open_engine(
+    root: Path, *, paths: bool = False, exact: bool = False, models_from: Sequence[Path] = (), memory_megabytes: int = 0
+) -> Service:
     """The service of the models under `root`/models and in `models_from`; nothing is loaded before it is needed.
 
     What is measured and computed once is kept in `root`/cache. `paths` lets a model be named by the path of a file, which only
-    the machine's owner may; `exact` computes in float32 on the CPU, whatever else there is.
+    the machine's owner may; `exact` computes in float32 on the CPU, whatever else there is. `memory_megabytes` is what models may
+    take on the device, 0 what is sensible of what is free.
     """
     cache = cache_folder(root)
     overrides = Overrides(root / DATA / FILE)
     resolver = Resolver(
         models_folder=root / "models", cache=cache, others=tuple(models_from), paths=paths, overrides=overrides
     )
-    return Service(resolver=resolver, cache=cache, exact=exact)
+    return Service(resolver=resolver, cache=cache, exact=exact, memory_megabytes=memory_megabytes)

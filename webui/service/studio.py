@@ -80,10 +80,12 @@ def open_studio(
         resolver = Resolver(models_folder=root / "models", cache=cache, others=tuple(models_from), overrides=overrides)
         pictures = Pictures(database, outputs, clock, thumbnails=cache / THUMBNAILS)
         keeper = Keeper(database=database, jobs=jobs, pictures=pictures)
-        handle = ThreadEngine(root, models_from=models_from) if engine is None else engine
+        preferences = Preferences(database)
+        handle = engine or ThreadEngine(
+            root, models_from=models_from, memory=lambda: preferences.for_everybody().memory_megabytes
+        )
         worker = Worker(jobs, handle, broadcast, keeper, slots=slots, timer=time.monotonic, complete=resolver.complete)
         opened.callback(worker.close)
-        preferences = Preferences(database)
         users = Users(database, clock, longest=lambda: preferences.for_everybody().session_days * DAY)
         queue = Queue(jobs, worker, resolver, broadcast, lambda: limits_of(preferences.for_everybody()))
         inputs, styles = Inputs(database, root, clock), Styles(database)

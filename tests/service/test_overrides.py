@@ -10,8 +10,10 @@ import pytest
 from tests.service.pretend import place_model
 from webui.errors import StorageError, UnknownName, UserError
 from webui.params import Txt2Img
+from webui.service.gallery import text_of
 from webui.service.overrides import NO_OPTIONS, FileOptions, Overrides, override_of
 from webui.service.requests import Resolver
+from webui.ui.reading import read
 from webui.weights.families import Override
 
 
@@ -91,3 +93,21 @@ def test_what_fits_no_model_of_that_shape_is_a_problem_with_a_reason(resolver: R
     assert said["problem"] and said["file"]["problem"] == ""
     with pytest.raises(UserError):
         resolver.request(Txt2Img())
+
+
+def test_a_pictures_text_says_what_was_set_and_reading_it_says_where_that_is_not_so_now(
+    resolver: Resolver, overrides: Overrides
+) -> None:
+    plain = resolver.request(Txt2Img(seed=1))
+    overrides.put(plain.model_hash, FileOptions(prediction="eps", native_size=256, steps=7))
+    request = resolver.request(Txt2Img(seed=1))
+    text = text_of(request, batched=False, interrupted=False)
+    assert "Model set to: Prediction eps; Native size 256" in text
+    assert read(text, resolver)[1] == []
+    before = text_of(plain, batched=False, interrupted=False)
+    assert "set to" not in before
+    (note,) = read(before, resolver)[1]
+    assert note == "builtin was as its file says for this picture, and is set to 'Prediction eps; Native size 256' here."
+    overrides.put(plain.model_hash, NO_OPTIONS)
+    (note,) = read(text, resolver)[1]
+    assert note == "builtin was set to 'Prediction eps; Native size 256' for this picture, and is as its file says here."

@@ -142,7 +142,8 @@ def _read(
         found = described(checkpoint, options)
     except UserError as error:
         return {**NOTHING, "problem": str(error)}
-    spec = remembered_spec(found.header, found.spec, digest, predictions) if found.undecided else found.spec
+    override = override_of(options.network())
+    spec = remembered_spec(found.header, found.spec, digest, predictions, override)
     known = spec or found.spec
     said = {
         "family": known.title if spec else UNDECIDED, "key": known.family if spec else "", "undecided": spec is None,
@@ -160,10 +161,8 @@ def model_facts(checkpoint: Checkpoint, digest: str, memory: Path, *, ask: bool,
     never was, the size is 0.
     """
     found = described(checkpoint, options)
-    known: ModelSpec | None = found.spec
-    if found.undecided:
-        about = found.header, found.spec, digest, memory
-        known = settled(checkpoint.path, *about) if ask else remembered_spec(*about)
+    about = found.header, found.spec, digest, memory, override_of(options.network())
+    known = settled(checkpoint.path, *about) if ask else remembered_spec(*about)
     suits = {name: value for name, value in asdict(found.defaults).items() if value is not None}
     return ModelFacts(
         name=checkpoint.name, hash=digest, override=options.network(), native_size=0 if known is None else known.native_size,

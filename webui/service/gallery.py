@@ -25,10 +25,12 @@ from webui import infotext
 from webui.errors import StorageError, UserError, quoted
 from webui.infotext import PNG_KEY
 from webui.request import Request, parameters_of
+from webui.service.overrides import in_words
 
 NUMBERED = re.compile(r"\.?(\d{5,})(?:-.*\.png|\.part)")
 COMPRESSION = 1  # zlib's level: a tenth of the time of the usual 6 for a few percent of size
 MOST_TRIES = 1000  # to claim a number while others do
+SET_KEY, REFINER_SET_KEY = "Model set to", "Refiner set to"  # what an owner had set for the file against what it says itself
 COMPUTED_KEY = "Computed on"  # among a picture's values: what beside the request decides on its last bits
 FALLBACK = "webui-pictures"  # in the user's home, else among temporary files
 Foretell = Callable[[Path, int], None]  # told the path and bytes of a picture before it is written
@@ -60,6 +62,8 @@ def text_of(request: Request, *, batched: bool, interrupted: bool, computed: str
     """
     remarks = {"Shared calls": batched, "Interrupted": interrupted}
     said = {COMPUTED_KEY: computed} if computed else {}
+    said |= {SET_KEY: in_words(request.override)} if request.override else {}
+    said |= {REFINER_SET_KEY: in_words(request.refiner_override)} if request.refiner_override else {}
     return infotext.write(parameters_of(request), {key: "True" for key, true in remarks.items() if true} | said)
 
 

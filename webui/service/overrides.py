@@ -73,6 +73,12 @@ def override_of(plain: Mapping[str, Any]) -> Override | None:
     return Override(**FileOptions.read(given).network()) if given else None
 
 
+def in_words(plain: Mapping[str, Any]) -> str:
+    """What a request holds of that, as a picture's text says it: "Prediction v; Native size 768"."""
+    labels = parameters(FileOptions)
+    return "; ".join(f"{labels[name].label} {plain[name]}" for name in NETWORK if name in plain)
+
+
 class Overrides:
     """The options of files by their SHA-256. Safe from any thread; `path` is the JSON file, None for one that is always empty."""
 

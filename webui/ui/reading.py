@@ -12,11 +12,16 @@ from webui.pipeline.samplers import resolve as resolve_sampler
 from webui.request import ModelFacts
 from webui.service import vaes
 from webui.service.checkpoints import Checkpoint, choose
+from webui.service.gallery import REFINER_SET_KEY, SET_KEY
+from webui.service.overrides import in_words
 from webui.service.requests import Resolver
 from webui.ui.areas import STYLES, TXT2IMG
 from webui.ui.controls import as_shown
 
-SAYS_NOTHING = {"Version", "User", "Shared calls", "Interrupted", "Computed on", "Model hash", "VAE hash"}  # of the picture
+SAYS_NOTHING = {
+    "Version", "User", "Shared calls", "Interrupted", "Computed on", "Model hash", "VAE hash", SET_KEY,
+    REFINER_SET_KEY,
+}  # of the picture
 OURS = infotext.VERSION.partition(" ")[0]
 KEEPS = {"count", "model", "vae", "refiner"}  # what stays as it is where the text does not say it
 MOST_NAMED = 6
@@ -42,9 +47,11 @@ def read(text: str, resolver: Resolver) -> tuple[dict[str, Any], list[str]]:
         except UserError as error:
             notes.append(str(error))
     notes += _model(values, raw, resolver)
-    notes += _vae(values, "VAE" in info.values, info.values.get("Version", "").startswith(OURS), resolver)
+    ours = info.values.get("Version", "").startswith(OURS)
+    notes += _vae(values, "VAE" in info.values, ours, resolver)
     notes += _refiner(values, resolver)
     sides = {str(each.infotext).removesuffix("-1") for each in parameters(Txt2Img).values()}  # "Size", of which both are known
+    notes += _set(unknown, values, resolver) if ours else []
     left = [key for key in unknown if key not in SAYS_NOTHING | sides]
     if left:
         notes.append(f"Not known here: {', '.join(left[:MOST_NAMED])}{' and more' if len(left) > MOST_NAMED else ''}.")
@@ -111,6 +118,20 @@ def _vae(values: dict[str, Any], said: bool, ours: bool, resolver: Resolver) -> 
         return [f"The VAE {named.name} here is another one: its hash is {own[:10]}, not {digits}; the one that was chosen stays."]
     values["vae"] = AUTOMATIC if named is near else named.name
     return [f"The VAE {named.name} was taken by its name; whether it is the same is known once it was used."] if digits else []
+
+
+def _set(said: dict[str, str], values: dict[str, Any], resolver: Resolver) -> list[str]:
+    """A sentence where an owner had set another thing for a model's file than now, for then another picture is made."""
+    notes = []
+    for key, name in ((SET_KEY, "model"), (REFINER_SET_KEY, "refiner")):
+        found = next((each for each in resolver.checkpoints() if each.name == values.get(name)), None)
+        if found is None:
+            continue
+        now = in_words(resolver.overrides.of(resolver.known_hash(found.path)).network())
+        if said.get(key, "") != now:
+            then, here = (f"set to {each!r}" if each else "as its file says" for each in (said.get(key), now))
+            notes.append(f"{found.name} was {then} for this picture, and is {here} here.")
+    return notes
 
 
 def _beside(values: dict[str, Any], resolver: Resolver) -> Checkpoint | None:

@@ -224,5 +224,80 @@ def text_differences(ours: TextTower, weights: Mapping[str, Tensor]) -> dict[str
     own = body(theirs).final_layer_norm(layer) if spec.final_norm else layer
     found["text, as the family reads it"] = difference(ours(ids).tokens, own)
     pooled = expected.pooler_output if spec.projection is None else expected.text_embeds
-    return {**found, "text, pooled": difference(ours(ids).pooled, pooled)}
+    found["text, pooled"] = difference(ours(ids).pooled, pooled)
+    # Ours is built of transformers' own layers, so a third implementation has a say.
+    written_out, last = tower_written_out(spec, weights, ids)
+    found["text, written out"] = difference(ours(ids).tokens, written_out)
+    return {**found, "text, written out, pooled": difference(ours(ids).pooled, last)}
+
+
+def tower_written_out(spec: TextSpec, weights: Mapping[str, Tensor], ids: Tensor) -> tuple[Tensor, Tensor]:
+    """Tokens and pooled output of a text tower, straight from a single file's weights and the paper (Radford et al. 2021)."""
+    clip = spec.kind == "clip"
+    names = CLIP_NAMES if clip else OPEN_CLIP_NAMES
+
+    def of(name: str, number: int = 0) -> Tensor:
+        return weights[names[name].format(number)]
+
+    def normed(x: Tensor, name: str, number: int = 0) -> Tensor:
+        x = x - x.mean(-1, keepdim=True)
+        x = x / (x.square().mean(-1, keepdim=True) + 1e-5).sqrt()
+        return x * of(f"{name}.weight", number) + of(f"{name}.bias", number)
+
+    def dense(x: Tensor, name: str, number: int) -> Tensor:
+        return x @ of(f"{name}.weight", number).T + of(f"{name}.bias", number)
+
+    def attention(x: Tensor, number: int) -> Tensor:
+        if clip:
+            q, k, v = (dense(x, letter, number) for letter in "qkv")
+        else:
+            q, k, v = (x @ of("in.weight", number).T + of("in.bias", number)).split(spec.width, dim=-1)
+        q, k, v = (each.unflatten(-1, (spec.heads, -1)).transpose(1, 2) for each in (q, k, v))
+        scores = q @ k.transpose(-1, -2) / (spec.width // spec.heads) ** 0.5
+        later = torch.ones(ids.shape[-1], ids.shape[-1], dtype=torch.bool).triu(1)
+        mixed = scores.masked_fill(later, -torch.inf).softmax(-1) @ v
+        return dense(mixed.transpose(1, 2).flatten(2), "out", number)
+
+    x = of("tokens")[ids] + of("positions")
+    layers = []
+    for number in range(spec.layers):
+        x = x + attention(normed(x, "norm1", number), number)
+        h = dense(normed(x, "norm2", number), "up", number)
+        h = h * torch.sigmoid(1.702 * h) if clip else h * (1 + torch.erf(h / 2**0.5)) / 2
+        x = x + dense(h, "down", number)
+        layers.append(x)
+    tokens = normed(layers[-spec.skip], "norm") if spec.final_norm else layers[-spec.skip]
+    ends = (ids == spec.end).int().argmax(-1)
+    pooled = normed(x, "norm")[torch.arange(len(ids)), ends]
+    return tokens, pooled if spec.projection is None else pooled @ weights["text_projection"]
+
+
+def names_of(layer: str, parts: Mapping[str, str], plain: Mapping[str, str]) -> dict[str, str]:
+    """Keys of a layout: those of a layer with weight and bias, and the others."""
+    kinds = ("weight", "bias")
+    return {f"{name}.{kind}": f"{layer}{key}{kind}" for name, key in parts.items() for kind in kinds} | dict(plain)
+
+
+CLIP_NAMES = names_of(
+    "text_model.encoder.layers.{0}.",
+    {
+        "norm1": "layer_norm1.", "norm2": "layer_norm2.", "q": "self_attn.q_proj.", "k": "self_attn.k_proj.",
+        "v": "self_attn.v_proj.", "out": "self_attn.out_proj.", "up": "mlp.fc1.", "down": "mlp.fc2.",
+    },
+    {
+        "tokens": "text_model.embeddings.token_embedding.weight", "norm.weight": "text_model.final_layer_norm.weight",
+        "positions": "text_model.embeddings.position_embedding.weight", "norm.bias": "text_model.final_layer_norm.bias",
+    },
+)  # fmt: skip
+OPEN_CLIP_NAMES = names_of(
+    "transformer.resblocks.{0}.",
+    {
+        "norm1": "ln_1.", "norm2": "ln_2.", "in": "attn.in_proj_", "out": "attn.out_proj.", "up": "mlp.c_fc.",
+        "down": "mlp.c_proj.",
+    },
+    {
+        "tokens": "token_embedding.weight", "positions": "positional_embedding", "norm.weight": "ln_final.weight",
+        "norm.bias": "ln_final.bias",
+    },
+)  # fmt: skip
 

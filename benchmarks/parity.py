@@ -1,0 +1,106 @@
+"""How far every part of every family is from diffusers and transformers with the same weights, as a table.
+
+    python benchmarks/parity.py [--full] [--write]
+
+Measures what the tests measure, by the same functions, in float32: relative root mean square and relative maximum, the worst of
+two sets of random weights (unit gain, and one whose residual stream is so small that a wrong epsilon shows). Small networks are
+loaded from files in their real layouts. `--full` takes the published sizes, one network at a time, 15 GB of memory at most.
+`--write` puts the table into docs/performance.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import sys
+import tempfile
+from collections.abc import Iterable
+from datetime import date
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import diffusers
+import torch
+import transformers
+
+from benchmarks import document
+from tests.nets import measuring
+from tests.nets.families import GAINS, MOST_GATE, RMS_GATE, TINY, Difference
+
+SIZES = {"parity": "small networks", "parity, published sizes": "published sizes"}  # the marks around each table
+Found = dict[tuple[str, str], Difference]
+
+
+def worst(rows: Iterable[tuple[str, str, Difference]], found: Found | None = None) -> Found:
+    """The largest difference of each family and part, whichever layer of a text tower or weights it is of."""
+    found = {} if found is None else found
+    for family, part, each in rows:
+        kinds = [kind for kind in ("written out", "pooled") if kind in part]
+        key = family, ", ".join([part.split(",")[0], *kinds])
+        before = found.get(key, each)
+        found[key] = Difference(rms=max(before.rms, each.rms), most=max(before.most, each.most))
+    return found
+
+
+def measured(full: bool, folder: Path) -> Found:
+    """Everything, telling on the way how far it is."""
+    found: Found = {}
+    for gain in GAINS:
+        for name in measuring.PREDICTORS if full else TINY:
+            print(f"gain {gain:g}: {name}", file=sys.stderr, flush=True)
+            worst(measuring.full_noise_predictors(name, gain) if full else measuring.small(name, gain, folder), found)
+        if full:
+            worst(measuring.full_autoencoder(gain), found)
+    for tower in measuring.TOWERS if full else ():
+        print(tower, file=sys.stderr, flush=True)
+        worst(measuring.full_tower(tower), found)
+    return found
+
+
+def table(found: Found) -> str:
+    """The differences as Markdown."""
+    lines = [f"| family | part | relative rms, gate {RMS_GATE:g} | relative max, gate {MOST_GATE:g} | |", "|---|---|---|---|---|"]
+    for (family, part), each in found.items():
+        verdict = "within" if each.accepted else "**too far**"
+        lines.append(f"| {family} | {part} | {number(each.rms)} | {number(each.most)} | {verdict} |")
+    return "\n".join(lines)
+
+
+def number(value: float) -> str:
+    """A difference as people write it."""
+    return f"{value:.1e}" if value else "0"
+
+
+def report(found: Found, name: str) -> str:
+    """The table and what it was made with."""
+    versions = f"torch {torch.__version__}, diffusers {diffusers.__version__}, transformers {transformers.__version__}"
+    command = "benchmarks/parity.py" + ("" if name == "parity" else " --full")
+    about = (
+        "0 is bit for bit the same. UNet and VAE against diffusers; text towers, at clip skip 1 to 3 with and without the final "
+        'norm, against transformers, of whose layers ours are built, and "written out" from the paper.'
+    )
+    return f"`{command}`, {SIZES[name]}, {versions}, {platform.machine()}, {date.today()}. {about}\n\n{table(found)}"
+
+
+def main() -> int:
+    """Measure, print, and write if wanted; 1 where something is too far from the reference."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--full", action="store_true", help="the published sizes")
+    parser.add_argument("--write", action="store_true", help="put the table into docs/performance.md")
+    parser.add_argument("--threads", type=int, default=2)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    small, full = SIZES
+    name = full if options.full else small
+    with tempfile.TemporaryDirectory() as folder:
+        found = measured(options.full, Path(folder))
+    text = report(found, name)
+    print(text)
+    if options.write:
+        document.replace(name, text)
+    return 0 if all(each.accepted for each in found.values()) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

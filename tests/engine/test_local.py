@@ -366,7 +366,8 @@ def test_other_networks_and_models_that_come_and_go() -> None:
             return super().read(part, keys)
 
     room = Room(weights=size_of(InMemory(tiny_model()), "unet", CPU_FLOAT32))
-    networks = LocalNetworks(Watched, others={"double": lambda number: number * 2}, room=room)
+    sources = {name: Watched(name) for name in "ab"}
+    networks = LocalNetworks(sources.__getitem__, others={"double": lambda number: number * 2}, room=room)
     assert networks.call(Call("double", {"number": 4})) == 8
     with pytest.raises(UnknownName, match="double"):
         networks.call(Call("dobule"))
@@ -376,4 +377,7 @@ def test_other_networks_and_models_that_come_and_go() -> None:
         networks.predict(call_of([each]))
         assert networks.ready(each)
     assert read == ["a", "b", "a"]
+    sources["a"] = Watched("a")  # a file that was replaced
+    networks.predict(call_of([first]))
+    assert read == ["a", "b", "a", "a"]
     assert row().patches is NO_PATCHES

@@ -98,6 +98,7 @@ def test_other_files_are_told_what_they_are(found: tuple[str, ...], said: str) -
         detect(keys(*found))
 
 
+BLOCK_2 = [f"input_blocks.2.0.{layer}.weight" for layer in ("out_layers.3", "out_layers.0", "in_layers.2")]
 CROSS = [key.removeprefix(UNET) for key in recorded_header("sd15-tiny") if key.endswith("attn2.to_k.weight")]
 
 
@@ -114,8 +115,8 @@ def changed(name: str, drop: str = "nothing", **shapes: tuple[int, ...]) -> Head
         (changed("sd15-tiny", "first_stage_model."), "no autoencoder"),
         (changed("sd15-tiny", **{"input_blocks.0.0.weight": (32, 7, 3, 3)}), "Stable Diffusion 1: it takes 4 input channels, .* 7;"),
         (changed("sd15-tiny", UNET + "out.2"), r"noise predictor is incomplete: out\.2\.weight is missing"),
-        (changed("sd15-tiny", UNET + "input_blocks.4.0.out_layers"), "input_blocks.4.0.out_layers.3.weight is missing"),
-        (changed("sd15-tiny", **{"input_blocks.2.0.out_layers.3.weight": (48, 32, 3, 3)}), "widths that differ"),
+        (changed("sd15-tiny", UNET + "input_blocks.4.0."), "input_blocks.4.0.out_layers.3.weight is missing"),
+        (changed("sd15-tiny", **dict.fromkeys(BLOCK_2, (48, 32, 3, 3))), "widths that differ"),
         (changed("sd15-tiny", **dict.fromkeys(CROSS, (32, 99))), "width 48; .* needs 99"),
     ],
 )
@@ -236,18 +237,23 @@ def test_json_as_deep_as_can_be_is_a_sentence() -> None:
             detect(header_of(SPEC_KEY, deep))
 
 
+VAE_WIDTH = ("encoder.conv_in.weight", "encoder.conv_in.bias", "encoder.down.0.block.0.norm1.weight")
+COLOURS = ("encoder.conv_in.weight", "decoder.conv_out.weight", "decoder.conv_out.bias")
+LATENT = ("post_quant_conv.weight", "post_quant_conv.bias")
+
+
 @pytest.mark.parametrize(
-    ("key", "shape", "said"),
+    ("names", "shape", "said"),
     [
-        ("encoder.conv_in.weight", (100, 3, 3, 3), r"vae\.channel_mult"),
-        ("encoder.conv_in.weight", (31, 3, 3, 3), r"vae\.channels has 31 channels, which 32 groups cannot share"),
-        ("encoder.conv_in.weight", (32, 4, 3, 3), r"vae\.picture_channels is 4"),
-        ("post_quant_conv.weight", (8, 8, 1, 1), "latents have 8"),
+        (VAE_WIDTH, (100, 3, 3, 3), r"vae\.channel_mult"),
+        (VAE_WIDTH, (31, 3, 3, 3), r"vae\.channels has 31 channels, which 32 groups cannot share"),
+        (COLOURS, (4, 4, 3, 3), r"vae\.picture_channels is 4"),
+        (LATENT, (8, 8, 1, 1), "latents have 8"),
     ],
 )
-def test_sizes_that_cannot_be_built_are_refused_too(key: str, shape: tuple[int, ...], said: str) -> None:
+def test_sizes_that_cannot_be_built_are_refused_too(names: tuple[str, ...], shape: tuple[int, ...], said: str) -> None:
     plain = header("sd15-tiny")
-    tensors = {**plain.tensors, "first_stage_model." + key: TensorInfo(shape=shape, dtype="F16")}
+    tensors = plain.tensors | {"first_stage_model." + name: TensorInfo(shape=shape, dtype="F16") for name in names}
     with pytest.raises(ModelFileError, match=rf"shapes that no known model has \(.*{said}.*may be damaged"):
         detect(Header(tensors=tensors, metadata={}))
 

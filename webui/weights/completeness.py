@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
-from webui.errors import ModelFileError
+from webui.errors import ModelFileError, quoted
 from webui.nets.spec import ModelSpec
+from webui.weights import layouts
 from webui.weights.expected import Shape, expected
 from webui.weights.families import Override, detect
 from webui.weights.files import Header
 from webui.weights.headers import read_header
-from webui.weights.plans import PARTS, Given, single_file, some, tokenizers_of
+from webui.weights.plans import PARTS, Given, single_file, tokenizers_of
+from webui.weights.rules import Rule
 
-SHAPES_SHOWN = 3  # wrong ones told of a file
+SHOWN = 3  # weights named in a sentence
+LONGEST_KEY = 150  # characters
+NO_RULES: Mapping[str, Sequence[Rule]] = MappingProxyType({})
 
 
 def identified(path: Path, override: Override | None = None) -> tuple[Header, ModelSpec]:
@@ -37,30 +42,47 @@ def faults(spec: ModelSpec, header: Header) -> Iterator[str]:
     except ModelFileError as error:  # a key that belongs nowhere
         yield str(error)
         return
-    yield from misfits(expected(spec), offers)
+    rules = {f"text{index}": layouts.TEXT[tower.kind] for index, tower in enumerate(spec.text)}
+    yield from misfits(expected(spec), offers, rules)
 
 
-def misfits(wanted: Mapping[str, Mapping[str, Shape]], offers: Sequence[Given]) -> Iterator[str]:
-    """Yield a sentence for each way in which what is offered to a model's parts is not what they want."""
+def misfits(
+    wanted: Mapping[str, Mapping[str, Shape]], offers: Sequence[Given], rules: Mapping[str, Sequence[Rule]] = NO_RULES
+) -> Iterator[str]:
+    """Yield a sentence for each way in which what is offered to a model's parts is not what they want.
+
+    `rules` are those by which a part's keys were made of a file's: weights are named as files name them, without the prefix.
+    """
     counts = Counter((given.part, given.piece.key) for given in offers)
     for part, shapes in wanted.items():
         if missing := [key for key in shapes if (part, key) not in counts]:
-            yield f"the {PARTS[part]} lacks {len(missing)} of {len(shapes)} weights: {some(missing)}."
+            names = dict.fromkeys(_as_in_file(key, rules.get(part, ())) for key in missing)
+            yield f"the {PARTS[part]} lacks {len(missing)} of {len(shapes)} weights: {_some(names)}."
     if extra := [given.key for given in offers if given.piece.key not in wanted[given.part]]:
-        yield f"it has {len(extra)} weights that a model of its kind does not have: {some(extra)}."
-    if twice := [key for (_, key), count in counts.items() if count > 1]:
-        yield f"it has {len(twice)} weights twice: {some(twice)}."
+        yield f"it has {len(extra)} weights that a model of its kind does not have: {_some(extra)}."
+    if twice := [f"{key} of the {PARTS[part]}" for (part, key), count in counts.items() if count > 1]:
+        yield f"it has {len(twice)} weights twice: {_some(twice)}."
     wrong = list(_misshapen(wanted, offers))
     if wrong:
-        more = ", ..." if len(wrong) > SHAPES_SHOWN else ""
-        yield f"{len(wrong)} weights have a wrong shape: {', '.join(wrong[:SHAPES_SHOWN])}{more}."
+        more = ", ..." if len(wrong) > SHOWN else ""
+        yield f"{len(wrong)} weights have a wrong shape: {', '.join(wrong[:SHOWN])}{more}."
 
 
 def _misshapen(wanted: Mapping[str, Mapping[str, Shape]], offers: Sequence[Given]) -> Iterator[str]:
     for given in offers:
         shape, needed = given.piece.shape(given.info.shape), wanted[given.part].get(given.piece.key)
         if needed is not None and _without_ones(shape) != _without_ones(needed):
-            yield f"{some([given.key])} has {list(shape)}, expected {list(needed)}"
+            yield f"{_some([given.key])} has {list(shape)}, expected {list(needed)}"
+
+
+def _as_in_file(key: str, rules: Sequence[Rule]) -> str:
+    return next((undone[0] for rule in rules if (undone := rule.undo(key)) is not None), key)
+
+
+def _some(keys: Iterable[str]) -> str:
+    """The first few of many keys, for a sentence; published ones are never cut."""
+    names = list(keys)
+    return ", ".join(quoted(name, LONGEST_KEY)[1:-1] for name in names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")
 
 
 def _without_ones(shape: Shape) -> Shape:

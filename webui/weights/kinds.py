@@ -56,7 +56,7 @@ LORA = _kind(
     "a LoRA", "Put it into models/Lora",
     (
         "pairs of low-rank weights (lora_up and lora_down, or the like)",
-        r".*[._](lora_?(up|down|A|B|mid)\b|lora_linear_layer|hada_w[12]|lokr_w[12]|oft_(blocks|diag)|dora_scale)"
+        r".*[._](lora[._]?(up|down|A|B|mid)\b|lora_linear_layer|hada_w[12]|lokr_w[12]|oft_(blocks|diag)|dora_scale)"
         r"|lora_(unet|te\d?|transformer)_|lycoris_",
     ),
     never=VAE,

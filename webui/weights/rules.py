@@ -36,8 +36,8 @@ class Piece:
         return cut.T if self.transposed else cut
 
     def shape(self, whole: tuple[int, ...]) -> tuple[int, ...]:
-        """Return the shape of this piece of a tensor of shape `whole`."""
-        cut = (whole[0] // self.parts, *whole[1:]) if self.parts > 1 and whole else whole
+        """Return the shape of this piece of a tensor of shape `whole`, which stays whole where the parts would not be equal."""
+        cut = (whole[0] // self.parts, *whole[1:]) if whole and whole[0] % self.parts == 0 else whole
         return cut[::-1] if self.transposed else cut
 
 

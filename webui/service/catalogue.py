@@ -86,7 +86,7 @@ class Catalogue:
             return [self._describe_vae(each, hashes) for each in files]
 
     def _describe_vae(self, file: Checkpoint, hashes: Plain) -> Plain:
-        plain = {"name": file.name, "hash": "", "bytes": None, "problem": ""}
+        plain: Plain = {"name": file.name, "hash": "", "bytes": None, "problem": ""}
         try:
             now = stamp(file.path)
             known = remembered.of_file(hashes, remembered.place(file.path), now)

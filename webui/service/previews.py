@@ -42,7 +42,8 @@ def fitted(encode: Callable[[Tensor], Tensor]) -> Preview:
     """The map that fits an autoencoder best: `encode` gives the latent [C, h, w] of a picture [3, H, W]."""
     pictures = list(colour_pictures())
     latents = torch.stack([encode(each).float().cpu() for each in pictures])
-    return fit_preview(latents, functional.adaptive_avg_pool2d(torch.stack(pictures), latents.shape[-2:]))
+    height, width = latents.shape[-2:]
+    return fit_preview(latents, functional.adaptive_avg_pool2d(torch.stack(pictures), (height, width)))
 
 
 def colour_pictures() -> Iterator[Tensor]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -130,3 +131,12 @@ def test_a_small_budget_draws_the_same_picture(root: Path) -> None:
             room = service._networks.holding.residency.ledger
             assert room.peak <= (megabytes or 10**6) * 10**6
     assert np.array_equal(made[0], made[1])
+
+
+def test_a_file_that_was_copied_again_is_opened_again(tmp_path: Path) -> None:
+    path = tiny_checkpoint.write(tmp_path / "models" / "builtin" / "model.safetensors")
+    with open_engine(tmp_path, exact=True, memory_megabytes=1) as service:
+        request = service.request(Txt2Img(prompt="ab", seed=3, steps=2))
+        before = pictures(service, request)[0].pixels
+        os.utime(path, ns=(1, 1))
+        assert np.array_equal(pictures(service, request)[0].pixels, before)

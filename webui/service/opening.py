@@ -93,9 +93,9 @@ class Service:
         path = self.resolver.file_of(request)
         said = f" as {json.dumps(dict(request.override), sort_keys=True)}" if request.override else ""
         name = named(request.model, request.model_hash) + said
-        if name not in self._sources or self._sources[name].path != path:  # it may have got another name since
-            self._sources[name] = self._open(path, override_of(request.override), request.model_hash)
-        source = self._sources[name]
+        source = self._sources.get(name)
+        if source is None or source.path != path or not as_opened(source):  # it may have been renamed or copied again since
+            source = self._sources[name] = self._open(path, override_of(request.override), request.model_hash)
         return Model(name=name, spec=source.spec, tokenizers=source.tokenizers)
 
     def _open(self, path: Path, override: Override | None, digest: str) -> ModelSource:
@@ -118,6 +118,15 @@ class Service:
 
     def _open_vae(self, name: str, like: VAESpec) -> VAESource:
         return open_vae(self._vaes[name], like)
+
+
+def as_opened(source: ModelSource) -> bool:
+    """Whether all files of a model are still as they were when it was opened; else they are opened anew."""
+    try:
+        found = {path: path.stat() for path in source.stamps}
+    except OSError:
+        return False
+    return all((found[path].st_size, found[path].st_mtime_ns) == stamp for path, stamp in source.stamps.items())
 
 
 def _second(request: Request) -> Request:

@@ -45,6 +45,15 @@ def test_what_was_set_last_comes_before_the_own_defaults(studio: Studio, owner: 
     assert (defaults["steps"], defaults["scale"], defaults["prompt"]) == (30, 5.5, "")
 
 
+def test_defaults_that_an_older_version_kept_are_the_models_own_now(studio: Studio, owner: User) -> None:
+    opening.keep(studio, owner, TXT2IMG, {"steps": 20, "sampler": "DPM++ 2M", "scale": 7.0})
+    values = opening.kept(studio, owner, TXT2IMG)
+    assert (values["steps"], values["sampler"], values["scale"]) == (None, "Automatic", 7.0)
+    opening.keep(studio, owner, TXT2IMG, {"steps": 20, "sampler": "DPM++ 2M", "vae": "Automatic"})
+    values = opening.kept(studio, owner, TXT2IMG)
+    assert (values["steps"], values["sampler"]) == (20, "DPM++ 2M"), "that was set"
+
+
 def test_what_is_not_allowed_is_left_out(studio: Studio, owner: User) -> None:
     given = {"steps": 9999, "width": "wide", "sampler": "Wonder", "model": "gone", "nothing": 1, "scale": 2}
     opening.keep(studio, owner, TXT2IMG, given)

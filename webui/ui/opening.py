@@ -16,6 +16,8 @@ DEFAULTS = " defaults"  # after an area's name: what a person saved as their def
 CHOSEN_STYLES = " styles"  # which styles were chosen beside the prompt
 AUTOMATIC_CHOICES = {"sampler": "samplers", "schedule": "schedules", "vae": "vaes"}  # whose first says what it is for a model
 FILE_CHOICES = {"model": "models", "vae": "vaes", "refiner": "refiners"}  # what comes and goes while the program runs
+NEWER = "vae"  # a control that older versions did not have
+OLD_DEFAULTS = {"steps": 20, "sampler": "DPM++ 2M"}
 VAE_LABELS = {NONE: "None: the model's own"}
 Plain = dict[str, Any]
 Choices = dict[str, list[tuple[str, str]]]
@@ -56,9 +58,9 @@ def kept(studio: Studio, user: User, area: Area, *, defaults_only: bool = False)
     What was kept once and can be chosen no more, such as a model whose file is gone, is left out.
     """
     values: Plain = {name: each.default for name, each in area.parameters().items()}
-    stored = studio.preferences.read(user, area.name + DEFAULTS)
+    stored = _as_now(studio.preferences.read(user, area.name + DEFAULTS))
     if not defaults_only:
-        stored |= studio.preferences.read(user, area.name)
+        stored |= _as_now(studio.preferences.read(user, area.name))
     values |= {name: value for name, value in stored.items() if name in values}
     models = studio.resolver.models()
     known = {registry: {value for _, value in pairs} for registry, pairs in choices(studio, models).items()}
@@ -69,6 +71,11 @@ def kept(studio: Studio, user: User, area: Area, *, defaults_only: bool = False)
             values[name] = next(iter(usable), None) if parameter.choices == "models" else parameter.default
         values[name] = as_shown(parameter, values[name])
     return values
+
+
+def _as_now(stored: Plain) -> Plain:
+    """Values that an older version kept, without what nobody had set: it kept its own defaults too, which are the model's now."""
+    return stored if NEWER in stored else {name: value for name, value in stored.items() if OLD_DEFAULTS.get(name) != value}
 
 
 def keep(studio: Studio, user: User, area: Area, values: Mapping[str, Any], suffix: str = "") -> None:

@@ -29,9 +29,11 @@ from tests.nets.references import text_weights, their_autoencoder, their_tower, 
 from tests.random_weights import checkpoint, weight
 from webui.engine import events
 from webui.engine.local import LocalNetworks
+from webui.pipeline.conditioning import conditionings
 from webui.pipeline.generate import Model, Registry, generate
 from webui.pipeline.noise_table import NoiseTable
-from webui.pipeline.protocol import Decode, Noise
+from webui.pipeline.patches import NO_PATCHES
+from webui.pipeline.protocol import Conditioning, Decode, Noise, answer_all
 from webui.pipeline.samplers import SAMPLERS, SamplerInfo, euler_ancestral
 from webui.pipeline.schedules import SCHEDULES
 from webui.request import Request
@@ -244,6 +246,20 @@ def test_sdxl_equals_diffusers(negative: str, opened: Open) -> None:
     latents = noise(scheduler, wanted.steps, first_sigma(wanted, model))
     expected = call(StableDiffusionXLPipeline, parts(name, model, scheduler), wanted, latents)
     assert_equal(ours(wanted, model)[1], expected)
+
+
+@pytest.mark.parametrize(("name", "same"), [("sd15-tiny", {1}), ("sd21-base-tiny", {1, 2}), ("sdxl-tiny", {1, 2})])
+def test_clip_skip_never_reads_a_later_layer_than_the_model_was_trained_with(name: str, same: set[int], opened: Open) -> None:
+    model = opened(name)
+    known = Model(name="m", spec=model.spec, tokenizers=model.tokenizers)
+    networks = LocalNetworks({"m": model}.__getitem__)
+
+    def tokens(clip_skip: int | None) -> Tensor:
+        asks = conditionings(replace(REQUEST, clip_skip=clip_skip), known, NO_PATCHES)
+        cond: Conditioning = answer_all(asks, networks.encode)[0]
+        return cond.tokens
+
+    assert {skip for skip in (1, 2, 3) if torch.equal(tokens(skip), tokens(None))} == same
 
 
 @pytest.mark.parametrize("switch_at", [0.3, 0.8])

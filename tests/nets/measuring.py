@@ -19,6 +19,7 @@ from tests.nets.references import (
     noise_predictor_difference,
     text_differences,
     text_weights,
+    token_ids,
     written,
 )
 from tests.random_weights import checkpoint, weight
@@ -100,7 +101,8 @@ def full_tower(which: str) -> Rows:
     with torch.device("meta"):
         ours = TextTower(tower)
     ours.load_state_dict(by_rules(tower, weights), assign=True)
-    for part, found in text_differences(ours.eval().requires_grad_(False), weights).items():
+    ids = token_ids(tower, (12,))
+    for part, found in text_differences(ours.eval().requires_grad_(False), weights, ids).items():
         yield which, part, found
 
 

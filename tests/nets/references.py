@@ -194,20 +194,21 @@ def autoencoder_differences(ours: AutoencoderKL, weights: Mapping[str, Tensor], 
     }
 
 
-def token_ids(spec: TextSpec) -> Tensor:
-    """Three windows: nothing, some words, and no room for padding."""
+def token_ids(spec: TextSpec, lengths: tuple[int, ...] = (0, 12, 75)) -> Tensor:
+    """Windows of so many words: none, some, and no room for padding."""
     source = torch.Generator().manual_seed(0)
     rows = []
-    for count in (0, 12, spec.positions - 2):
+    for count in lengths:
         words = torch.randint(1, spec.start, (count,), generator=source).tolist()
         rows.append([spec.start, *words, spec.end] + [spec.padding] * (spec.positions - 2 - count))
     return torch.tensor(rows)
 
 
 @torch.no_grad()
-def text_differences(ours: TextTower, weights: Mapping[str, Tensor]) -> dict[str, Difference]:
+def text_differences(ours: TextTower, weights: Mapping[str, Tensor], ids: Tensor | None = None) -> dict[str, Difference]:
     """Our text tower against transformers', at clip skip 1 to 3, with and without the final norm, and pooled."""
-    spec, ids = ours.spec, token_ids(ours.spec)
+    spec = ours.spec
+    ids = token_ids(spec) if ids is None else ids
     theirs = their_tower(spec, weights)
     expected = theirs(ids, output_hidden_states=True)
     found = {}

@@ -109,6 +109,15 @@ def test_a_sampler_equals_the_recorded_trajectory(name: str, sampler: Sampler, o
     torch.testing.assert_close(found, recorded, rtol=0, atol=1e-13)
 
 
+@pytest.mark.parametrize("sampler", [euler, euler_ancestral, dpmpp_2m, ddim])
+def test_single_precision_suffices_for_the_sigmas_of_zero_terminal_snr(sampler: Sampler) -> None:
+    sigmas = (4096.0, 20.0, 8.0, 2.0, 0.5)
+    options = {} if sampler in (euler, dpmpp_2m) else {"eta": 0.0}
+    single, double = (sample(sampler, noise_of(dtype) * sigmas[0], sigmas, **options) for dtype in (torch.float32, torch.float64))
+    assert single.dtype == torch.float32
+    assert float((single - double).abs().max() / double.abs().max()) < 3e-7
+
+
 def as_network(prediction: Prediction) -> Answer:
     """The mixture's denoiser by way of a network that predicts `prediction` at whole training steps."""
     network = vp("gmm", sd_alphas_cumprod(), prediction)

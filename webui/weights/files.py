@@ -12,7 +12,8 @@ import math
 import os
 import stat
 import tempfile
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -22,6 +23,7 @@ from webui.weights.archives import Stored
 from webui.weights.remembered import MODEL_INDEX, NO_FILE
 
 if TYPE_CHECKING:  # a header can be read without the seconds that importing torch takes
+    import torch
     from torch import Tensor
 
 LONGEST_HEADER = 100_000_000  # bytes, as in the format's reference implementation
@@ -54,6 +56,18 @@ class TensorInfo:
     def span(self) -> tuple[int, int]:
         """Where in the file its bytes begin and end."""
         return (self.begin, self.end) if self.stored is None else (self.stored.begin, self.stored.end)
+
+    def shaped(self, raw: Tensor) -> Tensor:
+        """The tensor that the bytes of its span are."""
+        numbers = raw.view(numbers_of(self))
+        if self.in_order or self.stored is None:
+            return numbers.reshape(self.shape)
+        return numbers.as_strided(self.shape, self.stored.strides)
+
+    @property
+    def in_order(self) -> bool:
+        """Whether its numbers follow each other in the file."""
+        return self.stored is None or not self.stored.strides
 
     @property
     def item_bytes(self) -> int:
@@ -106,16 +120,28 @@ def read_some(path: Path, infos: Mapping[str, TensorInfo], stamp: Stamp) -> Iter
 
     Raises `ModelFileError` where the file is another one by now.
     """
-    with _opened(path) as file:
-        if _stamp(file) != stamp:
-            raise ModelFileError(f"{path.name} was changed since it was opened; load it again.")
-        if any(info.stored is None for info in infos.values()) and _is_pickle(file):
+    with opened_as(path, stamp) as file:
+        if not lie_open(file, infos.values()):
             from webui.weights.pickles import read_pickled
 
             yield from read_pickled(path, infos)
             return
         for key in sorted(infos, key=lambda key: infos[key].span[0]):
             yield key, _read(file, path, infos[key])
+
+
+@contextmanager
+def opened_as(path: Path, stamp: Stamp) -> Iterator[BinaryIO]:
+    """Open a file that was seen before; `ModelFileError` where it is another one by now."""
+    with _opened(path) as file:
+        if _stamp(file) != stamp:
+            raise ModelFileError(f"{path.name} was changed since it was opened; load it again.")
+        yield file
+
+
+def lie_open(file: BinaryIO, infos: Iterable[TensorInfo]) -> bool:
+    """Whether the tensors can be read from where they lie: those of some pickles have to be unpickled."""
+    return all(info.stored is not None for info in infos) or not _is_pickle(file)
 
 
 def save(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
@@ -228,10 +254,15 @@ def _read(file: BinaryIO, path: Path, info: TensorInfo) -> Tensor:
     file.seek(begin)
     if raw.numel() and file.readinto(memoryview(raw.numpy())) != raw.numel():  # type: ignore[attr-defined, arg-type]
         raise ModelFileError(f"{path.name} became shorter while it was read.")
+    return info.shaped(raw).contiguous()
+
+
+def numbers_of(info: TensorInfo) -> torch.dtype:
+    """The type of a tensor's numbers."""
+    import torch
+
     dtype: torch.dtype = getattr(torch, TORCH_NAMES[info.dtype])
-    if info.stored is not None and info.stored.strides:
-        return raw.view(dtype).as_strided(info.shape, info.stored.strides).contiguous()
-    return raw.view(dtype).reshape(info.shape)
+    return dtype
 
 
 def _layout(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> tuple[bytes, list[str]]:

@@ -23,10 +23,11 @@ from webui.nets.unet import UNetModel
 from webui.weights import folders, vae_files
 from webui.weights.expected import expected, vae_weights
 from webui.weights.families import Override, detect, is_undecided
-from webui.weights.files import Header, Stamp, read_some
+from webui.weights.files import Header, Stamp
 from webui.weights.folder_configs import structure
 from webui.weights.headers import read_header
 from webui.weights.plans import Place, places_of, single_file, tokenizers_of
+from webui.weights.reading import Form, read_places
 
 Network = UNetModel | AutoencoderKL | TextTower
 Spec = UNetSpec | VAESpec | TextSpec
@@ -54,14 +55,18 @@ class Source:
         """A part's network without memory for its weights (on torch's meta device)."""
         return built(self.specs[part])
 
-    def read(self, part: str, keys: Collection[str] | None = None) -> Iterator[tuple[str, Tensor]]:
-        """Yield all or some of a part's weights: our keys, CPU tensors in the file's number type and the network's shape.
+    def read(
+        self, part: str, keys: Collection[str] | None = None, dtype: torch.dtype | None = None, channels_last: bool = False
+    ) -> Iterator[tuple[str, Tensor]]:
+        """Yield all or some of a part's weights: our keys, CPU tensors of the network's shape, in `dtype` or else in the file's.
 
-        Each is in memory of its own. They come in the order in which they lie in the file. Raises `ModelFileError`, after which
-        nothing is open either.
+        With `channels_last` those of convolutions have torch's memory format of that name; saying so here saves a copy.
+        Their memory is nobody else's, though several of them may give it back only together (see `rooms.py`). They come in the
+        order in which they lie in the file. Raises `ModelFileError`, after which nothing is open either.
         """
         places = self.places[part]
-        yield from read_places({key: places[key] for key in (places if keys is None else keys)}, self.stamps)
+        wanted = places if keys is None else {key: places[key] for key in keys}
+        yield from read_places(wanted, self.stamps, Form(dtype, channels_last))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -81,21 +86,6 @@ class VAESource(Source):
     """An autoencoder alone, the part "vae"."""
 
     spec: VAESpec
-
-
-def read_places(places: Mapping[str, Place], stamps: Mapping[Path, Stamp]) -> Iterator[tuple[str, Tensor]]:
-    """Yield the weights that lie at `places` with the keys they have there."""
-    uses: dict[Path, dict[str, list[str]]] = {}
-    for key, place in places.items():
-        uses.setdefault(place.file, {}).setdefault(place.key, []).append(key)
-    for path, wanted in uses.items():
-        infos = {source: places[keys[0]].info for source, keys in wanted.items()}
-        for source, tensor in read_some(path, infos, stamps[path]):
-            for key in wanted[source]:
-                cut = places[key].piece.take(tensor)
-                # A piece that is a view must not keep the whole of what it was cut from.
-                value = cut if cut is tensor else cut.clone(memory_format=torch.contiguous_format)
-                yield key, value.reshape(places[key].shape)
 
 
 def open_model(path: Path, override: Override | None = None) -> ModelSource:

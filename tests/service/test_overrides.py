@@ -111,3 +111,15 @@ def test_a_pictures_text_says_what_was_set_and_reading_it_says_where_that_is_not
     overrides.put(plain.model_hash, NO_OPTIONS)
     (note,) = read(text, resolver)[1]
     assert note == "builtin was set to 'Prediction eps; Native size 256' for this picture, and is as its file says here."
+
+
+def test_what_was_set_holds_too_where_the_file_has_to_be_read_again_to_be_known(
+    resolver: Resolver, overrides: Overrides, tmp_path: Path
+) -> None:
+    digest = resolver.request(Txt2Img()).model_hash
+    overrides.put(digest, FileOptions(prediction="eps"))
+    fresh = Resolver(models_folder=tmp_path / "models", cache=tmp_path / "another cache", overrides=overrides)
+    outline = fresh.outline(Txt2Img(refiner="builtin"))
+    assert outline.model_hash == "" and outline.override == {}
+    request = fresh.complete(outline)
+    assert request.override == request.refiner_override == {"prediction": "eps"}

@@ -79,17 +79,19 @@ class Resolver:
         with self._reading:
             path = self.file_of(request)
             digest = request.model_hash or self._hash(path, told)
+            override = request.override if request.model_hash else self.overrides.of(digest).network()
             facts = None
             if not (request.width and request.height):
                 checkpoint = Checkpoint(name=request.model, path=path)
-                options = FileOptions.read(request.override)
+                options = FileOptions.read(override)
                 facts = model_facts(checkpoint, digest, self.cache / PREDICTIONS, ask=True, options=options)
             own = 0 if facts is None else facts.native_size
             vae = request.vae_hash or (self._hash(self.vae_of(request), told) if request.vae else "")
             refiner = request.refiner_hash or (self._hash(self.refiner_of(request), told) if request.refiner else "")
+            second = request.refiner_override if request.refiner_hash else self.overrides.of(refiner).network()
         return replace(
             request, model_hash=digest, width=request.width or own, height=request.height or own, vae_hash=vae,
-            refiner_hash=refiner,
+            refiner_hash=refiner, override=override, refiner_override=second,
         )  # fmt: skip
 
     def checkpoints(self) -> tuple[Checkpoint, ...]:

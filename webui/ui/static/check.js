@@ -23,7 +23,7 @@ export function subject(parameters, sentence) {
   const about = parameters.filter((parameter) => sentence.startsWith(`${parameter.label} was `));
   if (about.length > 0) return about[0];
   const kind = /^(?:Unknown|The) (\w+)/.exec(sentence)?.[1]; // "Unknown sampler …", "The size was …", "The model name …"
-  const name = kind === "size" ? "width" : kind;
+  const name = kind === "size" ? "width" : kind?.toLowerCase();
   return parameters.find((parameter) => parameter.name === name) ?? null;
 }
 

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 MEMORY = "verified.json"  # in the cache folder: what was found in files that were read from end to end
-DEEPEST = 6  # containers within containers of a pickle that are looked into
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,17 +95,15 @@ def whole_header(path: Path) -> Header:
     return Header(tensors=tensors, metadata={}, stamp=header.stamp)
 
 
-def nested(loaded: Any, prefix: str = "", depth: int = 0) -> Iterator[tuple[str, Tensor]]:
+def nested(loaded: Any, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
     """Yield every tensor within containers, its key being the way to it: `string_to_param.*`, `768.0.linear.0.weight`."""
     import torch
 
-    if isinstance(loaded, torch.Tensor):
-        if loaded.layout == torch.strided and not loaded.is_quantized:
-            yield prefix.removesuffix("."), loaded.detach()
-    elif depth < DEEPEST and isinstance(loaded, (dict, list, tuple)):
+    if isinstance(loaded, (dict, list)):
         for key, value in loaded.items() if isinstance(loaded, dict) else enumerate(loaded):
-            yield from nested(value, f"{prefix}{key}.", depth + 1)
-        yield from nested(getattr(loaded, "state", None), prefix, depth + 1)
+            yield from nested(value, f"{prefix}{key}.")
+    elif isinstance(loaded, torch.Tensor):
+        yield prefix.removesuffix("."), loaded
 
 
 def _order(header: Header) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -94,9 +94,11 @@ def test_a_model_whose_size_its_header_leaves_open_gets_the_size_its_network_ans
     save(tmp_path / "models" / "checkpoints" / "two.safetensors", tensors)
     with open_engine(tmp_path) as service:
         (listed,) = service.resolver.models()
-        assert listed["native_size"] is None and listed["problem"] == ""
+        assert listed["native_size"] is None and listed["problem"] == "" and listed["undecided"]
         requests = [service.request(Txt2Img(model="two")) for _ in range(2)]
         assert {(request.width, request.height) for request in requests} == {(768, 768)}
+        (listed,) = service.resolver.models()
+        assert (listed["undecided"], listed["prediction"], listed["native_size"]) == (False, "v", 768)
         assert service.request(Txt2Img(model="two", width=64, height=64)).width == 64
 
 

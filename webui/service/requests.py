@@ -242,10 +242,10 @@ class Resolver:
         return plain | {"sampler": info.name, "schedule": schedule, "vae": vae}
 
 
-def latents_of(checkpoint: Checkpoint, options: FileOptions) -> tuple[int, float, float]:
-    """What must be alike for one model to go on with another's latents: their channels and scale."""
+def latents_of(checkpoint: Checkpoint, options: FileOptions) -> tuple[int, int, float, float]:
+    """What must be alike for one model to go on with another's latents: channels, pixels a side, scale and shift."""
     vae = described(checkpoint, options).spec.vae
-    return vae.latent_channels, vae.scale, vae.shift
+    return vae.latent_channels, vae.factor, vae.scale, vae.shift
 
 
 def is_complete(request: Request) -> bool:

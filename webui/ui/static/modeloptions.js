@@ -18,7 +18,7 @@ export function setOptions(model, { families, vaes }) {
   return new Promise((resolve) => {
     const problem = make("p", { class: "w-problem", role: "alert", hidden: true });
     const save = button("Save", null, null, { class: "w-solid", type: "submit", id: "model_save" });
-    const reset = button("What the file says", "restore", () => keep({}), { id: "model_reset", title: "Take back all that was set" });
+    const reset = button("Reset", "restore", () => keep({}), { id: "model_reset", title: "Take back all that was set: what the file says holds" });
     const cancel = button("Cancel", null, () => dialog.close(), { id: "model_cancel" });
     const form = make("form", { method: "dialog" },
       make("h2", {}, `What ${model.title} is`),

@@ -31,7 +31,10 @@ class InMemory:
         network = self.networks[part]
         return with_weights(network, {name: torch.empty_like(value, device="meta") for name, value in network.named_parameters()})
 
-    def read(self, part: str, keys: Collection[str] | None = None) -> Iterator[tuple[str, Tensor]]:
+    def read(
+        self, part: str, keys: Collection[str] | None = None, dtype: torch.dtype | None = None, channels_last: bool = False
+    ) -> Iterator[tuple[str, Tensor]]:
         for key, value in self.networks[part].state_dict().items():
             if keys is None or key in keys:
-                yield key, value.clone()
+                layout = torch.channels_last if channels_last and value.dim() == 4 else torch.contiguous_format
+                yield key, value.clone(memory_format=layout).to(dtype or value.dtype)

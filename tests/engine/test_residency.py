@@ -6,7 +6,7 @@ import dataclasses
 import gc
 import math
 import weakref
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -48,8 +48,8 @@ class Counting(InMemory):
         super().__init__(tiny_model(SPEC))
         self.counts = counts
 
-    def read(self, part: str, keys: Collection[str] | None = None) -> Iterator[tuple[str, Tensor]]:
-        for key, value in super().read(part, keys):
+    def read(self, part: str, *wanted: Any) -> Iterator[tuple[str, Tensor]]:
+        for key, value in super().read(part, *wanted):
             size = value.numel() * value.element_size()
             self.counts["alive"] += size
             self.counts["peak"] = max(self.counts["peak"], self.counts["alive"])
@@ -152,8 +152,8 @@ def test_a_budget_below_two_blocks_is_a_sentence() -> None:
 
 def test_a_load_that_fails_half_way_leaves_the_other_model_in_use() -> None:
     class Broken(InMemory):
-        def read(self, part: str, keys: Collection[str] | None = None) -> Iterator[tuple[str, Tensor]]:
-            yield next(super().read(part, keys))
+        def read(self, part: str, *wanted: Any) -> Iterator[tuple[str, Tensor]]:
+            yield next(super().read(part, *wanted))
             raise RuntimeError("the disk is gone")
 
     good, broken = InMemory(tiny_model(SPEC)), Broken(tiny_model(SPEC))

@@ -7,6 +7,7 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Any
 
+from webui.engine.allocator import give_back
 from webui.engine.faults import out_of_memory, without_frames
 from webui.errors import OutOfMemory
 
@@ -145,6 +146,7 @@ class Residency:
             if gone.close is not None:
                 gone.close()
             self.ledger.give(gone.size)
+            give_back()
 
     def drop_network(self, network: str) -> None:
         """Let go of all parts of one network."""

@@ -31,22 +31,18 @@ class Weights(Protocol):
         """A part's network without memory."""
         ...
 
-    def read(self, part: str, keys: Collection[str] | None = None) -> Iterator[tuple[str, Tensor]]:
-        """All or some of a part's weights, one after the other."""
+    def read(
+        self, part: str, keys: Collection[str] | None = None, dtype: torch.dtype | None = None, channels_last: bool = False
+    ) -> Iterator[tuple[str, Tensor]]:
+        """All or some of a part's weights on the host, one after the other, in a number type and memory layout."""
         ...
-
-
-def placed(weight: Tensor, choice: Choice) -> Tensor:
-    """A weight on the device of a choice, in its number type and memory layout."""
-    weight = weight.detach().to(choice.device, choice.torch_dtype)
-    return weight.contiguous(memory_format=torch.channels_last) if choice.channels_last and weight.dim() == 4 else weight
 
 
 def brought(source: Weights, part: str, choice: Choice) -> nn.Module:
     """A part's network with its weights in place; nothing of the source is held twice."""
     module = source.build(part)
-    weights = {key: placed(value, choice) for key, value in source.read(part)}
-    return filled(module, weights)
+    read = source.read(part, None, choice.torch_dtype, choice.channels_last)
+    return filled(module, {key: value.to(choice.device) for key, value in read})
 
 
 def filled(module: Module, weights: Mapping[str, Tensor]) -> Module:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from webui.engine.device import Choice
 from webui.engine.patched import Place, changed_weights, require
-from webui.engine.placing import Weights, placed
+from webui.engine.placing import Weights
 from webui.errors import OutOfMemory
 from webui.nets.unet import UNetModel
 from webui.pipeline.patches import WeightPatch
@@ -131,9 +131,8 @@ class StreamedUNet:
 
     def _read(self, unit: str) -> dict[str, Tensor]:
         """A unit's weights on the host, patched, in the number type and layout they compute in."""
-        host = Choice(dtype=self._choice.dtype, channels_last=self._choice.channels_last)
         keys = [f"{unit}.{name}" for name, _ in self._units[unit].named_parameters()]
-        weights = {key: placed(value, host) for key, value in self._source.read("unet", keys)}
+        weights = dict(self._source.read("unet", keys, self._choice.torch_dtype, self._choice.channels_last))
         if self._patches:
             weights |= changed_weights(weights, self._place, self._patches)
         return {key.removeprefix(f"{unit}."): value for key, value in weights.items()}

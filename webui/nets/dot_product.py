@@ -36,15 +36,22 @@ def attend_in_parts(q: Tensor, k: Tensor, v: Tensor, heads: int) -> Tensor:
     tells them apart, so it is taken off first.
     """
     batch, count, channels = q.shape
-    k = (k.float() - k.mean(dim=1, keepdim=True, dtype=torch.float32)).to(k.dtype)
     width = channels // heads
-    out = q.new_empty(batch, channels, count)  # transposed: the second product is faster that way round
+    k = ((k.float() - k.mean(dim=1, keepdim=True, dtype=torch.float32)) * width**-0.5).to(k.dtype)
+    out = q.new_empty(batch, heads, width, count)  # transposed: the second product is faster that way round
+    room = q.new_empty(2, min(QUERIES, count), k.shape[1])  # written over and over: new memory would be slower
     for row in range(batch):
-        for first in range(0, channels, width):
-            own = slice(first, first + width)
-            queries, keys, values = q[row, :, own], k[row, :, own].T, v[row, :, own].T.contiguous()
-            for begin in range(0, count, QUERIES):
-                part = slice(begin, begin + QUERIES)
-                scores = torch.addmm(q.new_empty(()), queries[part], keys, beta=0, alpha=width**-0.5)
-                torch.mm(values, scores.softmax(dim=-1).T, out=out[row, own, part])
-    return out.transpose(1, 2).contiguous()
+        for head in range(heads):
+            own = slice(head * width, (head + 1) * width)
+            attend_one_head(q[row, :, own], k[row, :, own].T, v[row, :, own].T.contiguous(), out[row, head], room)
+    return out.reshape(batch, channels, count).transpose(1, 2).contiguous()
+
+
+def attend_one_head(q: Tensor, k: Tensor, v: Tensor, out: Tensor, room: Tensor) -> None:
+    """Write softmax(q k) v to out [width, N], for q [N, width] and k, v [width, M]; `room` is [2, rows at once, M]."""
+    for begin in range(0, q.shape[0], room.shape[1]):
+        part = q[begin : begin + room.shape[1]]
+        scores, weights = room[0, : len(part)], room[1, : len(part)]
+        torch.mm(part, k, out=scores)
+        torch.softmax(scores, dim=-1, out=weights)
+        out[:, begin : begin + len(part)] = v @ weights.T

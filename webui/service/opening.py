@@ -12,6 +12,7 @@ from typing import Self
 
 from torch import Tensor
 
+from webui.engine.allocator import keep_freed_memory
 from webui.engine.device import CPU_FLOAT32, by_rule, facts
 from webui.engine.engine import Engine, Limits
 from webui.engine.jobs import Source
@@ -52,6 +53,7 @@ class Service:
     _vaes: dict[str, Path] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        keep_freed_memory()
         choice = partial(choice_for, memory=self.cache / DEVICES, exact=self.exact)
         free = free_bytes(CPU_FLOAT32.device if self.exact else by_rule(facts()).device, memory_sizes()[1])
         room = Room(weights=weights_budget(free, self.memory_megabytes))

@@ -121,6 +121,8 @@ def detect(header: Header, override: Override | None = None) -> ModelSpec:
 
 def _by_shapes(header: Header, said: Override) -> ModelSpec:
     shapes = {key: info.shape for key, info in header.tensors.items()}
+    if len(shapes) > kinds.MOST_KEYS:
+        raise ModelFileError(f"No known kind of file has {len(shapes):,} tensors.")
     if kinds.kind_of(shapes) is not kinds.CHECKPOINT:
         raise ModelFileError(kinds.refusal(shapes))
     unet = unet_spec(_below(shapes, layouts.UNET))

@@ -9,11 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 from dataclasses import dataclass
+from itertools import islice
 
 from webui.errors import quoted
 from webui.weights import layouts
 
 NEAREST = 3  # kinds told of a file that is none
+LONGEST_KEY, MOST_KEYS = 300, 50_000  # looked at; published files stay far below
 UNET, VAE = re.escape(layouts.UNET), re.escape(layouts.VAE)
 TOWER = r"cond_stage_model\.|conditioner\.embedders\."
 
@@ -154,7 +156,7 @@ def _begins(keys: str, pattern: str) -> bool:
 
 
 def _lines(keys: Collection[str]) -> str:
-    return "\n".join(keys)
+    return "\n".join(key[:LONGEST_KEY] for key in islice(keys, MOST_KEYS))
 
 
 def _all(words: tuple[str, ...]) -> str:

@@ -14,7 +14,8 @@ from dataclasses import replace
 from webui.errors import ModelFileError
 from webui.nets.spec import TextSpec, UNetSpec, VAESpec
 
-MOST_BLOCKS = 64  # in one half of a noise predictor; each is looked for among all keys
+MOST_BLOCKS = 64  # in one half of a noise predictor
+TRANSFORMER = re.compile(r"(input_blocks\.\d+)\.1\.transformer_blocks\.(\d+)\.")
 
 
 def _count(keys: Mapping[str, tuple[int, ...]], pattern: str) -> int:
@@ -49,6 +50,9 @@ def unet_spec(shapes: Mapping[str, tuple[int, ...]]) -> UNetSpec:
     blocks = _count(shapes, r"input_blocks\.(\d+)\.")
     if blocks > MOST_BLOCKS:
         raise ModelFileError(f"No known noise predictor has {blocks} input blocks.")
+    layers: dict[str, set[str]] = {}
+    for match in filter(None, map(TRANSFORMER.match, shapes)):
+        layers.setdefault(match[1], set()).add(match[2])
     for block in (f"input_blocks.{number}" for number in range(1, blocks)):
         if f"{block}.0.op.weight" in shapes or f"{block}.0.op.bias" in shapes:
             widths.append([])
@@ -56,7 +60,7 @@ def unet_spec(shapes: Mapping[str, tuple[int, ...]]) -> UNetSpec:
             continue
         outer, inner, norm = f"{block}.0.out_layers.3.weight", f"{block}.0.in_layers.2.weight", f"{block}.0.out_layers.0.weight"
         widths[-1].append(_agreed(shapes, part, (outer, 0), (inner, 0), (norm, 0)))
-        depths[-1].append(_count(shapes, rf"{re.escape(block)}\.1\.transformer_blocks\.(\d+)\."))
+        depths[-1].append(len(layers.get(block, ())))
     per_level = [_alike(level, "widths") if level else 0 for level in widths]
     if any(width == 0 or width % channels for width in per_level):
         raise ModelFileError(f"No known noise predictor has levels of the widths {per_level} above {channels} channels.")

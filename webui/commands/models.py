@@ -20,12 +20,17 @@ DESCRIPTION = """List the models found, say what one of them is, or read one fro
 
   launch.py models list
   launch.py models info NAME_OR_FILE
-  launch.py models verify NAME_OR_FILE     ends with 0 where the file is good, with 1 where it is broken"""
+  launch.py models verify NAME_OR_FILE     ends with 0 where the file is good, with 1 where it is broken
+  launch.py models convert --help          a model as one file or as a diffusers folder, in another number type"""
 ACTIONS = ("list", "info", "verify")
 
 
 def main(arguments: list[str], root: Path) -> int:
     """Carry out the command; returns its exit code."""
+    if arguments[:1] == ["convert"]:
+        from webui.commands.converting import convert
+
+        return convert(arguments[1:], lambda name: chosen(name, root))
     parser = Parser("models", DESCRIPTION)
     parser.add_argument("action", choices=ACTIONS, nargs="?", default="list")
     parser.add_argument("model", nargs="?", help="for info and verify: a name from the list, a file, or a diffusers folder")

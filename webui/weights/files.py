@@ -29,6 +29,8 @@ if TYPE_CHECKING:  # a header can be read without the seconds that importing tor
 LONGEST_HEADER = 100_000_000  # bytes, as in the format's reference implementation
 MOST_AXES = 64  # of a tensor, as in torch; more would only be there to make the product of the sides slow
 LARGEST_SIDE = 1 << 62
+Shape = tuple[int, ...]
+Named = Iterable[tuple[str, "Tensor"]]
 Stamp = tuple[int, int]  # a file's size and time of change in nanoseconds
 TORCH_NAMES = {
     "F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "I64": "int64", "I32": "int32", "I16": "int16",
@@ -50,7 +52,6 @@ class TensorInfo:
     begin: int = 0
     end: int = 0
     stored: Stored | None = None  # of pickles that need not be unpickled again to be read
-
 
     @property
     def span(self) -> tuple[int, int]:
@@ -145,11 +146,23 @@ def lie_open(file: BinaryIO, infos: Iterable[TensorInfo]) -> bool:
 
 
 def save(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
-    """Write a safetensors file, whole or not at all: to a temporary file beside it, to the disk, then into place.
+    """Write a safetensors file, whole or not at all. Raises `StorageError` if it cannot be written."""
+    infos = {key: _info(tensor) for key, tensor in tensors.items()}
+    _write(path, infos, metadata or {}, ((key, tensor) for key, tensor in tensors.items()))
 
-    Raises `StorageError` if it cannot be written.
+
+def write(path: Path, shapes: Mapping[str, Shape], dtype: torch.dtype, metadata: Mapping[str, str], tensors: Named) -> None:
+    """Write what `save` does from tensors of one type that come one after the other, in any order.
+
+    Raises `StorageError` if it cannot be written, and whatever their maker raises; then nothing is left of it.
     """
-    header, order = _layout(tensors, metadata or {})
+    name = next(name for name, torch_name in TORCH_NAMES.items() if str(dtype) == f"torch.{torch_name}")
+    _write(path, {key: TensorInfo(shape=shape, dtype=name) for key, shape in shapes.items()}, metadata, tensors)
+
+
+def _write(path: Path, infos: Mapping[str, TensorInfo], metadata: Mapping[str, str], tensors: Named) -> None:
+    """To a temporary file beside the path, to the disk, then into place."""
+    header, begins = _layout(infos, metadata)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
@@ -159,10 +172,13 @@ def save(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] 
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(header)
-            for key in order:
-                file.write(_bytes(tensors[key]))
+            for key, tensor in tensors:
+                file.seek(len(header) + begins.pop(key))
+                file.write(_bytes(tensor))
             file.flush()
             os.fsync(file.fileno())
+        if begins:
+            raise ValueError(f"{len(begins)} weights were announced and never came, among them {next(iter(begins))}.")
         temporary.chmod(0o644)
         temporary.replace(path)
     except OSError as error:
@@ -265,21 +281,19 @@ def numbers_of(info: TensorInfo) -> torch.dtype:
     return dtype
 
 
-def _layout(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> tuple[bytes, list[str]]:
-    """Return the bytes before the tensors, and the keys in the order their bytes follow: wide items first, so all are aligned."""
-    infos = {key: _info(tensor) for key, tensor in tensors.items()}
+def _layout(infos: Mapping[str, TensorInfo], metadata: Mapping[str, str]) -> tuple[bytes, dict[str, int]]:
+    """Return the bytes before the tensors, and where after them each begins: wide items first, so all are aligned."""
     if strange := [key for key, info in infos.items() if info.dtype not in ITEM_BYTES]:
         raise ValueError(f"{strange[0]} has the dtype {infos[strange[0]].dtype}, which safetensors cannot hold.")
-    order = sorted(tensors, key=lambda key: (-ITEM_BYTES[infos[key].dtype], key))
     table: dict[str, Any] = {"__metadata__": dict(metadata)} if metadata else {}
-    begin = 0
-    for key in order:
-        end = begin + tensors[key].numel() * ITEM_BYTES[infos[key].dtype]
+    begins, begin = {}, 0
+    for key in sorted(infos, key=lambda key: (-ITEM_BYTES[infos[key].dtype], key)):
+        begins[key], end = begin, begin + math.prod(infos[key].shape) * infos[key].item_bytes
         table[key] = {"dtype": infos[key].dtype, "shape": list(infos[key].shape), "data_offsets": [begin, end]}
         begin = end
     text = json.dumps(table, separators=(",", ":"), ensure_ascii=False).encode()
     text += b" " * (-len(text) % 8)
-    return len(text).to_bytes(8, "little") + text, order
+    return len(text).to_bytes(8, "little") + text, begins
 
 
 def _bytes(tensor: Tensor) -> memoryview:

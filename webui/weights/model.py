@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -59,6 +59,16 @@ def load(
     spec = as_velocity(source.spec) if source.undecided and predicts_velocity(unet) else source.spec
     digest = None if hash_cache is None else hashes.sha256(path, hash_cache)
     return LoadedModel(spec=spec, unet=unet, vae=vae, text=text, tokenizers=source.tokenizers, path=path, sha256=digest)
+
+
+def settled_source(path: Path) -> ModelSource:
+    """Open a checkpoint; where its header leaves open what it predicts, its noise predictor is loaded and asked."""
+    source = open_model(path)
+    if not source.undecided:
+        return source
+    unet = _filled(source, "unet", torch.device("cpu"), torch.float32)
+    assert isinstance(unet, UNetModel)
+    return replace(source, spec=as_velocity(source.spec) if predicts_velocity(unet) else source.spec, undecided=False)
 
 
 def asked_prediction(path: Path, header: Header, spec: ModelSpec) -> Prediction:

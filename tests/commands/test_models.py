@@ -127,7 +127,7 @@ REASONS = {  # what verify says of each
     "cut in the header": "cut short",
     "shapes": f"1 weights have a wrong shape: {OUT} has [4, 16, 3, 1], expected [4, 16, 3, 3]",
     "lacking": "weights: middle_block.1.norm.weight, middle_block.1.norm.bias.",
-    "text": "is not a weight file",
+    "text": "is not a weight file: it is neither safetensors nor a PyTorch checkpoint. It looks like a text that begins",
     "huge": "its header would have 1000000000000 bytes",
     "code": "exec, which could run code",
     "behind": "exec, which could run code",

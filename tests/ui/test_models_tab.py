@@ -56,7 +56,8 @@ def test_everybody_sees_the_files_and_why_one_cannot_be_used(person: Person, qui
     expect(builtin).to_contain_text("MB")
     broken = page.locator("[data-model=broken]")
     expect(broken.locator(".w-model-problem")).to_have_text(
-        "broken.safetensors is not a weight file: it is neither safetensors nor a PyTorch checkpoint.")
+        "broken.safetensors is not a weight file: it is neither safetensors nor a PyTorch checkpoint. It looks like a text that "
+        "begins with 'this is no model'.")
     assert broken.locator("[data-act]").count() == page.locator("[data-act=change]").count() == 0
     expect(page.locator(f"[data-model={quick.stem}]")).to_contain_text("2 steps and Euler, because its name says Lightning.")
     expect(page.locator("[data-model='fine colours.safetensors'] .w-model-problem")).to_be_visible()

@@ -13,7 +13,7 @@ from webui.weights import layouts
 from webui.weights.expected import Shape, expected
 from webui.weights.families import Override, detect
 from webui.weights.files import Header
-from webui.weights.headers import read_header
+from webui.weights.first_bytes import header_at
 from webui.weights.plans import PARTS, Given, single_file, tokenizers_of
 from webui.weights.rules import Rule
 
@@ -24,7 +24,7 @@ NO_RULES: Mapping[str, Sequence[Rule]] = MappingProxyType({})
 
 def identified(path: Path, override: Override | None = None) -> tuple[Header, ModelSpec]:
     """Return a single file's header and what model it is; `ModelFileError` says why it is none that can be used."""
-    header = read_header(path)
+    header = header_at(path)
     spec = detect(header, override)
     for fault in faults(spec, header):
         raise ModelFileError(f"It is {spec.title}, but broken: {fault}")

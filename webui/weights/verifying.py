@@ -14,7 +14,8 @@ from webui.nets.spec import ModelSpec
 from webui.weights import kinds, remembered
 from webui.weights.completeness import faults
 from webui.weights.families import Override, detect
-from webui.weights.files import TORCH_NAMES, Header, TensorInfo, is_pickle, read_header, read_some
+from webui.weights.files import TORCH_NAMES, Header, TensorInfo, is_pickle, read_some
+from webui.weights.first_bytes import header_at
 from webui.weights.hashes import Told
 from webui.weights.kind_details import details
 from webui.weights.plans import plan_of, some
@@ -84,7 +85,7 @@ def keep(path: Path, found: Findings, memory: Path) -> None:
 
 def whole_header(path: Path) -> Header:
     """A file's header; of a pickle without a state dictionary, with all tensors wherever they are in it."""
-    header = read_header(path)
+    header = header_at(path)
     if header.tensors or path.is_dir() or not is_pickle(path):
         return header
     from webui.weights.pickles import load_pickle
@@ -140,7 +141,7 @@ def _tensors(path: Path, header: Header) -> Iterator[tuple[str, Tensor]]:
         source = open_model(path)
         for part in source.parts:
             yield from source.read(part)
-    elif is_pickle(path) and not read_header(path).tensors:
+    elif is_pickle(path) and not header_at(path).tensors:
         from webui.weights.pickles import load_pickle
 
         yield from nested(load_pickle(path))

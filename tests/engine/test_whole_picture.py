@@ -24,8 +24,8 @@ from torch import Tensor
 from transformers import CLIPTokenizer
 
 from tests.engine.making import last, run, stepped
-from tests.nets.families import UNET, VAE, difference
-from tests.nets.references import text_weights, their_autoencoder, their_tower, their_unet, written
+from tests.nets.families import TINY, UNET, VAE, difference
+from tests.nets.references import PADDINGS, text_weights, their_autoencoder, their_tower, their_unet, written
 from tests.random_weights import checkpoint, weight
 from webui.engine import events
 from webui.engine.local import LocalNetworks
@@ -47,6 +47,9 @@ REQUEST = Request(
     model="m", prompt=PROMPT, negative=NEGATIVE, steps=5, sampler="Euler", schedule="DDIM", scale=5.0, seed=3,
     width=64, height=48,
 )  # fmt: skip
+SCALES = {  # published, so that the reference does not learn them from what is tested
+    "sd15-tiny": 0.18215, "sd21-base-tiny": 0.18215, "sd21-v-tiny": 0.18215, "sdxl-tiny": 0.13025, "sdxl-refiner-tiny": 0.13025,
+}  # fmt: skip
 SHAPE = (4, REQUEST.height // 8, REQUEST.width // 8)
 BETAS = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
 ABSOLUTE = 1e-3  # of a picture in [0, 1]
@@ -141,9 +144,10 @@ def their_tokenizer(padding: int) -> CLIPTokenizer:
 def parts(name: str, model: ModelSource, scheduler: Any, more: dict[str, Tensor] | None = None) -> dict[str, Any]:
     """The networks of a pipeline, by diffusers and transformers alone."""
     spec = model.spec
+    predictor = replace(TINY[name], guidance_width=256 if more else None)
     found: dict[str, Any] = {
-        "vae": their_autoencoder(spec.vae, checkpoint(name, prefix=VAE)),
-        "unet": their_unet(spec.unet, checkpoint(name, prefix=UNET) | (more or {})),
+        "vae": their_autoencoder(replace(spec.vae, scale=SCALES[name]), checkpoint(name, prefix=VAE)),
+        "unet": their_unet(predictor, checkpoint(name, prefix=UNET) | (more or {})),
         "scheduler": scheduler,
     }
     refining = spec.unet.label_width is not None and len(spec.text) == 1
@@ -156,7 +160,7 @@ def parts(name: str, model: ModelSource, scheduler: Any, more: dict[str, Tensor]
             found["text_encoder"] = their_tower(replace(tower, projection=None), given, layers=layers)
         else:
             found[f"text_encoder{ending}"] = their_tower(tower, given)
-        found[f"tokenizer{ending}"] = their_tokenizer(tower.padding)
+        found[f"tokenizer{ending}"] = their_tokenizer(PADDINGS[tower.kind])
     if refining:
         found |= {"text_encoder": None, "tokenizer": None}
     return found

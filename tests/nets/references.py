@@ -35,6 +35,11 @@ from webui.weights.files import save
 
 SIZE_WIDTH = 256  # diffusers embeds each of SDXL's sizes in so many numbers
 SKIPS = (1, 2, 3)
+# What is published, so that the reference does not learn it from what is tested.
+ACTIVATIONS = {"clip": "quick_gelu", "open_clip": "gelu"}
+PADDINGS = {"clip": 49407, "open_clip": 0}
+HEADS = {48: 4, 64: 4, 768: 12, 1024: 16, 1280: 20}  # by width; the first two are the small checkpoints'
+START, END = 49406, 49407
 
 
 def assert_accepted(found: Mapping[str, Difference]) -> None:
@@ -115,8 +120,8 @@ def their_tower(spec: TextSpec, weights: Mapping[str, Tensor], *, layers: int | 
     """transformers' text tower of a single file's `weights`, whose keys are without the tower's prefix; of its first `layers`."""
     config = CLIPTextConfig(
         hidden_size=spec.width, intermediate_size=spec.hidden, num_hidden_layers=layers or spec.layers,
-        num_attention_heads=spec.heads, hidden_act=spec.activation, projection_dim=spec.projection or spec.width,
-        eos_token_id=spec.end, bos_token_id=spec.start, pad_token_id=spec.padding,
+        num_attention_heads=HEADS[spec.width], hidden_act=ACTIVATIONS[spec.kind], projection_dim=spec.projection or spec.width,
+        eos_token_id=END, bos_token_id=START, pad_token_id=PADDINGS[spec.kind],
     )  # fmt: skip
     with torch.device("meta"):
         network = CLIPTextModel(config) if spec.projection is None else CLIPTextModelWithProjection(config)
@@ -199,8 +204,8 @@ def token_ids(spec: TextSpec, lengths: tuple[int, ...] = (0, 12, 75)) -> Tensor:
     source = torch.Generator().manual_seed(0)
     rows = []
     for count in lengths:
-        words = torch.randint(1, spec.start, (count,), generator=source).tolist()
-        rows.append([spec.start, *words, spec.end] + [spec.padding] * (spec.positions - 2 - count))
+        words = torch.randint(1, START, (count,), generator=source).tolist()
+        rows.append([START, *words, END] + [PADDINGS[spec.kind]] * (spec.positions - 2 - count))
     return torch.tensor(rows)
 
 
@@ -253,8 +258,8 @@ def tower_written_out(spec: TextSpec, weights: Mapping[str, Tensor], ids: Tensor
             q, k, v = (dense(x, letter, number) for letter in "qkv")
         else:
             q, k, v = (x @ of("in.weight", number).T + of("in.bias", number)).split(spec.width, dim=-1)
-        q, k, v = (each.unflatten(-1, (spec.heads, -1)).transpose(1, 2) for each in (q, k, v))
-        scores = q @ k.transpose(-1, -2) / (spec.width // spec.heads) ** 0.5
+        q, k, v = (each.unflatten(-1, (HEADS[spec.width], -1)).transpose(1, 2) for each in (q, k, v))
+        scores = q @ k.transpose(-1, -2) / (spec.width // HEADS[spec.width]) ** 0.5
         later = torch.ones(ids.shape[-1], ids.shape[-1], dtype=torch.bool).triu(1)
         mixed = scores.masked_fill(later, -torch.inf).softmax(-1) @ v
         return dense(mixed.transpose(1, 2).flatten(2), "out", number)
@@ -268,7 +273,7 @@ def tower_written_out(spec: TextSpec, weights: Mapping[str, Tensor], ids: Tensor
         x = x + dense(h, "down", number)
         layers.append(x)
     tokens = normed(layers[-spec.skip], "norm") if spec.final_norm else layers[-spec.skip]
-    ends = (ids == spec.end).int().argmax(-1)
+    ends = (ids == END).int().argmax(-1)
     pooled = normed(x, "norm")[torch.arange(len(ids)), ends]
     return tokens, pooled if spec.projection is None else pooled @ weights["text_projection"]
 

@@ -238,7 +238,7 @@ class Txt2Img(Params):
         help="A model that takes over for the last steps.")
     refiner_switch_at: float | None = param(
         None, "Refiner switch at", min=0.01, max=1, step=0.01, unset=str(SWITCH_AT), infotext="Refiner switch at",
-        help="The part of the steps after which the refiner takes over; at 1 it never does.")
+        help="The part of the way from noise, by its levels, after which the refiner takes over; at 1 it never does.")
     reproducible: bool = param(
         False, "Reproducible", infotext="Reproducible",
         help="Share no network call with other jobs, so that a replay on this machine is the same bit by bit.")

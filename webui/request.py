@@ -17,12 +17,12 @@ SHORT_HASH = 10  # digits by which the community names a model
 class Request:
     """One job of `count` pictures: strings, numbers, and mappings of such.
 
-    `seed` is that of the first picture; `clip_skip` None reads the layer the model was trained with. `vae` names an
-    autoencoder in place of the model's own, `refiner` a model that takes over at `refiner_switch_at`, a part of the training
-    steps from 0 to 1; "" is none. `override` and `refiner_override` hold what an owner set for the model's and the refiner's file against what
-    it says itself (fields of `webui.weights.families.Override`). `sampler_options` holds what was chosen instead of the sampler's
-    own. `inputs` maps names to the SHA-256 of pictures, masks and maps; `extensions` maps names to plain values. `reproducible`
-    forbids sharing calls with other jobs.
+    `seed` is that of the first picture; `clip_skip` None reads the layer the model was trained with. `vae` names an autoencoder
+    in place of the model's own, `refiner` a model that takes over at `refiner_switch_at`, a part of the training steps from 0
+    to 1; "" is none. `override` and `refiner_override` hold what an owner set for the model's and the refiner's file against
+    what it says itself (fields of `webui.weights.families.Override`). `sampler_options` holds what was chosen instead of the
+    sampler's own. `inputs` maps names to the SHA-256 of pictures, masks and maps; `extensions` maps names to plain values.
+    `reproducible` forbids sharing calls with other jobs.
     """
 
     model: str

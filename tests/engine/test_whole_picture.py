@@ -24,7 +24,7 @@ from torch import Tensor
 from transformers import CLIPTokenizer
 
 from tests.engine.making import last, run, stepped
-from tests.nets.families import TINY, UNET, VAE, difference
+from tests.nets.families import FULL, TINY, UNET, VAE, difference
 from tests.nets.references import PADDINGS, text_weights, their_autoencoder, their_tower, their_unet, written
 from tests.random_weights import checkpoint, weight
 from webui.engine import events
@@ -48,7 +48,8 @@ REQUEST = Request(
     width=64, height=48,
 )  # fmt: skip
 SCALES = {  # published, so that the reference does not learn them from what is tested
-    "sd15-tiny": 0.18215, "sd21-base-tiny": 0.18215, "sd21-v-tiny": 0.18215, "sdxl-tiny": 0.13025, "sdxl-refiner-tiny": 0.13025,
+    "sd15-full": 0.18215, "sd15-tiny": 0.18215, "sd21-base-tiny": 0.18215, "sd21-v-tiny": 0.18215, "sdxl-tiny": 0.13025,
+    "sdxl-refiner-tiny": 0.13025,
 }  # fmt: skip
 SHAPE = (4, REQUEST.height // 8, REQUEST.width // 8)
 BETAS = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
@@ -144,7 +145,7 @@ def their_tokenizer(padding: int) -> CLIPTokenizer:
 def parts(name: str, model: ModelSource, scheduler: Any, more: dict[str, Tensor] | None = None) -> dict[str, Any]:
     """The networks of a pipeline, by diffusers and transformers alone."""
     spec = model.spec
-    predictor = replace(TINY[name], guidance_width=256 if more else None)
+    predictor = replace((TINY | FULL)[name], guidance_width=256 if more else None)
     found: dict[str, Any] = {
         "vae": their_autoencoder(replace(spec.vae, scale=SCALES[name]), checkpoint(name, prefix=VAE)),
         "unet": their_unet(predictor, checkpoint(name, prefix=UNET) | (more or {})),
@@ -302,3 +303,17 @@ def test_a_latent_consistency_model_equals_diffusers(scale: float, tmp_path: Pat
     assert rows == [1] * 4
     assert torch.equal(ours(replace(wanted, negative="something else"), model)[1], found)
     assert difference(ours(replace(wanted, scale=scale + 1), model)[1], found).rms > 1e-3
+
+
+@pytest.mark.slow
+def test_a_picture_of_published_size_equals_diffusers(tmp_path: Path) -> None:
+    """Two steps of Stable Diffusion 1.5 from a file of 2 GB; ours is gone before theirs is made."""
+    weights = {key: value.half() if value.is_floating_point() else value for key, value in checkpoint("sd15-full").items()}
+    save(tmp_path / "sd15-full.safetensors", weights, {})
+    del weights
+    model, wanted = open_model(tmp_path / "sd15-full.safetensors"), replace(REQUEST, steps=2)
+    assert model.spec.unet == FULL["sd15-full"]
+    found = ours(wanted, model)[1]
+    scheduler = euler()
+    latents = noise(scheduler, wanted.steps, first_sigma(wanted, model))
+    assert_equal(found, call(StableDiffusionPipeline, parts("sd15-full", model, scheduler), wanted, latents))

@@ -18,7 +18,7 @@ from webui.nets.spec import ModelSpec
 from webui.pipeline.generate import Model, generate
 from webui.pipeline.noise_table import NoiseTable
 from webui.pipeline.patches import NO_PATCHES, Patches
-from webui.pipeline.protocol import Decode, Encode, Moment, Rows, answer_all
+from webui.pipeline.protocol import Decode, Encode, Interrupted, Moment, Rows, answer_all
 from webui.pipeline.refiner import is_over
 from webui.pipeline.schedules import SCHEDULES
 from webui.request import Request
@@ -121,3 +121,27 @@ def test_models_with_other_latents_are_refused_before_the_first_step(spec: Model
 def test_a_second_model_that_predicts_otherwise_is_welcome() -> None:
     spec = replace(SPEC, prediction="eps", title="Other")
     assert "second" in networks(asks(replace(REQUEST, schedule="Uniform", steps=10), second=replace(SECOND, spec=spec)))
+
+
+def test_an_interrupt_while_the_refiner_s_texts_are_read_keeps_the_picture() -> None:
+    generation = generate(replace(REQUEST, steps=10, schedule="Uniform"), FIRST, refiner=SECOND)
+    sent: Any = None
+    while True:
+        ask = generation.send(sent)
+        if isinstance(ask, Encode) and ask.network == "second":
+            break
+        sent = encoded(ask) if isinstance(ask, Encode) else None
+        if isinstance(ask, Rows):
+            sent = tuple(torch.zeros_like(row.x) for row in ask.rows)
+    kept = torch.ones(4, 4, 8)
+    decode = generation.throw(Interrupted(kept))
+    assert isinstance(decode, Decode) and decode.latent is kept and decode.network == "first"
+
+
+def test_another_autoencoder_is_asked_for_by_its_name() -> None:
+    generation, sent = generate(REQUEST, FIRST, vae="other"), None
+    while not isinstance(ask := generation.send(sent), Decode):
+        sent = encoded(ask) if isinstance(ask, Encode) else None
+        if isinstance(ask, Rows):
+            sent = tuple(torch.zeros_like(row.x) for row in ask.rows)
+    assert (ask.network, ask.vae) == ("first", "other")

@@ -24,7 +24,7 @@ FITTED = "previews.json"  # in the cache folder: maps by the hashes of their mod
 SIDE = 64  # pixels of a picture that a map is fitted to: Stable Diffusion's autoencoder takes 0.1 s for it on a CPU
 PICTURES = 8
 PATCHES = 4  # a side, each of another colour
-WORST = 0.12  # the error that a map may have, in colours from 0 to 1; one that always says grey has 0.2
+WORST = 0.14  # the error that a map may have, in colours from 0 to 1; one that always says grey has 0.2
 Encode = Callable[[Request, Tensor], Tensor]
 
 

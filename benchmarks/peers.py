@@ -14,11 +14,15 @@ longer.
 from __future__ import annotations
 
 import argparse
+import contextlib
+import logging
+import multiprocessing
 import statistics
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +31,10 @@ from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.document import replace
+from benchmarks import document
 from tests.in_memory import InMemory
 from tests.nets.references import their_unet
+from webui.engine.allocator import keep_freed_memory
 from webui.engine.batching import call_of
 from webui.engine.device import Choice, by_rule, facts
 from webui.engine.local import LocalNetworks
@@ -49,18 +54,58 @@ from webui.weights.source import build
 TOKENS, SCALE = 77, 7.0
 
 
-@dataclass
-class Run:
-    """One way to draw: its name, and a function that makes so many steps and waits for them."""
+@dataclass(frozen=True)
+class Way:
+    """One way to draw: ours (`peer` False) or diffusers' in some settings."""
 
     name: str
-    steps: Callable[[int], object]
-    seconds: list[float]
+    peer: bool
+    choice: Choice
+    compiled: bool = False
+
+
+class Run:
+    """A way to draw in a process of its own, so that neither side's settings help or harm the other."""
+
+    def __init__(self, way: Way, family: str, size: int) -> None:
+        self.name, self.seconds = way.name, list[float]()
+        context = multiprocessing.get_context("spawn")
+        self._pipe, theirs_end = context.Pipe()
+        self._process = context.Process(target=child, args=(theirs_end, way, family, size), daemon=True)
+        self._process.start()
+        theirs_end.close()  # so that a child that died is noticed
+        self.ask("steps", 1)
+
+    def ask(self, what: str, count: int) -> float:
+        """Seconds of one of so many steps ("steps") or decoded pictures ("decode")."""
+        self._pipe.send((what, count))
+        seconds: float = self._pipe.recv()
+        return seconds
 
     @property
     def median(self) -> float:
         """Seconds a step."""
         return statistics.median(self.seconds)
+
+
+def child(pipe: Any, way: Way, family: str, size: int) -> None:
+    """Draw when told to; the life of a run's process."""
+    spec = FAMILIES[family]
+    loaded = model(spec)
+    if way.peer:
+        warnings.simplefilter("ignore")
+        logging.disable(logging.WARNING)
+        work = {"steps": theirs(loaded, size, way)}
+    else:
+        keep_freed_memory()
+        networks = LocalNetworks({"model": InMemory(loaded)}.__getitem__, way.choice)
+        work = {"steps": ours(networks, spec, size), "decode": lambda count: decoding(networks, spec, size, count)}
+    with torch.no_grad(), contextlib.suppress(EOFError):  # at the end nobody asks any more
+        while True:
+            what, count = pipe.recv()
+            began = time.perf_counter()
+            work[what](count)
+            pipe.send((time.perf_counter() - began) / count)
 
 
 def random_weights(module: nn.Module, seed: int) -> nn.Module:
@@ -113,19 +158,18 @@ def ours(networks: LocalNetworks, spec: ModelSpec, size: int) -> Callable[[int],
     return steps
 
 
-def theirs(
-    loaded: LoadedModel, size: int, dtype: torch.dtype, device: str, *, channels_last: bool, compiled: bool
-) -> Callable[[int], Any]:
+def theirs(loaded: LoadedModel, size: int, way: Way) -> Callable[[int], Any]:
     """diffusers' pipeline of the family, from embeddings to a latent."""
+    device, dtype = way.choice.device, way.choice.torch_dtype
     from diffusers import AutoencoderKL as TheirAutoencoder
     from diffusers import EulerDiscreteScheduler, StableDiffusionPipeline, StableDiffusionXLPipeline
 
     spec = loaded.spec
     unet = their_unet(spec.unet, {f"{layouts.UNET}{key}": value for key, value in loaded.unet.state_dict().items()})
     unet = unet.to(device=device, dtype=dtype)
-    if channels_last:
+    if way.choice.channels_last:
         unet = unet.to(memory_format=torch.channels_last)
-    if compiled:
+    if way.compiled:
         unet = torch.compile(unet, mode="max-autotune", fullgraph=True)
     scheduler = EulerDiscreteScheduler(beta_start=spec.betas[0], beta_end=spec.betas[1], beta_schedule="scaled_linear",
                                        prediction_type={"eps": "epsilon", "v": "v_prediction"}[spec.prediction])
@@ -184,29 +228,24 @@ def rates(choice: Choice) -> tuple[float, float]:
     return 2 * 4096**3 / best(lambda: a @ a, 5), 2 * large.numel() / best(large.clone, 5)
 
 
-def peers(loaded: LoadedModel, size: int, choice: Choice) -> Iterator[Run]:
-    """diffusers as it comes, and as it is recommended."""
+def ways(choice: Choice) -> Iterator[Way]:
+    """Ours as the program chooses, then diffusers as it comes and as it is recommended."""
+    yield Way(f"ours, {choice.name}", False, choice)
     if choice.device == "cpu":
-        yield Run("diffusers, float32", theirs(loaded, size, torch.float32, "cpu", channels_last=False, compiled=False), [])
+        yield Way("diffusers, float32", True, Choice())
         if choice.dtype == "bfloat16":
-            run = theirs(loaded, size, torch.bfloat16, "cpu", channels_last=True, compiled=False)
-            yield Run("diffusers, bfloat16, channels-last", run, [])
+            yield Way("diffusers, bfloat16, channels-last", True, choice)
         return
-    yield Run("diffusers, float16", theirs(loaded, size, torch.float16, choice.device, channels_last=False, compiled=False), [])
-    run = theirs(loaded, size, torch.float16, choice.device, channels_last=True, compiled=True)
-    yield Run("diffusers, float16, channels-last, compiled", run, [])
+    yield Way("diffusers, float16", True, replace(choice, channels_last=False))
+    yield Way("diffusers, float16, channels-last, compiled", True, choice, compiled=True)
 
 
-def decoding(loaded: LoadedModel, networks: LocalNetworks, size: int, rounds: int) -> float:
-    """Seconds of decoding one picture."""
-    side = size // loaded.spec.vae.factor
-    seconds = []
-    for index in range(rounds):
-        latent = torch.randn(loaded.spec.vae.latent_channels, side, side, generator=torch.Generator().manual_seed(index))
-        began = time.perf_counter()
+def decoding(networks: LocalNetworks, spec: ModelSpec, size: int, count: int) -> None:
+    """Decode so many pictures."""
+    side = size // spec.vae.factor
+    for index in range(count):
+        latent = torch.randn(spec.vae.latent_channels, side, side, generator=torch.Generator().manual_seed(index))
         networks.decode(Decode(latent, network="model")).cpu()
-        seconds.append(time.perf_counter() - began)
-    return statistics.median(seconds)
 
 
 def floor(spec: ModelSpec, size: int, choice: Choice) -> tuple[str, float]:
@@ -239,30 +278,23 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--write", action="store_true")
     chosen = parser.parse_args()
-    machine, spec = facts(), FAMILIES[chosen.family]
-    choice = by_rule(machine)
-    loaded = model(spec)
-    networks = LocalNetworks(lambda _: InMemory(loaded), choice)
-    runs = [Run(f"ours, {choice.name}", ours(networks, spec, chosen.size), []), *peers(loaded, chosen.size, choice)]
-    with torch.no_grad():
+    machine = facts()
+    spec, choice = FAMILIES[chosen.family], by_rule(machine)
+    runs = [Run(way, chosen.family, chosen.size) for way in ways(choice)]
+    for _ in range(chosen.rounds):
         for run in runs:
-            run.steps(1)
-        for _ in range(chosen.rounds):
-            for run in runs:
-                began = time.perf_counter()
-                run.steps(chosen.steps)
-                run.seconds.append((time.perf_counter() - began) / chosen.steps)
+            run.seconds.append(run.ask("steps", chosen.steps))
     lines = [
         f"{machine.name}, {machine.threads} threads, torch {machine.torch}: {spec.title}, {chosen.size} x {chosen.size}, one "
         f"picture, guided; {chosen.rounds} rounds of {chosen.steps} steps in turn.",
         "",
         *table(runs, floor(spec, chosen.size, choice)),
         "",
-        f"Decoding one picture: {decoding(loaded, networks, chosen.size, chosen.rounds):.2f} s (float32).",
+        f"Decoding one picture: {runs[0].ask('decode', chosen.rounds):.2f} s (float32).",
     ]
     print("\n".join(lines))
     if chosen.write:
-        replace(f"peers {chosen.family}", "\n".join(lines))
+        document.replace(f"peers {chosen.family}", "\n".join(lines))
 
 
 if __name__ == "__main__":

@@ -1,9 +1,10 @@
 """The C library's memory, kept for the next step instead of given back and fetched anew page by page.
 
 Every step of a picture asks for the same large pieces of memory. By default glibc returns each to the system at once, and the
-next one costs a fault for every 4 KiB: a tenth of a step on a CPU. So freed memory is kept while pictures are made, and given back
-when weights go. Weights themselves lie elsewhere (`webui.weights.rooms`).
+next one costs a fault for every 4 KiB: a tenth of a step on a CPU. So freed memory is kept while pictures are made, and given
+back when weights go. Weights themselves lie elsewhere (`webui.weights.rooms`).
 """
+
 
 from __future__ import annotations
 

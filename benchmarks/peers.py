@@ -87,6 +87,11 @@ class Run:
         """Seconds a step."""
         return statistics.median(self.seconds)
 
+    def close(self) -> None:
+        """End the process."""
+        self._pipe.close()
+        self._process.join()
+
 
 def child(pipe: Any, way: Way, family: str, size: int) -> None:
     """Draw when told to; the life of a run's process."""
@@ -292,6 +297,8 @@ def main() -> None:
         "",
         f"Decoding one picture: {runs[0].ask('decode', chosen.rounds):.2f} s (float32).",
     ]
+    for run in runs:
+        run.close()
     print("\n".join(lines))
     if chosen.write:
         document.replace(f"peers {chosen.family}", "\n".join(lines))

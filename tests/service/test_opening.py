@@ -21,7 +21,8 @@ from webui.service.folders import cache_folder
 from webui.service.opening import Service, open_engine
 from webui.service.previews import Previews, preview_of
 from webui.weights import hashes
-from webui.weights.families import DEFAULTS_KEY, PREVIEW_KEY
+from webui.weights.defaults import DEFAULTS_KEY
+from webui.weights.families import PREVIEW_KEY
 from webui.weights.files import save
 
 PREVIEW = '{"matrix": [[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0]], "bias": [0, 0, 0], "error": 0.1}'

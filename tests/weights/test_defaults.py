@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from webui.weights.defaults import DEFAULTS_KEY, LCM, SD_TURBO, Defaults, defaults_of
+from webui.errors import ModelFileError
+from webui.weights.defaults import DEFAULTS_KEY, LCM, NAMES, SD_TURBO, Defaults, defaults_of
 from webui.weights.files import Header, TensorInfo
 from webui.weights.hints import hint_of
 
@@ -71,3 +72,47 @@ def test_other_names_say_nothing(name: str) -> None:
 def test_any_name_is_read(name: str) -> None:
     hint = hint_of(name)
     assert hint is None or 1 <= hint.steps <= 16
+
+
+def own(text: str) -> Header:
+    return header(**{DEFAULTS_KEY: text})
+
+
+def test_a_file_may_say_what_suits_it() -> None:
+    text = json.dumps({"scale": 5, "steps": 4, "sampler": "Euler", "schedule": "Karras", "more": []})
+    assert defaults_of(own(text)) == Defaults(scale=5, steps=4, sampler="Euler", schedule="Karras")
+    for text, scale in (("{}", None), ('{"scale": 4.5, "more": []}', 4.5), ('{"scale": null}', None), ('{"scale": 0}', 0)):
+        assert defaults_of(own(text)) == Defaults(scale=scale)
+
+
+@pytest.mark.parametrize("value", ["99", "-1", "1e300", "NaN", "Infinity", '"5"', "true", "[5]", '{"scale": 5}'])
+def test_what_nobody_could_set_is_refused_when_the_file_is_chosen(value: str) -> None:
+    with pytest.raises(ModelFileError, match=r"webui\.defaults cannot be used: CFG scale was .*from 0 to 30"):
+        defaults_of(own(f'{{"scale": {value}}}'))
+
+
+@pytest.mark.parametrize("text", ['{"steps": 0}', '{"steps": 4.5}', '{"sampler": 3}', '{"schedule": "\\u0000"}'])
+def test_other_settings_are_checked_too(text: str) -> None:
+    with pytest.raises(ModelFileError, match=r"webui\.defaults cannot be used"):
+        defaults_of(own(text))
+
+
+PLAIN = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8)
+SCRAPS = st.recursive(PLAIN, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=6), inner, max_size=4))
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.text() | SCRAPS.map(json.dumps) | st.tuples(st.sampled_from(NAMES), SCRAPS).map(lambda pair: json.dumps(dict([pair]))))
+def test_any_json_gives_defaults_or_a_sentence(text: str) -> None:
+    try:
+        found = defaults_of(own(text))
+    except ModelFileError as error:
+        assert str(error).endswith(".")
+    else:
+        assert found.scale is None or 0 <= found.scale <= 30
+
+
+def test_json_as_deep_as_can_be_is_a_sentence() -> None:
+    for deep in ("[" * 100_000, '{"scale":' * 50_000, '{"scale": ' + "[" * 900 + "]" * 900 + "}"):
+        with pytest.raises(ModelFileError, match=r"webui\."):
+            defaults_of(own(deep))

@@ -16,13 +16,10 @@ from tests.random_weights import header as recorded_header
 from webui.errors import ModelFileError
 from webui.weights.bounds import checked
 from webui.weights.families import (
-    DEFAULTS_KEY,
     FAMILIES,
     SPEC_KEY,
-    Defaults,
     Override,
-    default_scale,
-    defaults_of,
+    as_velocity,
     detect,
     is_undecided,
 )
@@ -113,7 +110,7 @@ def changed(name: str, drop: str = "nothing", **shapes: tuple[int, ...]) -> Head
     [
         (changed("sd15-tiny", "cond_stage_model."), "Stable Diffusion 1: it has a CLIP text tower, this file none;"),
         (changed("sd15-tiny", "first_stage_model."), "no autoencoder"),
-        (changed("sd15-tiny", **{"input_blocks.0.0.weight": (32, 7, 3, 3)}), "Stable Diffusion 1: it takes 4 input channels, .* 7;"),
+        (changed("sd15-tiny", **{"input_blocks.0.0.weight": (32, 7, 3, 3)}), "Diffusion 1: it takes 4 input channels, .* 7;"),
         (changed("sd15-tiny", UNET + "out.2"), r"noise predictor is incomplete: out\.2\.weight is missing"),
         (changed("sd15-tiny", UNET + "input_blocks.4.0."), "input_blocks.4.0.out_layers.3.weight is missing"),
         (changed("sd15-tiny", **dict.fromkeys(BLOCK_2, (48, 32, 3, 3))), "widths that differ"),
@@ -206,33 +203,8 @@ def header_of(key: str, text: str) -> Header:
     return Header(tensors={}, metadata={key: text})
 
 
-@pytest.mark.parametrize(
-    ("text", "scale"), [("{}", 7.0), ('{"scale": 4.5, "more": []}', 4.5), ('{"scale": null}', 7.0), ('{"scale": 0}', 0)]
-)
-def test_a_file_may_say_which_scale_suits_it(text: str, scale: float) -> None:
-    assert default_scale(header_of(DEFAULTS_KEY, text), 7.0) == scale
-    assert default_scale(Header(tensors={}, metadata={}), 3.0) == 3.0
-
-
-@pytest.mark.parametrize("value", ["99", "-1", "1e300", "NaN", "Infinity", '"5"', "true", "[5]", '{"scale": 5}'])
-def test_a_scale_nobody_could_set_is_refused_when_the_file_is_chosen(value: str) -> None:
-    with pytest.raises(ModelFileError, match=r"webui\.defaults cannot be used: CFG scale was .*from 0 to 30"):
-        default_scale(header_of(DEFAULTS_KEY, f'{{"scale": {value}}}'), 7.0)
-
-
-@settings(deadline=None, max_examples=100)
-@given(st.text() | SCRAPS.map(json.dumps) | SCRAPS.map(lambda value: json.dumps({"scale": value})))
-def test_any_json_as_defaults_gives_a_scale_or_a_sentence(text: str) -> None:
-    try:
-        assert 0 <= default_scale(header_of(DEFAULTS_KEY, text), 7.0) <= 30
-    except ModelFileError as error:
-        assert str(error).endswith(".")
-
-
 def test_json_as_deep_as_can_be_is_a_sentence() -> None:
-    for deep in ("[" * 100_000, '{"scale":' * 50_000, '{"scale": ' + "[" * 900 + "]" * 900 + "}"):
-        with pytest.raises(ModelFileError, match=r"webui\."):
-            default_scale(header_of(DEFAULTS_KEY, deep), 7.0)
+    for deep in ("[" * 100_000, '{"unet":' * 50_000, '{"unet": ' + "[" * 900 + "]" * 900 + "}"):
         with pytest.raises(ModelFileError, match=r"webui\."):
             detect(header_of(SPEC_KEY, deep))
 
@@ -297,7 +269,7 @@ def test_a_description_in_the_file_gives_way_to_a_person_too() -> None:
 @pytest.mark.parametrize(
     ("said", "why"),
     [
-        (Override(family="sdxl-base"), "set to be Stable Diffusion XL, but it has CLIP and OpenCLIP text towers, this file a CLIP .*; possible: sd15\\.$"),
+        (Override(family="sdxl-base"), "Stable Diffusion XL, but it has CLIP and OpenCLIP .* a CLIP .*; possible: sd15\\.$"),
         (Override(family="sd16"), "family 'sd16'; known: sd15"),
         (Override(native_size=7), "What was set for it cannot be used: native_size"),
         (Override(prediction="x0"), "What was set for it cannot be used: prediction"),  # type: ignore[arg-type]
@@ -316,10 +288,35 @@ def test_zero_terminal_snr_is_read_from_key_or_metadata() -> None:
     assert not detect(marked, Override(zero_terminal_snr=False)).zero_terminal_snr
 
 
-def test_a_file_may_say_steps_sampler_and_schedule_too() -> None:
-    text = json.dumps({"scale": 5, "steps": 4, "sampler": "Euler", "schedule": "Karras", "more": []})
-    assert defaults_of(header_of(DEFAULTS_KEY, text)) == Defaults(scale=5, steps=4, sampler="Euler", schedule="Karras")
-    assert defaults_of(Header(tensors={}, metadata={})) == Defaults()
-    for odd in ('{"steps": 0}', '{"steps": 4.5}', '{"sampler": 3}', '{"schedule": "\\u0000"}'):
-        with pytest.raises(ModelFileError, match=r"webui\.defaults cannot be used"):
-            defaults_of(header_of(DEFAULTS_KEY, odd))
+def test_a_vector_belongs_to_towers_in_the_conditioner() -> None:
+    plain = header("sdxl-refiner-tiny").tensors
+    tensors = {key.replace("conditioner.embedders.0.", "cond_stage_model."): info for key, info in plain.items()}
+    with pytest.raises(ModelFileError, match="of no family known here"):
+        detect(Header(tensors=tensors, metadata={}))
+
+
+@pytest.mark.parametrize(
+    ("metadata", "expected"),
+    [
+        ({"modelspec.architecture": "stable-diffusion-v2-768-v"}, ("sd21-v", "v", 768)),
+        ({"modelspec.architecture": "stable-diffusion-v2-512"}, ("sd21-base", "eps", 512)),
+        ({"modelspec.predict_key": "v"}, ("sd21-v", "v", 768)),
+        ({"modelspec.prediction_type": "epsilon", "modelspec.resolution": "768x768"}, ("sd21-base", "eps", 768)),
+        ({"modelspec.prediction_type": "v", "modelspec.resolution": "640x640"}, ("sd21-v", "v", 640)),
+        ({"modelspec.prediction_type": "v", "modelspec.resolution": "640x512"}, ("sd21-v", "v", 768)),
+        ({"modelspec.prediction_type": "v", "modelspec.resolution": "1x1"}, ("sd21-v", "v", 768)),
+    ],
+)
+def test_what_training_programs_note_decides_what_weights_leave_open(
+    metadata: dict[str, str], expected: tuple[str, str, int]
+) -> None:
+    file = header("sd21-base-tiny", **metadata)
+    spec = detect(file)
+    assert (spec.family, spec.prediction, spec.native_size) == expected and not is_undecided(file, spec)
+
+
+def test_a_size_that_was_noted_outlives_the_question_what_is_predicted() -> None:
+    file = header("sd21-base-tiny", **{"modelspec.resolution": "640x640"})
+    spec = detect(file)
+    assert is_undecided(file, spec) and spec.native_size == as_velocity(spec).native_size == 640
+    assert as_velocity(detect(header("sd21-base-tiny"))).native_size == 768

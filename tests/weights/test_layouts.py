@@ -12,8 +12,9 @@ import torch
 from webui.nets.autoencoder import AutoencoderKL
 from webui.nets.spec import UNetSpec, VAESpec
 from webui.weights import layouts
-from webui.weights.families import REFINER_UNET, SD1_UNET, SD2_UNET, SDXL_UNET, unet_spec
+from webui.weights.families import REFINER_UNET, SD1_UNET, SD2_UNET, SDXL_UNET
 from webui.weights.rules import Piece, converted, translate
+from webui.weights.shapes import unet_spec
 
 DATA = Path(__file__).parents[1] / "data"
 RECORDED = json.loads(gzip.decompress((DATA / "keys_diffusers_to_single_file.json.gz").read_bytes()))

@@ -14,7 +14,7 @@ from torch import Tensor
 from tests.random_weights import checkpoint
 from webui.errors import ModelFileError
 from webui.weights import model
-from webui.weights.families import detect
+from webui.weights.families import Override, detect
 from webui.weights.files import read_header, save
 from webui.weights.settling import remembered_spec, settled
 
@@ -74,3 +74,13 @@ def test_a_file_that_does_not_fit_is_named(tmp_path: Path) -> None:
     header = read_header(path)
     with pytest.raises(ModelFileError, match=r"a\.safetensors: The noise predictor lacks 1"):
         settled(path, header, detect(header), "", None)
+
+
+def test_what_a_person_says_of_the_rest_still_holds(tmp_path: Path) -> None:
+    path, said = write(tmp_path / "a.safetensors", -3.0), Override(native_size=512, zero_terminal_snr=True)
+    header = read_header(path)
+    for _ in range(2):  # asked, then remembered
+        found = settled(path, header, detect(header, said), "0" * 64, tmp_path / "predictions.json", said)
+        assert (found.prediction, found.native_size, found.zero_terminal_snr) == ("v", 512, True)
+    told = Override(prediction="eps")
+    assert settled(path, header, detect(header, told), "1" * 64, None, told).prediction == "eps"

@@ -10,13 +10,8 @@ from webui.errors import ModelFileError, quoted
 from webui.nets.spec import Layout, ModelSpec, Prediction, TextSpec, UNetSpec, VAESpec
 from webui.weights import kinds, layouts
 from webui.weights.bounds import checked
-from webui.weights.defaults import DEFAULTS_KEY as DEFAULTS_KEY
-from webui.weights.defaults import Defaults as Defaults
-from webui.weights.defaults import defaults_of as defaults_of
 from webui.weights.files import Header
-from webui.weights.shapes import text_spec as text_spec
-from webui.weights.shapes import unet_spec as unet_spec
-from webui.weights.shapes import vae_spec as vae_spec
+from webui.weights.shapes import text_spec, unet_spec, vae_spec
 
 SPEC_KEY = "webui.spec"  # in a file's metadata: the whole ModelSpec as JSON
 MERGES_KEY = "webui.merges"  # in a file's metadata: the tokenizer's merges as JSON, one list
@@ -266,9 +261,3 @@ def _named(towers: tuple[Layout, ...]) -> str:
     if len(towers) < 2:
         return f"a {TOWERS[towers[0]]} text tower" if towers else "none"
     return f"{' and '.join(TOWERS[tower] for tower in towers)} text towers"
-
-
-def default_scale(header: Header, otherwise: float) -> float:
-    """The guidance scale that a file says suits it, `otherwise` where it says nothing; see `defaults_of`."""
-    scale = defaults_of(header).scale
-    return otherwise if scale is None else scale

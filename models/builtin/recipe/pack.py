@@ -13,7 +13,8 @@ from torch.nn import functional
 from webui.pipeline.preview import Preview, fit_preview
 from webui.training.clip import ClipPair
 from webui.training.state import load_average
-from webui.weights.families import DEFAULTS_KEY, PREVIEW_KEY
+from webui.weights.defaults import DEFAULTS_KEY
+from webui.weights.families import PREVIEW_KEY
 from webui.weights.files import save
 from webui.weights.model import save_checkpoint
 

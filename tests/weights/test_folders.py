@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor
 
 from tests.nets.families import assert_same
@@ -34,10 +37,15 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, tuple[Path
     return {name: (root / name, write_folder(root / name, name)) for name in PIPELINES}
 
 
+@pytest.fixture(scope="module")
+def smallest(written: Mapping[str, tuple[Path, Any]]) -> Path:
+    return written["sd15"][0]
+
+
 @pytest.fixture
-def folder(written: Mapping[str, tuple[Path, Any]], tmp_path: Path) -> Path:
+def folder(smallest: Path, tmp_path: Path) -> Path:
     """A copy of the smallest folder, to be broken."""
-    shutil.copytree(written["sd15"][0], tmp_path / "model")
+    shutil.copytree(smallest, tmp_path / "model")
     return tmp_path / "model"
 
 
@@ -192,6 +200,11 @@ def holding(*keys: str) -> Callable[[Path], None]:
     return lambda path: save(path / UNET_FILE, dict.fromkeys(keys, torch.zeros(2)))
 
 
+def pipe(path: Path) -> None:
+    (path / "vae" / "config.json").unlink()
+    os.mkfifo(path / "vae" / "config.json")
+
+
 def loop(path: Path) -> None:
     (path / "unet/diffusion_pytorch_model.safetensors").unlink()
     (path / "unet/diffusion_pytorch_model.safetensors").symlink_to(path)
@@ -208,6 +221,11 @@ WRONG: dict[str, tuple[Callable[[Path], Any], str]] = {
     "no json": (lambda path: (path / INDEX).write_text("[" * 100_000), r"model_index\.json is broken"),
     "a list": (lambda path: (path / "unet/config.json").write_text("[]"), r"unet/config\.json is broken: it is not a table"),
     "another network": (edit("unet/config.json", act_fn="gelu"), "act_fn in unet/ is 'gelu'; only models with 'silu'"),
+    "endless blocks": (holding("down_blocks.0.resnets.999.norm1.bias"), "it has 1 levels of 1000 blocks"),
+    "a number without end": (holding(f"down_blocks.{'9' * 5000}.resnets.0.norm1.bias"), "unet/ does not hold the network"),
+    "a pipe": (pipe, r"vae/config\.json is missing, or is no ordinary file"),
+    "no text": (lambda path: (path / "tokenizer/merges.txt").write_bytes(b"\xff"), r"tokenizer/merges\.txt cannot be read"),
+    "heads for other levels": (edit("unet/config.json", attention_head_dim=[2]), "heads for 1 levels; its weights have 3"),
     "odd heads": (edit("unet/config.json", attention_head_dim=[2, 3, 8]), "neither equally many nor equally wide"),
     "heads of nothing": (edit("unet/config.json", attention_head_dim="many"), "configuration cannot be used"),
     "no number": (edit("vae/config.json", scaling_factor="a lot"), "configuration cannot be used: vae.scale is"),
@@ -251,3 +269,30 @@ def test_the_autoencoder_of_a_folder_can_be_used_alone(written: Mapping[str, tup
         source = open_vae(place, like)
         assert source.spec == like
         assert torch.equal(dict(source.read("vae"))["quant_conv.bias"], theirs["vae"].quant_conv.bias)
+
+
+ANY = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=4) | st.sampled_from([10**300, -1, 0, 4, 8, 32])
+VALUES = ANY | st.lists(ANY, max_size=4) | st.dictionaries(st.text(max_size=2), ANY, max_size=2)
+FIELDS = {
+    "unet/config.json": ["attention_head_dim", "num_attention_heads", "norm_num_groups", "sample_size", "act_fn"],
+    "vae/config.json": ["scaling_factor", "shift_factor", "norm_num_groups", "latents_mean"],
+    "text_encoder/config.json": ["hidden_act", "num_attention_heads", "layer_norm_eps"],
+    "scheduler/scheduler_config.json": ["prediction_type", "beta_start", "num_train_timesteps", "_class_name"],
+    INDEX: ["unet", "vae", "text_encoder", "transformer", "_class_name"],
+}
+
+
+@settings(max_examples=60, deadline=None)
+@given(place=st.sampled_from([(file, field) for file, fields in FIELDS.items() for field in fields]), value=VALUES)
+def test_any_value_in_a_configuration_is_used_or_a_sentence(
+    smallest: Path, tmp_path_factory: pytest.TempPathFactory, place: tuple[str, str], value: Any
+) -> None:
+    folder = tmp_path_factory.mktemp("any") / "m"
+    shutil.copytree(smallest, folder, copy_function=os.link)
+    content = json.loads((folder / place[0]).read_text())
+    (folder / place[0]).unlink()  # a link to the one that was written
+    (folder / place[0]).write_text(json.dumps({**content, place[1]: value}))
+    try:
+        detect(read_header(folder))
+    except ModelFileError as error:
+        assert str(error).startswith("m: ") and str(error).endswith(".")

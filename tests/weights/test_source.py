@@ -139,6 +139,14 @@ def test_a_file_that_was_changed_since_is_refused(path: Path) -> None:
         next(source.read("unet"))
 
 
+def test_a_file_that_changes_while_it_is_read_is_refused(path: Path) -> None:
+    read = open_model(path).read("vae")
+    next(read)
+    os.utime(path, ns=(0, 0))
+    with pytest.raises(ModelFileError, match="was changed while it was read"):
+        list(read)
+
+
 def test_what_a_person_says_a_file_is_counts(tmp_path: Path) -> None:
     save(tmp_path / "m.safetensors", checkpoint("sd21-base-tiny"))
     assert open_model(tmp_path / "m.safetensors").undecided

@@ -78,8 +78,14 @@ def test_every_way_of_writing_one_gives_the_same_weights(name: str, tmp_path: Pa
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"post_quant_conv.weight": torch.zeros(16, 16, 1, 1)}, "latents have 16 channels, the model's 4"),
-        ({"encoder.conv_in.weight": torch.zeros(32, 1, 3, 3)}, "1 colours"),
+        (
+            {"post_quant_conv.weight": torch.zeros(16, 16, 1, 1), "post_quant_conv.bias": torch.zeros(16)},
+            "latents have 16 channels, the model's 4",
+        ),
+        (
+            {"encoder.conv_in.weight": torch.zeros(32, 1, 3, 3), "decoder.conv_out.weight": torch.zeros(1, 32, 3, 3)},
+            "1 colours",
+        ),
         ({"encoder.down.4.block.0.conv2.weight": torch.zeros(128, 128, 3, 3)}, "16 pixels a side"),
         ({"quant_conv.bias": torch.zeros(3)}, r"quant_conv\.bias of the autoencoder has the shape \[3\], expected \[8\]"),
         ({"strange.weight": torch.zeros(3)}, r"1 weights that a model of its kind does not have: strange\.weight"),
@@ -107,3 +113,4 @@ def test_one_beside_a_checkpoint_has_its_name(tmp_path: Path) -> None:
     (tmp_path / "folder.x").mkdir()
     (tmp_path / "folder.x.vae.pt").write_bytes(b"")
     assert vae_beside(tmp_path / "folder.x") == tmp_path / "folder.x.vae.pt"
+    assert vae_beside(tmp_path / f"{'long' * 62}.ckpt") is None

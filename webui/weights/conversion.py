@@ -40,22 +40,31 @@ class Target:
 
 def to_single(source: ModelSource, path: Path, dtype: torch.dtype, metadata: Mapping[str, str]) -> None:
     """Write a model as one safetensors file with the published names. Raises `ModelFileError` and `StorageError`."""
-    spec = source.spec
+    targets = single_targets(source.spec, {part: dict(shapes_of(source, part)) for part in source.parts})
+    own = {"format": "pt", **metadata, SPEC_KEY: json.dumps(source.spec.to_json())}
+    shapes = {key: target.shape for each in targets.values() for key, target in each.items()}
+    write(path, shapes, dtype, own, (pair for part, each in targets.items() for pair in _made(source, part, each, dtype)))
+
+
+def single_targets(spec: ModelSpec, shapes: Mapping[str, Mapping[str, Shape]]) -> dict[str, dict[str, Target]]:
+    """What a single file holds of each part whose weights have these shapes, by its published names."""
     targets: dict[str, dict[str, Target]] = {}
-    for part in source.parts:
-        shapes = {key: shape for key, (shape, _) in source.shapes(part).items()}
+    for part, own in shapes.items():
         if part.startswith("text"):
             at = int(part.removeprefix("text"))
             tower = spec.text[at]
             prefix = layouts.text_prefix(at, tower.kind, conditioner=spec.unet.label_width is not None)
-            named = _undone(layouts.TEXT[tower.kind], shapes)
+            named = _undone(layouts.TEXT[tower.kind], own)
         else:
             prefix = layouts.UNET if part == "unet" else layouts.VAE
-            named = {key: Target(pieces=(Piece(key),), shape=shape) for key, shape in shapes.items()}
+            named = {key: Target(pieces=(Piece(key),), shape=shape) for key, shape in own.items()}
         targets[part] = {prefix + key: target for key, target in named.items()}
-    own = {"format": "pt", **metadata, SPEC_KEY: json.dumps(spec.to_json())}
-    shapes = {key: target.shape for each in targets.values() for key, target in each.items()}
-    write(path, shapes, dtype, own, (pair for part, each in targets.items() for pair in _made(source, part, each, dtype)))
+    return targets
+
+
+def shapes_of(source: ModelSource, part: str) -> Iterator[tuple[str, Shape]]:
+    """Yield the shapes of a part's weights."""
+    yield from ((key, shape) for key, (shape, _) in source.shapes(part).items())
 
 
 def to_folder(
@@ -63,13 +72,13 @@ def to_folder(
 ) -> None:
     """Write a model as a diffusers folder. Raises `UserError` where it cannot be one, `ModelFileError` and `StorageError`."""
     spec = as_pipelines_read(source.spec)
-    names = ("text_encoder_2",) if _is_refiner(spec) else folders.TOWERS[: len(spec.text)]
+    names = tower_folders(spec)
     parts = {"unet": folders.UNET, "vae": folders.VAE, **{f"text{at}": name for at, name in enumerate(names)}}
     vae = layouts.diffusers_vae(len(spec.vae.channel_mult), spec.vae.res_blocks)
     rules = {"unet": layouts.diffusers_unet(spec.unet), "vae": vae}
     with _replaced(path, overwrite=overwrite) as folder:
         for part, name in parts.items():
-            shapes = {key: shape for key, (shape, _) in source.shapes(part).items() if _is_kept(spec, part, key)}
+            shapes = {key: shape for key, shape in shapes_of(source, part) if _is_kept(spec, part, key)}
             targets = _undone(rules.get(part, layouts.CLIP), shapes)
             if part == "vae":
                 targets = {key: _as_matrix(key, target) for key, target in targets.items()}
@@ -77,7 +86,7 @@ def to_folder(
             stem = "model" if part.startswith("text") else "diffusion_pytorch_model"
             named = {key: target.shape for key, target in targets.items()}
             write(folder / name / f"{stem}.safetensors", named, dtype, own, _made(source, part, targets, dtype))
-        _write_configs(folder, spec, names, source.tokenizers)
+        write_configs(folder, spec, source.tokenizers)
 
 
 def as_pipelines_read(spec: ModelSpec) -> ModelSpec:
@@ -147,6 +156,11 @@ def _is_refiner(spec: ModelSpec) -> bool:
     return spec.unet.label_width is not None and len(spec.text) == 1
 
 
+def tower_folders(spec: ModelSpec) -> tuple[str, ...]:
+    """The folders of a model's text towers."""
+    return ("text_encoder_2",) if _is_refiner(spec) else folders.TOWERS[: len(spec.text)]
+
+
 def pipeline_class(spec: ModelSpec) -> str:
     """diffusers' pipeline for a model: by what its noise predictor takes besides the latent."""
     start = "StableDiffusionXL" if spec.unet.label_width is not None else "StableDiffusion"
@@ -159,7 +173,8 @@ def pipeline_class(spec: ModelSpec) -> str:
     return f"{start}{kinds.get(extra, '')}Pipeline"
 
 
-def _write_configs(folder: Path, spec: ModelSpec, towers: tuple[str, ...], tokenizers: tuple[Tokenizer, ...]) -> None:
+def write_configs(folder: Path, spec: ModelSpec, tokenizers: tuple[Tokenizer, ...]) -> None:
+    """Write all files of a diffusers folder but the weights."""
     scheduler = folder_configs.scheduler_config(spec)
     index: dict[str, object] = {
         "_class_name": pipeline_class(spec),
@@ -175,7 +190,7 @@ def _write_configs(folder: Path, spec: ModelSpec, towers: tuple[str, ...], token
     _json(folder / "unet" / "config.json", folder_configs.unet_config(spec))
     _json(folder / "vae" / "config.json", folder_configs.vae_config(spec.vae, spec.native_size))
     _json(folder / "scheduler" / "scheduler_config.json", scheduler)
-    for name, tower, tokenizer in zip(towers, spec.text, tokenizers, strict=True):
+    for name, tower, tokenizer in zip(tower_folders(spec), spec.text, tokenizers, strict=True):
         index[name] = ["transformers", folder_configs.text_class(tower)]
         index[name.replace("text_encoder", "tokenizer")] = ["transformers", "CLIPTokenizer"]
         _json(folder / name / "config.json", folder_configs.text_config(tower, tower.layers))
@@ -194,7 +209,7 @@ def _write_tokenizer(folder: Path, tokenizer: Tokenizer, tower: TextSpec) -> Non
 
 
 def _json(path: Path, content: Mapping[str, object]) -> None:
-    path.parent.mkdir(exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", "utf-8")
 
 

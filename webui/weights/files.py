@@ -133,11 +133,13 @@ def read_some(path: Path, infos: Mapping[str, TensorInfo], stamp: Stamp) -> Iter
 
 @contextmanager
 def opened_as(path: Path, stamp: Stamp) -> Iterator[BinaryIO]:
-    """Open a file that was seen before; `ModelFileError` where it is another one by now."""
+    """Open a file that was seen before; `ModelFileError` where it is another one by now, or when it was read to the end."""
     with _opened(path) as file:
         if _stamp(file) != stamp:
             raise ModelFileError(f"{path.name} was changed since it was opened; load it again.")
         yield file
+        if _stamp(file) != stamp:
+            raise ModelFileError(f"{path.name} was changed while it was read; load it again.")
 
 
 def lie_open(file: BinaryIO, infos: Iterable[TensorInfo]) -> bool:

@@ -44,8 +44,10 @@ def described(spec: ModelSpec, configs: Mapping[str, Config], towers: tuple[str,
             text=tuple(_tower(tower, configs.get(name, {}), spec) for tower, name in zip(spec.text, towers, strict=True)),
         )
         return checked(_sized(_schedule(said, configs.get("scheduler", {})), configs.get("unet", {})))
-    except (ValueError, TypeError, ArithmeticError) as error:
-        raise ModelFileError(f"Its configuration cannot be used: {error}") from error
+    except ValueError as error:
+        raise ModelFileError(f"Its configuration cannot be used: {str(error).rstrip('.')}.") from error
+    except (TypeError, ArithmeticError) as error:
+        raise ModelFileError("Its configuration cannot be used: it has a value of the wrong kind.") from error
 
 
 def structure(spec: ModelSpec, own: ModelSpec) -> ModelSpec:
@@ -67,6 +69,8 @@ def unet_of(spec: UNetSpec, config: Config) -> UNetSpec:
         return replace(spec, groups=groups)
     if isinstance(heads, int):
         return replace(spec, groups=groups, heads=heads, head_width=None)
+    if len(heads) != spec.levels:
+        raise ValueError(f"unet has heads for {len(heads)} levels; its weights have {spec.levels}.")
     levels = zip(heads, spec.channel_mult, spec.transformer_depth, strict=True)
     widths = {mult * spec.model_channels / count for count, mult, depth in levels if depth}
     if len(widths) == 1:

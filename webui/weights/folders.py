@@ -39,8 +39,9 @@ WEIGHTS = re.compile(
     r"(?P<index>\.index(?:\.(?P<indexed>\w+))?\.json)?"
 )
 VARIANTS = (None, "fp16", "bf16")  # the order in which they are taken; others after them, without averaging last
-UNET_BLOCK = re.compile(r"down_blocks\.(\d+)\.(resnets|attentions)\.(\d+)\.(?:transformer_blocks\.(\d+)\.)?")
-VAE_BLOCK = re.compile(r"encoder\.down_blocks\.(\d+)\.resnets\.(\d+)\.")
+NUMBER = r"(\d{1,3})"
+UNET_BLOCK = re.compile(rf"down_blocks\.{NUMBER}\.(resnets|attentions)\.{NUMBER}\.(?:transformer_blocks\.{NUMBER}\.)?")
+VAE_BLOCK = re.compile(rf"encoder\.down_blocks\.{NUMBER}\.resnets\.{NUMBER}\.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,16 +102,16 @@ def rules_of(name: str, keys: Iterable[str]) -> tuple[Rule, ...]:
     if name in TOWERS:
         return layouts.CLIP
     found = [match for key in keys if (match := (VAE_BLOCK if name == VAE else UNET_BLOCK).match(key))]
-    levels = max((int(match[1]) for match in found), default=-1) + 1
-    if not found or levels > layouts.MOST_LEVELS:
-        raise ModelFileError(f"{name}/ does not hold the network that belongs there: it has {levels} levels of blocks.")
+    resnets = [int(match[2 if name == VAE else 3]) for match in found if name == VAE or match[2] == "resnets"]
+    levels, blocks = (max(numbers, default=-1) + 1 for numbers in ([int(match[1]) for match in found], resnets))
+    if not resnets or max(levels, blocks) > layouts.MOST_LEVELS:
+        raise ModelFileError(f"{name}/ does not hold the network that belongs there: it has {levels} levels of {blocks} blocks.")
     if name == VAE:
-        return layouts.diffusers_vae(levels, max(int(match[2]) for match in found) + 1)
+        return layouts.diffusers_vae(levels, blocks)
     depth = [0] * levels
     for match in found:
         if match[4] is not None:
             depth[int(match[1])] = max(depth[int(match[1])], int(match[4]) + 1)
-    blocks = max((int(match[3]) for match in found if match[2] == "resnets"), default=0) + 1
     return layouts.unet_rules(levels, blocks, tuple(depth))
 
 
@@ -149,13 +150,13 @@ def _rank(match: re.Match[str]) -> tuple[bool, int, bool, str]:
 def read_json(path: Path, model: Path, *, missing: bool = False) -> dict[str, Any]:
     """A JSON file's table, an empty one where the file may be `missing` and is; `ModelFileError` names it below `model`."""
     where = _shown(path, model).rstrip("/")
+    if not os.path.isfile(path):  # to open a pipe would be to wait until somebody writes to it
+        if missing and not os.path.lexists(path):
+            return {}
+        raise ModelFileError(f"{where} is missing, or is no ordinary file.")
     try:
         with path.open("rb") as file:
-            text = file.read(LONGEST_JSON + 1) if os.path.isfile(path) else b""
-    except (FileNotFoundError, NotADirectoryError) as error:
-        if missing:
-            return {}
-        raise ModelFileError(f"{where} is missing.") from error
+            text = file.read(LONGEST_JSON + 1)
     except OSError as error:
         raise ModelFileError(f"{where} cannot be read: {error.strerror}.") from error
     try:
@@ -218,17 +219,18 @@ def _tokenizer(path: Path, towers: tuple[str, ...]) -> tuple[str, ...] | None:
 
 
 def _merges(folder: Path, model: Path) -> tuple[str, ...] | None:
-    try:
-        with (folder / "merges.txt").open(encoding="utf-8") as file:
-            lines = file.read(LONGEST_JSON).split("\n")
-    except FileNotFoundError:
+    if os.path.isfile(folder / "merges.txt"):
+        try:
+            with (folder / "merges.txt").open(encoding="utf-8", newline="\n") as file:
+                lines = file.read(LONGEST_JSON).split("\n")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ModelFileError(f"{folder.name}/merges.txt cannot be read; download it again.") from error
+    else:
         found = read_json(folder / "tokenizer.json", model, missing=True).get("model")
         merges = found.get("merges") if isinstance(found, dict) else None
-        if merges is None:
+        if not isinstance(merges, list):
             return None
-        lines = [" ".join(each) if isinstance(each, list) else each for each in merges if isinstance(each, (str, list))]
-    except (OSError, UnicodeDecodeError) as error:
-        raise ModelFileError(f"{folder.name}/merges.txt cannot be read: {error}.") from error
+        lines = [" ".join(map(str, each)) if isinstance(each, list) else str(each) for each in merges]
     return tuple(line.rstrip("\r") for line in lines if line.strip() and not line.startswith("#version"))
 
 

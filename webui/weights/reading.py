@@ -6,6 +6,7 @@ import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -21,7 +22,7 @@ from webui.weights.rooms import BLOCK, rooms
 
 READERS = 4  # threads; two keep the memory of a small machine busy
 ALONE = 8 << 20  # bytes up to which threads are not worth their start
-STEP = 1 << 18  # bytes read at once where numbers are changed, so that they are still in the cache
+STEP = 1 << 19  # numbers changed at once, so that they are still in the cache
 
 
 LOCK = threading.Lock()  # for systems where a file has one position only
@@ -68,18 +69,19 @@ def _unpickled(path: Path, uses: Sequence[Use], form: Form) -> Iterator[tuple[st
 
 
 def _read(file: BinaryIO, path: Path, uses: Sequence[Use], form: Form) -> Iterator[tuple[str, Tensor]]:
+    spare = Spare()
     ordered = sorted(uses, key=lambda use: use[0][1].info.span[0])
     total = sum(_room(place, form) for use in ordered for _, place in use)
     if total <= ALONE:
         for reading in _planned(ordered, form):
-            _fill(file, path, reading)
+            _fill(file, path, reading, spare)
             yield from ((key, value) for key, _, value in reading.uses)
         return
     with ThreadPoolExecutor(min(READERS, os.cpu_count() or 1), "read-weights") as pool:
         waiting: list[tuple[Reading, Future[None]]] = []
         try:
             for block in _blocks(ordered, form):
-                ahead = [(reading, pool.submit(_fill, file, path, reading)) for reading in _planned(block, form)]
+                ahead = [(reading, pool.submit(_fill, file, path, reading, spare)) for reading in _planned(block, form)]
                 yield from _taken(waiting)
                 waiting = ahead
             yield from _taken(waiting)
@@ -133,7 +135,7 @@ def _shaped(memory: Tensor, place: Place, form: Form) -> Tensor:
     return numbers.reshape(place.shape)
 
 
-def _fill(file: BinaryIO, path: Path, reading: Reading) -> None:
+def _fill(file: BinaryIO, path: Path, reading: Reading, spare: Spare) -> None:
     """Read one tensor of a file into the memory of the weights it is for."""
     begin, end = reading.info.span
     _, place, value = reading.uses[0]
@@ -146,25 +148,49 @@ def _fill(file: BinaryIO, path: Path, reading: Reading) -> None:
     elif value.dtype == numbers_of(reading.info) and value.is_contiguous():
         _bytes_into(value.reshape(-1).view(torch.uint8), file, path, begin)
     else:
-        _changed_into(value, reading.info, file, path)
+        _changed_into(value, reading.info, file, path, spare)
 
 
-def _changed_into(value: Tensor, info: TensorInfo, file: BinaryIO, path: Path) -> None:
+def _changed_into(value: Tensor, info: TensorInfo, file: BinaryIO, path: Path, spare: Spare) -> None:
     """Fill a tensor with numbers of another type or in another order, a few rows at a time."""
     rows = value if value.dim() else value.reshape(1)
     length = rows[0].numel()
-    step = max(1, STEP // (length * info.item_bytes))
-    scratch = torch.empty(step * length * info.item_bytes, dtype=torch.uint8)
-    # torch turns half into bfloat16 one by one, but many at once into single precision and from there
-    twice = numbers_of(info) == torch.float16 and value.dtype == torch.bfloat16
-    for done in range(0, len(rows), step):
-        into = rows[done : done + step]
-        read = scratch[: into.numel() * info.item_bytes]
-        _bytes_into(read, file, path, info.span[0] + done * length * info.item_bytes)
-        numbers = read.view(numbers_of(info))
-        if twice:
-            numbers = numbers.float().bfloat16()
-        into.copy_(numbers.reshape(into.shape))
+    step = max(1, STEP // length)
+    with spare.borrowed(step * length) as (scratch, singles, last):
+        for done in range(0, len(rows), step):
+            into = rows[done : done + step]
+            count = into.numel()
+            read = scratch[: count * info.item_bytes]
+            _bytes_into(read, file, path, info.span[0] + done * length * info.item_bytes)
+            numbers = read.view(numbers_of(info))
+            if numbers.dtype == torch.float16 and value.dtype == torch.bfloat16:
+                # torch turns half into bfloat16 one by one, but many at once into single precision and from there
+                numbers = singles[:count].copy_(numbers)
+            if not value.is_contiguous() and numbers.dtype != value.dtype:
+                numbers = last[: count * value.element_size()].view(value.dtype).copy_(numbers)  # then only moving is left
+            into.copy_(numbers.reshape(into.shape))
+
+
+class Spare:
+    """Memory to change numbers in, lent to one thread after the other, for fresh memory costs more than the change."""
+
+    def __init__(self) -> None:
+        self._free: list[tuple[Tensor, Tensor, Tensor]] = []
+
+    @contextmanager
+    def borrowed(self, count: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Room for so many numbers of at most eight bytes, as bytes, as singles, and as bytes again."""
+        try:
+            lent = self._free.pop()
+        except IndexError:
+            lent = torch.empty(0, dtype=torch.uint8), torch.empty(0), torch.empty(0, dtype=torch.uint8)
+        if len(lent[1]) < count:
+            size = max(count, STEP)
+            lent = torch.empty(8 * size, dtype=torch.uint8), torch.empty(size), torch.empty(8 * size, dtype=torch.uint8)
+        try:
+            yield lent
+        finally:
+            self._free.append(lent)
 
 
 def _bytes_into(memory: Tensor, file: BinaryIO, path: Path, begin: int) -> None:

@@ -5,6 +5,7 @@ They use the names of single files, with or without the prefix, or diffusers'; t
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -30,7 +31,7 @@ def vae_beside(checkpoint: Path) -> Path | None:
     """The autoencoder that lies beside a checkpoint and has its name, as `x.vae.pt` beside `x.ckpt`; None where there is none."""
     stem = checkpoint.name if checkpoint.is_dir() else checkpoint.stem
     candidates = (checkpoint.with_name(stem + ending) for ending in BESIDE)
-    return next((each for each in candidates if each.is_file()), None)
+    return next((each for each in candidates if os.path.isfile(each)), None)
 
 
 def headers_at(path: Path) -> dict[Path, Header]:

@@ -16,13 +16,12 @@ import sys
 import tempfile
 from collections.abc import Iterable
 from datetime import date
+from importlib.metadata import version
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import diffusers
 import torch
-import transformers
 
 from benchmarks import document
 from tests.nets import measuring
@@ -74,7 +73,7 @@ def number(value: float) -> str:
 
 def report(found: Found, name: str) -> str:
     """The table and what it was made with."""
-    versions = f"torch {torch.__version__}, diffusers {diffusers.__version__}, transformers {transformers.__version__}"
+    versions = ", ".join(f"{package} {version(package)}" for package in ("torch", "diffusers", "transformers"))
     command = "benchmarks/parity.py" + ("" if name == "parity" else " --full")
     about = (
         "0 is bit for bit the same. UNet and VAE against diffusers; text towers, at clip skip 1 to 3 with and without the final "

@@ -238,3 +238,16 @@ def test_safetensors_are_described_without_torch(action: str, good: Path, tmp_pa
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "Tiny" in done.stdout
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.float8_e4m3fn])
+def test_large_numbers_are_finite_and_others_are_counted(dtype: torch.dtype) -> None:
+    large = torch.full((300, 300), torch.finfo(dtype).max, dtype=dtype)
+    assert verifying._not_finite(large) == "" and verifying._not_finite(torch.arange(4)) == ""
+    large[3, 4] = torch.nan
+    assert verifying._not_finite(large) == "1 NaN"
+    if dtype != torch.float8_e4m3fn:  # which has no infinity
+        large[5, :2] = torch.tensor([torch.inf, -torch.inf])
+        assert verifying._not_finite(large) == "1 NaN and 2 infinite"
+        opposite = torch.tensor([torch.inf, -torch.inf], dtype=dtype)
+        assert verifying._not_finite(opposite) == "2 infinite"

@@ -145,7 +145,7 @@ def of_checkpoint(path: Path, header: Header, spec: ModelSpec, root: Path) -> di
         "Weights": weights(header),
         "Latents": f"{spec.vae.latent_channels} channels, {spec.vae.factor} pixels a side",
         "Text towers": ", ".join(f"{tower.layers} layers of width {tower.width}" for tower in spec.text),
-        "Checked": " ".join(faults or (whole,)),
+        "Checked": "" if path.is_dir() else " ".join(faults or (whole,)),  # of folders that is not remembered
     }
     return lines | {name: value for name, value in more.items() if value}
 

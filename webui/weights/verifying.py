@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -162,7 +163,10 @@ def _not_finite(value: Tensor) -> str:
     if not value.is_floating_point():
         return ""
     value = value if value.element_size() > 1 else value.float()  # torch asks nothing of numbers of 8 bits
-    if value.isfinite().all():
+    import torch
+
+    # A sum takes half the time of asking each number, and is finite only if all are; one that overflows is looked at again.
+    if math.isfinite(value.sum(dtype=torch.float32 if value.element_size() < 4 else None)) or value.isfinite().all():
         return ""
     nan = int(value.isnan().sum())
     infinite = int(value.isinf().sum())

@@ -26,10 +26,12 @@ from torch import Tensor
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from models.builtin.recipe.networks import model_spec, tokenizer
+from tests.in_memory import InMemory
 from webui.engine.device import Choice, candidates, facts, fastest
 from webui.engine.engine import Engine
 from webui.engine.events import Finished
-from webui.engine.local import LocalNetworks, placed
+from webui.engine.local import LocalNetworks
+from webui.engine.placing import brought
 from webui.nets.autoencoder import AutoencoderKL
 from webui.nets.text import TextTower
 from webui.nets.unet import UNetModel, timestep_embedding
@@ -56,7 +58,7 @@ class Noting(LocalNetworks):
     """Networks that note the time spent on texts and pictures."""
 
     def __init__(self, loaded: LoadedModel, choice: Choice, spent: list[float]) -> None:
-        super().__init__(lambda _: loaded, choice)
+        super().__init__({"builtin": InMemory(loaded)}.__getitem__, choice)
         self.spent, self.clock = spent, clock_of(choice)
 
     def encode(self, ask: Encode) -> Conditioning:
@@ -107,7 +109,7 @@ def request(steps: int, count: int, size: int) -> Request:
 
 def floor(loaded: LoadedModel, choice: Choice, rows: int, size: int) -> Callable[[], object]:
     """One bare call of the noise predictor."""
-    unet, spec = placed(loaded.unet, choice), loaded.spec
+    unet, spec = brought(InMemory(loaded), "unet", choice), loaded.spec
     side = size // spec.vae.factor
     x = torch.randn(rows, spec.unet.in_channels, side, side).to(choice.device, choice.torch_dtype)
     context = torch.randn(rows, spec.text[0].positions, spec.unet.context_width).to(choice.device, choice.torch_dtype)
@@ -168,7 +170,7 @@ def engine_alone(spent: list[float], size: int) -> float:
     with torch.device("meta"):
         echo = Echo(loaded.spec.unet)
     loaded = replace(loaded, unet=echo.to_empty(device="cpu").eval())
-    engine, run = engine_run(loaded, LocalNetworks(lambda _: loaded))
+    engine, run = engine_run(loaded, LocalNetworks({"builtin": InMemory(loaded)}.__getitem__))
     least = {20: float("inf"), 120: float("inf")}
     with engine:
         for _ in range(6):
@@ -179,7 +181,7 @@ def engine_alone(spent: list[float], size: int) -> float:
 
 def time_embedding(loaded: LoadedModel, choice: Choice, rows: int) -> float:
     """Milliseconds on the choice's clock of the embedding of the time in one call."""
-    unet, clock = placed(loaded.unet, choice), clock_of(choice)
+    unet, clock = brought(InMemory(loaded), "unet", choice), clock_of(choice)
     t, width = torch.full((rows,), 500.0, device=choice.device), loaded.spec.unet.model_channels
 
     def embed() -> object:

@@ -365,7 +365,7 @@ def test_other_networks_and_models_that_come_and_go() -> None:
             read.append(self.name)
             return super().read(part, *wanted)
 
-    room = Room(weights=size_of(InMemory(tiny_model()), "unet", CPU_FLOAT32))
+    room = Room(weights=size_of(InMemory(tiny_model()).shapes("unet"), CPU_FLOAT32))
     sources = {name: Watched(name) for name in "ab"}
     networks = LocalNetworks(sources.__getitem__, others={"double": lambda number: number * 2}, room=room)
     assert networks.call(Call("double", {"number": 4})) == 8

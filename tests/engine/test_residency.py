@@ -62,7 +62,7 @@ class Counting(InMemory):
 
 def sizes() -> dict[str, int]:
     source = InMemory(tiny_model(SPEC))
-    return {part: size_of(source, part, CPU_FLOAT32) for part in PARTS}
+    return {part: size_of(source.shapes(part), CPU_FLOAT32) for part in PARTS}
 
 
 def networks_within(budget: int, counts: dict[str, int] | None = None, choice: Choice = CPU_FLOAT32) -> LocalNetworks:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from torch import nn
@@ -13,7 +14,7 @@ from torch import nn
 from webui.engine.device import Choice
 from webui.engine.ledger import Ledger, PartKey, Residency
 from webui.engine.patched import Place, changed_weights, content_key, pieces_of, require, with_weights
-from webui.engine.placing import Weights, brought, size_of
+from webui.engine.placing import Shapes, Weights, brought, size_of
 from webui.engine.streaming import StreamedUNet
 from webui.errors import JobError
 from webui.nets.attention import Run
@@ -45,6 +46,16 @@ class Known:
     def spec(self) -> ModelSpec:
         """Its description."""
         return self.source.spec
+
+    @cached_property
+    def shapes(self) -> Mapping[str, Shapes]:
+        """What each of its parts is made of: asked for once, for it is needed in every step."""
+        return {part: self.source.shapes(part) for part in ("unet", *(f"text{index}" for index in range(len(self.spec.text))))}
+
+    @cached_property
+    def predictor_size(self) -> int:
+        """The bytes that its noise predictor takes in place."""
+        return size_of(self.shapes["unet"], self.choice)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -89,13 +100,17 @@ class Holding:
     def predictor(self, name: str, patches: Sequence[WeightPatch] = ()) -> Predictor:
         """A model's noise predictor with these patches; block by block where the budget is less than all its weights."""
         known = self.known(name)
-        budget = self.residency.ledger.budget
-        size = size_of(known.source, "unet", known.choice) + patched_size(known.source, "unet", known.choice, UNET, patches)
-        if size > budget:
-            return self._streamed(name, known, patches)
-        module = self._patched(name, "unet", known.choice, UNET, patches)
-        assert isinstance(module, UNetModel)
-        return Predictor(module=module)
+        about = [patch for patch in patches if patch.key.startswith(UNET.prefix)]
+        variant = content_key(about)
+        for part in ("unet", STREAMED):
+            if (found := self.residency.get(PartKey(name, part, variant))) is not None:
+                return predictor_of(found)
+        size = known.predictor_size + patched_size(known.shapes["unet"], known.choice, UNET, about)
+        if size <= self.residency.ledger.budget:
+            return predictor_of(self._patched(name, "unet", known.choice, UNET, about))
+        streamed = StreamedUNet(known.source, known.choice, self.residency.ledger.budget, UNET, about)
+        key = PartKey(name, STREAMED, variant)
+        return predictor_of(self.residency.bring(key, streamed.size, lambda: streamed, close=streamed.close))
 
     def tower(self, name: str, index: int, patches: Sequence[WeightPatch] = ()) -> TextTower:
         """One of a model's text towers with these patches."""
@@ -106,16 +121,20 @@ class Holding:
 
     def autoencoder(self, name: str, other: str, choice: Choice) -> AutoencoderKL:
         """A model's own autoencoder or, where it is named, another one, in the given number type."""
-        known = self.known(name)
-        if not other:
-            source: Any = known.source
-        elif self._open_vae is None:
-            raise JobError(f"No autoencoder {other!r} can be opened here.")
-        else:
-            source = self._open_vae(other, known.spec.vae)
-        module = self._whole(self.autoencoder_key(name, other, choice), source, "vae", choice)
+        key = self.autoencoder_key(name, other, choice)
+        module = self.residency.get(key)
+        if module is None:
+            module = self._whole(key, self._autoencoder_source(name, other), "vae", choice)
         assert isinstance(module, AutoencoderKL)
         return module
+
+    def _autoencoder_source(self, name: str, other: str) -> Any:
+        known = self.known(name)
+        if not other:
+            return known.source
+        if self._open_vae is None:
+            raise JobError(f"No autoencoder {other!r} can be opened here.")
+        return self._open_vae(other, known.spec.vae)
 
     def autoencoder_key(self, name: str, other: str, choice: Choice) -> PartKey:
         """Under which key an autoencoder is held; another one's description depends on whom it stands in for."""
@@ -140,22 +159,22 @@ class Holding:
         if found is None:
             purpose = f"{NAMES.get(part, 'A text tower')} of {key.network!r}"
             found = self.residency.bring(
-                key, size_of(source, part, choice), lambda: brought(source, part, choice), purpose=purpose
+                key, size_of(source.shapes(part), choice), lambda: brought(source, part, choice), purpose=purpose
             )
         return found
 
-    def _patched(self, name: str, part: str, choice: Choice, place: Place, patches: Sequence[WeightPatch]) -> nn.Module:
+    def _patched(self, name: str, part: str, choice: Choice, place: Place, patches: Sequence[WeightPatch]) -> Any:
         base = PartKey(name, part)
-        source = self.known(name).source
+        known = self.known(name)
         about = [patch for patch in patches if patch.key.startswith(place.prefix)]
-        require(source.shapes(part), place, about)
         if not about:
-            return self._whole(base, source, part, choice)
+            return self._whole(base, known.source, part, choice)
         key = PartKey(name, part, content_key(about))
         found: nn.Module | None = self.residency.get(key)
         if found is None:
-            module = self._whole(base, source, part, choice)
-            size = patched_size(source, part, choice, place, about)
+            require(known.shapes[part], place, about)
+            module = self._whole(base, known.source, part, choice)
+            size = patched_size(known.shapes[part], choice, place, about)
 
             def make() -> nn.Module:
                 return with_weights(module, changed_weights(dict(module.named_parameters()), place, about))
@@ -163,17 +182,17 @@ class Holding:
             found = self.residency.bring(key, size, make, base=base, purpose=f"The model {name!r} with extra networks")
         return found
 
-    def _streamed(self, name: str, known: Known, patches: Sequence[WeightPatch]) -> Predictor:
-        key = PartKey(name, STREAMED, content_key(patch for patch in patches if patch.key.startswith(UNET.prefix)))
-        found: StreamedUNet | None = self.residency.get(key)
-        if found is None:
-            found = StreamedUNet(known.source, known.choice, self.residency.ledger.budget, UNET, patches)
-            self.residency.bring(key, found.size, lambda: found, close=found.close)
-        return Predictor(module=found.skeleton, run=found.run, streamed=True)
+
+def predictor_of(held: UNetModel | StreamedUNet) -> Predictor:
+    """How a noise predictor that is held is called."""
+    if isinstance(held, StreamedUNet):
+        return Predictor(module=held.skeleton, run=held.run, streamed=True)
+    return Predictor(module=held)
 
 
-def patched_size(source: Weights, part: str, choice: Choice, place: Place, patches: Sequence[WeightPatch]) -> int:
+def patched_size(shapes: Shapes, choice: Choice, place: Place, patches: Sequence[WeightPatch]) -> int:
     """The bytes of all weights of a part that patches change."""
-    shapes = source.shapes(part)
+    if not patches:
+        return 0
     changed = {piece.key for patch in patches if patch.key.startswith(place.prefix) for piece in pieces_of(place, patch.key)}
     return sum(math.prod(shapes[key][0]) * choice.torch_dtype.itemsize for key in changed if key in shapes)

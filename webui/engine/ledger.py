@@ -109,18 +109,24 @@ class Residency:
         The budget is then what is in use.
         """
         others = [each for each in self._held if each != base]
-        self.ledger.take(size)
         try:
-            return make()
-        except BaseException as error:
-            self.ledger.give(size)
+            return self._counted(size, make)
+        except (RuntimeError, MemoryError) as error:
             if not others or not out_of_memory(error):
                 raise
             without_frames(error)
         for other in others:
             self.drop(other)
         self.ledger.budget = self.ledger.used + size
-        return self._made(size, make, base)
+        return self._counted(size, make)
+
+    def _counted(self, size: int, make: Callable[[], Any]) -> Any:
+        self.ledger.take(size)
+        try:
+            return make()
+        except BaseException:
+            self.ledger.give(size)
+            raise
 
     def _next_to_go(self, key: PartKey, base: PartKey | None, missing: int) -> PartKey:
         """What goes to make room for `key`: of the network unused for longest, this one's own last, the least that suffices.

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from webui.engine.device import Choice
 from webui.nets.spec import ModelSpec
 
+Shapes = Mapping[str, tuple[tuple[int, ...], int]]  # by key, with the bytes of a number in the file
 Module = TypeVar("Module", bound=nn.Module)
 
 
@@ -23,7 +24,7 @@ class Weights(Protocol):
         """The model's description."""
         ...
 
-    def shapes(self, part: str) -> Mapping[str, tuple[tuple[int, ...], int]]:
+    def shapes(self, part: str) -> Shapes:
         """The shape of each of a part's weights, and the bytes of a number in the file."""
         ...
 
@@ -51,7 +52,6 @@ def filled(module: Module, weights: Mapping[str, Tensor]) -> Module:
     return module.eval().requires_grad_(False)
 
 
-def size_of(source: Weights, part: str, choice: Choice) -> int:
-    """The bytes that a part takes in place."""
-    item = choice.torch_dtype.itemsize
-    return sum(math.prod(shape) * item for shape, _ in source.shapes(part).values())
+def size_of(shapes: Shapes, choice: Choice) -> int:
+    """The bytes that weights of these shapes take in place."""
+    return sum(math.prod(shape) for shape, _ in shapes.values()) * choice.torch_dtype.itemsize

@@ -61,7 +61,7 @@ LORA = _kind(
         r".*[._](lora[._]?(up|down|A|B|mid)\b|lora_linear_layer|hada_w[12]|lokr_w[12]|oft_(blocks|diag)|dora_scale)"
         r"|lora_(unet|te\d?|transformer)_|lycoris_",
     ),
-    never=VAE,
+    never=rf"{VAE}|image_proj\.|ip_adapter\.",
 )  # fmt: skip
 VAE_FILE = _kind(
     "a VAE", "Put it into models/VAE",
@@ -128,7 +128,7 @@ OTHERS = tuple(
     )
 )
 KINDS = (
-    *OTHERS, LORA, UNET_ALONE, CHECKPOINT, VAE_FILE, EMBEDDING, HYPERNETWORK, CONTROLNET, DIFFUSERS_UNET, TEXT_ENCODER, UPSCALER,
+    LORA, *OTHERS, UNET_ALONE, CHECKPOINT, VAE_FILE, EMBEDDING, HYPERNETWORK, CONTROLNET, DIFFUSERS_UNET, TEXT_ENCODER, UPSCALER,
 )  # fmt: skip
 
 

@@ -4,7 +4,7 @@
 
 Measures what the tests measure, by the same functions, in float32: relative root mean square and relative maximum, the worst of
 two sets of random weights (unit gain, and one whose residual stream is so small that a wrong epsilon shows). Small networks are
-loaded from files in their real layouts. `--full` takes the published sizes, one network at a time, 15 GB of memory at most.
+loaded from files in their real layouts. `--full` takes the published sizes, one network at a time, the largest of 10 GB.
 `--write` puts the table into docs/performance.md.
 """
 

@@ -18,7 +18,7 @@ from webui.errors import ModelFileError, UserError
 from webui.params import Txt2Img
 from webui.request import Request
 from webui.service.folders import cache_folder
-from webui.service.opening import Service, open_engine
+from webui.service.opening import Service, limits_on, open_engine
 from webui.service.previews import Previews, preview_of
 from webui.weights import hashes
 from webui.weights.defaults import DEFAULTS_KEY
@@ -143,3 +143,7 @@ def test_a_file_that_was_copied_again_is_opened_again(tmp_path: Path) -> None:
         before = pictures(service, request)[0].pixels
         os.utime(path, ns=(1, 1))
         assert np.array_equal(pictures(service, request)[0].pixels, before)
+
+
+def test_only_a_device_of_its_own_has_a_second_call_waiting() -> None:
+    assert limits_on("cpu").in_flight == 1 and limits_on("cuda").in_flight == limits_on("mps").in_flight == 2

@@ -13,9 +13,10 @@ from typing import Self
 from torch import Tensor
 
 from webui.engine.allocator import keep_freed_memory
-from webui.engine.device import CPU_FLOAT32, by_rule, facts
-from webui.engine.engine import Engine, Limits
+from webui.engine.device import by_rule, facts
+from webui.engine.engine import Engine
 from webui.engine.jobs import Source
+from webui.engine.limits import USUAL, Limits
 from webui.engine.local import LocalNetworks, Room
 from webui.engine.memory import free_bytes, weights_budget
 from webui.engine.trial import choice_for
@@ -45,7 +46,6 @@ class Service:
     cache: Path
     engine: Engine = field(init=False)
     exact: bool = False
-    limits: Limits = field(default_factory=Limits)
     registry: Registry = field(default_factory=Registry)
     memory_megabytes: int = 0  # that weights may take on the device; 0: what is sensible of what is free
     _networks: LocalNetworks = field(init=False)
@@ -55,11 +55,11 @@ class Service:
     def __post_init__(self) -> None:
         keep_freed_memory()
         choice = partial(choice_for, memory=self.cache / DEVICES, exact=self.exact)
-        free = free_bytes(CPU_FLOAT32.device if self.exact else by_rule(facts()).device, memory_sizes()[1])
-        room = Room(weights=weights_budget(free, self.memory_megabytes))
+        device = by_rule(facts(), exact=self.exact).device
+        room = Room(weights=weights_budget(free_bytes(device, memory_sizes()[1]), self.memory_megabytes))
         self._networks = LocalNetworks(self._sources.__getitem__, choice, open_vae=self._open_vae, room=room)
         preview = Previews(self.resolver.path_of, self._encode, self.cache / FITTED)
-        self.engine = Engine(self._start, self._networks, preview=preview, limits=self.limits)
+        self.engine = Engine(self._start, self._networks, preview=preview, limits=limits_on(device))
 
     def request(self, params: Txt2Img) -> Request:
         """What `params` mean here: every name known, every default filled in; `UserError` where that cannot be."""
@@ -120,6 +120,11 @@ class Service:
 
     def _open_vae(self, name: str, like: VAESpec) -> VAESource:
         return open_vae(self._vaes[name], like)
+
+
+def limits_on(device: str) -> Limits:
+    """How much the engine does at once: a device of its own has the next call waiting, so that no step waits for the host."""
+    return USUAL if device == "cpu" else replace(USUAL, in_flight=2)
 
 
 def as_opened(source: ModelSource) -> bool:

@@ -98,6 +98,23 @@ def test_any_wrong_shape_is_named(data: st.DataObject, name: str) -> None:
     assert key in sentence and "wrong shape" in sentence, sentence
 
 
+@pytest.mark.parametrize(
+    ("key", "axis"),
+    [
+        (UNET + "input_blocks.0.0.weight", 0), (UNET + "input_blocks.4.0.out_layers.3.weight", 0),
+        (UNET + "input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight", 1), ("first_stage_model.encoder.conv_in.weight", 0),
+        ("first_stage_model.encoder.conv_in.weight", 1), ("first_stage_model.encoder.down.1.block.0.conv2.weight", 0),
+        ("first_stage_model.post_quant_conv.weight", 0),
+        ("cond_stage_model.transformer.text_model.encoder.layers.0.mlp.fc1.weight", 0),
+        ("cond_stage_model.transformer.text_model.embeddings.token_embedding.weight", 1),
+    ],
+)  # fmt: skip
+def test_a_wrong_shape_of_a_weight_that_tells_a_size_is_named_too(key: str, axis: int) -> None:
+    shape = tuple(side + (at == axis) for at, side in enumerate(recorded("sd15-tiny")[key]))
+    sentence = said(header(recorded("sd15-tiny") | {key: shape}))
+    assert sentence.startswith(f"1 weights have a wrong shape: {key} has {list(shape)}"), sentence
+
+
 @settings(deadline=None, max_examples=30)
 @given(st.sampled_from(SMALL), st.sampled_from(["model.", "extra", "cond_stage_model.other.", "first_stage_models.", "..", "\n"]))
 def test_a_foreign_key_is_named(name: str, prefix: str) -> None:
@@ -127,7 +144,7 @@ def test_a_fused_matrix_that_cannot_be_cut_in_three_is_named() -> None:
         (lora("lora_unet_{}", width=2048), "a LoRA with 2 modules of rank 8 for Stable Diffusion XL", ""),
         (lora("lora_unet_{}") | only("lora_unet_x.lora_up.weight"), "a LoRA with 2", "1 modules lack their lower half: lora"),
         (lora("lora_unet_{}") | only("lora_unet_x.lora_down.weight"), "a LoRA with 3", "lack their upper half: lora_unet_x."),
-        (lora("{}") | {"x.lora_down.weight": (8, 4), "x.lora_up.weight": (4, 7)}, "a LoRA with 3", "of 1 modules do not fit .* x"),
+        (lora("{}") | {"x.lora_down.weight": (8, 4), "x.lora_up.weight": (4, 7)}, "a LoRA with 3", "1 modules do not fit .* x"),
         (only("x.hada_w1_a", "x.hada_w1_b", "x.hada_w2_a"), "a LoRA with 1", "1 modules lack some of hada_w1_a"),
         (small_vae(), "a VAE, 8 pixels a side, 4 channels", ""),
         (only("emb_params", shape=(4, 768)), "a textual inversion of 4 vectors for Stable Diffusion 1", ""),

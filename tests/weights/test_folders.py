@@ -296,3 +296,12 @@ def test_any_value_in_a_configuration_is_used_or_a_sentence(
         detect(read_header(folder))
     except ModelFileError as error:
         assert str(error).startswith("m: ") and str(error).endswith(".")
+
+
+def test_what_weights_do_not_tell_is_taken_from_the_configurations(folder: Path) -> None:
+    edit("vae/config.json", scaling_factor=0.5, shift_factor=0.25)(folder)
+    edit("unet/config.json", sample_size=96, attention_head_dim=[4, 8, 8])(folder)
+    edit("scheduler/scheduler_config.json", beta_start=0.001, num_train_timesteps=500, rescale_betas_zero_snr=True)(folder)
+    spec = open_model(folder).spec
+    assert (spec.vae.scale, spec.vae.shift, spec.native_size, spec.unet.head_width) == (0.5, 0.25, 192, 8)
+    assert (spec.betas, spec.train_steps, spec.zero_terminal_snr) == ((0.001, 0.012), 500, True)

@@ -16,6 +16,7 @@ from webui.errors import UserError
 from webui.params import Txt2Img
 from webui.service.opening import open_engine
 from webui.service.requests import Resolver
+from webui.weights.verifying import MEMORY, keep, verified
 
 TOO_LONG = 600  # characters of a reason
 
@@ -92,6 +93,21 @@ def test_weights_that_are_no_numbers_end_in_a_sentence_and_the_next_job_is_well(
         told = failure(service, Txt2Img(model="nan", steps=2, seed=1))
         assert told is not None and "not" in told and len(told) < TOO_LONG
         assert failure(service, Txt2Img(steps=1, seed=1)) is None
+
+
+def test_what_verify_found_is_shown_where_models_are_chosen(
+    tmp_path: Path, resolver: Resolver, broken: Mapping[str, str]
+) -> None:
+    def problem() -> str:
+        return str(next(each["problem"] for each in resolver.models() if each["name"] == "nan"))
+
+    path = tmp_path / "models" / "checkpoints" / "nan.safetensors"
+    assert problem() == ""
+    found = verified(path)
+    keep(path, found, resolver.cache / MEMORY)
+    assert "broken" in problem() and found.faults[0] in problem()
+    os.utime(path, ns=(1, 1))  # another file by now, for all that is known
+    assert problem() == ""
 
 
 def failure(service: object, params: Txt2Img) -> str | None:

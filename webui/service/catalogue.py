@@ -25,6 +25,7 @@ from webui.weights.headers import is_pickle
 from webui.weights.hints import hint_of
 from webui.weights.settling import PREDICTIONS, remembered_spec, settled
 from webui.weights.vae_files import fitting, headers_at, offered
+from webui.weights.verifying import MEMORY, kept
 
 HASHES = "hashes.json"  # in the cache folder
 DESCRIPTIONS = "models.json"  # in the cache folder
@@ -60,6 +61,7 @@ class Catalogue:
         self._hashes = cache / HASHES
         self._memory = cache / DESCRIPTIONS
         self._predictions = cache / PREDICTIONS
+        self._verified = cache / MEMORY
         self._overrides = overrides
         self._turn = threading.Lock()
         self._known: Plain = {}
@@ -115,6 +117,8 @@ class Catalogue:
                 return plain
             entry = new[key] = now | {"edition": EDITION} | found
         plain |= {each: entry.get(each) for each in NOTHING}
+        if faults := kept(path, self._verified):  # by `models verify`, such as NaN, which no header shows
+            return plain | {"problem": sendable(f"It is {plain['family']}, but broken: {faults[0]}")}
         options = self._overrides.of(digest)
         if options == NO_OPTIONS and not (plain["undecided"] and digest):
             return plain

@@ -27,7 +27,8 @@ from tests.engine.making import (
 from tests.in_memory import InMemory
 from webui.engine import events
 from webui.engine.local import LocalNetworks
-from webui.engine.work import MOST_LIGHT
+from webui.engine.work import ASKS, MOST_LIGHT
+from webui.pipeline.generate import Picture
 from webui.pipeline.patches import Patches, WeightPatch
 from webui.pipeline.protocol import Call, Conditioning, Decode, Encode, EncodePicture, Gradient, Moment, Read, Row, Rows
 
@@ -192,6 +193,57 @@ def test_a_row_of_which_cannot_be_said_whether_it_needs_a_swap_fails_its_job_alo
     run(engine)
     assert "no such network" in last(engine, bad).sentence
     assert isinstance(last(engine, good), events.Finished)
+
+
+@pytest.mark.parametrize("asked", ["holds", "notices"])
+def test_an_ask_of_which_cannot_be_said_what_it_needs_or_did_fails_its_job_alone(asked: str) -> None:
+    class Unsure(Exact):
+        network = ""
+
+        def holds(self, ask):
+            if asked == "holds" and getattr(ask, "network", "") == "bad":
+                raise KeyError("no such network")
+            return True
+
+        def decode(self, ask):
+            self.network = ask.network
+            if asked == "holds" and ask.network == "bad":
+                raise KeyError("no such network")
+            return super().decode(ask)
+
+        def notices(self):
+            if asked == "notices" and self.network == "bad":
+                self.network = ""
+                raise KeyError("no such network")
+            return ()
+
+    engine = stepped(lambda wanted: [plain(wanted, network=wanted.prompt)], Unsure())
+    bad, good = engine.submit(request(prompt="bad", steps=1)), engine.submit(request(prompt="good"))
+    run(engine)
+    assert "no such network" in last(engine, bad).sentence
+    assert isinstance(last(engine, good), events.Finished)
+
+
+def test_endless_asks_that_need_no_swap_keep_no_other_from_its_own() -> None:
+    class Elsewhere(Exact):
+        def holds(self, ask):
+            return not isinstance(ask, Decode)
+
+    def endless():
+        while True:
+            yield Read(torch.zeros(1))
+
+    def decoding():
+        pixels = yield Decode(torch.zeros(4, 2, 2))
+        return Picture(pixels=pixels, latent=torch.zeros(4, 2, 2))
+
+    engine = stepped(lambda wanted: [endless() if wanted.prompt == "endless" else decoding()], Elsewhere())
+    engine.submit(request(prompt="endless"))
+    waiting = engine.submit(request())
+    for _ in range(2 * ASKS * engine.limits.patience):
+        engine.step()
+    assert engine._jobs[waiting].ended
+    engine.close()
 
 
 def test_many_asks_of_one_picture_do_not_keep_others_from_their_steps() -> None:

@@ -26,6 +26,7 @@ from webui.errors import OutOfMemory
 from webui.pipeline.protocol import Ask, Call, Decode, Encode, EncodePicture, Gradient, Read, Rows, Step
 
 MOST_LIGHT = 4  # asks of one picture that are answered in a row while rows of others wait
+ASKS = 16  # asks of anybody that count as one call for rows where patience is counted; usually fewer lie between two calls
 TRIES = 2  # of an ask that runs out of memory, the second with all of it
 PURPOSES: Mapping[type, str] = MappingProxyType({
     Encode: "to read the prompt", EncodePicture: "to read a picture of this size", Decode: "to decode a picture of this size",
@@ -86,9 +87,17 @@ class Work:
         return first
 
     def _swaps(self, generation: Generation) -> bool:
-        """Whether an answer would push out what others use, and has not been waited for long enough to be worth that."""
-        patient = self.calls - generation.call < self._limits.patience
-        return patient and not self._networks.holds(generation.ask)
+        """Whether an answer would push out what others use, and has not been waited for long enough to be worth that.
+
+        An ask of which not even that can be said is answered: what it then raises is its own job's failure.
+        """
+        waited = max(self.calls - generation.call, (self._tickets - generation.asked) // ASKS)
+        if waited >= self._limits.patience:
+            return False
+        try:
+            return not self._networks.holds(generation.ask)
+        except Exception:  # noqa: BLE001  the edge of a job
+            return False
 
     def _asked(self, generation: Generation) -> None:
         """Put what a generation asks for in line; a malformed ask fails its job here, before it meets others."""
@@ -127,12 +136,13 @@ class Work:
             try:
                 with torch.no_grad(), modes_kept():
                     answer = self._carry_out(ask)
+                notices = self._networks.notices()
             except BaseException as error:
                 if ends_the_program(error):
                     raise
                 self._unanswered(generation, ask, error, left)
             else:
-                for sentence in self._networks.notices():
+                for sentence in notices:
                     generation.job.log.add(Notice(job=generation.job.id, sentence=sentence))
                 self._send(generation, answer)
                 return

@@ -20,13 +20,13 @@ from webui.pipeline.protocol import Decode, EncodePicture
 from webui.weights.model import LoadedModel
 
 
-def overflowing() -> LoadedModel:
+def overflowing(by: float = 1e6) -> LoadedModel:
     """The tiny model with an autoencoder whose numbers pass float16's largest on their way, and come back."""
     model = tiny_model()
     vae = InMemory(model).build("vae")
     weights = dict(InMemory(model).read("vae"))
-    weights["post_quant_conv.weight"] = weights["post_quant_conv.weight"] * 1e6
-    weights["decoder.conv_in.weight"] = weights["decoder.conv_in.weight"] * 1e-6
+    weights["post_quant_conv.weight"] = weights["post_quant_conv.weight"] * by
+    weights["decoder.conv_in.weight"] = weights["decoder.conv_in.weight"] / by
     vae.load_state_dict(weights, assign=True)
     return dataclasses.replace(model, vae=vae.eval().requires_grad_(False))
 
@@ -36,6 +36,13 @@ class InHalf(Choice):
 
     def for_decoding(self) -> tuple[Choice, ...]:
         return tuple(dataclasses.replace(Choice(), dtype=dtype) for dtype in ("float16", "bfloat16", "float32"))
+
+
+class InBfloat16(Choice):
+    """A device that decodes in bfloat16."""
+
+    def for_decoding(self) -> tuple[Choice, ...]:
+        return (dataclasses.replace(Choice(), dtype="bfloat16"),)
 
 
 def latent(seed: int = 0) -> Tensor:
@@ -57,6 +64,22 @@ def test_an_autoencoder_that_overflows_decodes_wider_and_that_is_said_once() -> 
     assert torch.isfinite(made).all() and float((made - expected).abs().mean()) < 0.02
     held = {key.variant for key in networks.holding.residency._held if key.part == "vae"}
     assert "bfloat16" in held
+
+
+def test_a_picture_is_decoded_as_if_no_other_had_overflowed_before() -> None:
+    def networks(choice: Choice) -> LocalNetworks:
+        return LocalNetworks(lambda _: InMemory(overflowing(1e3)), choice)
+
+    small, large = (Decode(latent() * size, network="tiny") for size in (1, 1000))  # the first overflows nowhere
+
+    expected = networks(InHalf()).decode(small)
+    later = networks(InHalf())
+    later.decode(large)
+    assert len(later.notices()) == 1
+    assert torch.equal(later.decode(small), expected)
+    later.decode(Decode(large.latent + 1, network="tiny"))
+    assert later.notices() == ()
+    assert not torch.equal(networks(InBfloat16()).decode(small), expected)
 
 
 def test_a_good_autoencoder_stays_in_half_precision_and_a_latent_of_nan_changes_nothing() -> None:

@@ -24,12 +24,13 @@ class Decoding:
     """A device's autoencoders at work. For one thread.
 
     Some published autoencoders overflow in half precision and give pictures of NaN: then the same latent is decoded in the next
-    wider number type, and this autoencoder uses that from then on, which is said once (`notices`).
+    wider number type, which is said once (`notices`). It is tried anew for every latent: if it were remembered, a picture
+    would depend on those before it.
     """
 
     def __init__(self, holding: Holding) -> None:
         self._holding = holding
-        self._numbers: dict[tuple[str, str], Dtype] = {}  # of autoencoders for which the first number type was not enough
+        self._said: set[tuple[str, str, Dtype]] = set()  # of which autoencoders, and what they decoded in instead
         self._notices: list[str] = []
 
     def notices(self) -> tuple[str, ...]:
@@ -40,7 +41,7 @@ class Decoding:
 
     def holds(self, ask: Decode | EncodePicture) -> bool:
         """Whether the autoencoder for an ask is held."""
-        choices = self._choices(ask.network, ask.vae)
+        choices = self._choices(ask.network)
         choice = choices[0] if isinstance(ask, Decode) else choices[-1]
         return self._holding.autoencoder_key(ask.network, ask.vae, choice) in self._holding.residency
 
@@ -49,30 +50,34 @@ class Decoding:
 
         Where not even float32 gives finite numbers from finite ones, those are the answer.
         """
-        first, *wider = self._choices(ask.network, ask.vae)
+        first, *wider = self._choices(ask.network)
         picture = self._decoded_in(ask, z, first)
         for choice in wider:
             if bool(torch.isfinite(picture).all()) or not bool(torch.isfinite(z).all()):
                 break
             picture = self._decoded_in(ask, z, choice)
-            self._numbers[ask.network, ask.vae] = choice.dtype
-            whose = f"The VAE {ask.vae!r}" if ask.vae else f"The VAE of {ask.network!r}"
-            self._notices.append(f"{whose} gave no numbers in {NUMBERS[first.dtype]}; it decodes in {NUMBERS[choice.dtype]} now.")
-            LOGGER.warning("%s", self._notices[-1])
+            self._say(ask, first, choice)
         return picture
 
     def encoded(self, ask: EncodePicture) -> Tensor:
         """The mean of the posterior, [C, h, w] float32, unscaled, of a picture [3, H, W] in [0, 1]."""
-        choice = self._choices(ask.network, ask.vae)[-1]  # once a picture, and what is lost here is lost for good
+        choice = self._choices(ask.network)[-1]  # once a picture, and what is lost here is lost for good
         vae = self._holding.autoencoder(ask.network, ask.vae, choice)
         picture = ask.picture.to(choice.device, torch.float32)[None] * 2 - 1
         mean: Tensor = vae.encode(laid_out(picture, choice)).mean[0].float().contiguous()
         return mean
 
-    def _choices(self, network: str, vae: str) -> tuple[Choice, ...]:
-        choices = self._holding.known(network).choice.for_decoding()
-        least = self._numbers.get((network, vae))
-        return next((choices[place:] for place, each in enumerate(choices) if each.dtype == least), choices)
+    def _say(self, ask: Decode, first: Choice, wider: Choice) -> None:
+        about = ask.network, ask.vae, wider.dtype
+        if about not in self._said:
+            self._said.add(about)
+            whose = f"The VAE {ask.vae!r}" if ask.vae else f"The VAE of {ask.network!r}"
+            sentence = f"{whose} gave no numbers in {NUMBERS[first.dtype]}; such pictures are decoded in {NUMBERS[wider.dtype]}."
+            self._notices.append(sentence)
+            LOGGER.warning("%s", sentence)
+
+    def _choices(self, network: str) -> tuple[Choice, ...]:
+        return self._holding.known(network).choice.for_decoding()
 
     def _decoded_in(self, ask: Decode, z: Tensor, choice: Choice) -> Tensor:
         vae = self._holding.autoencoder(ask.network, ask.vae, choice)

@@ -18,10 +18,10 @@ from torch import Tensor
 
 from tests.engine.making import MODEL, TINY, last, pictures, request, run, stepped, tiny_model
 from tests.in_memory import InMemory
-from webui.engine import events
+from webui.engine import events, ledger, streaming
 from webui.engine.device import CPU_FLOAT32, Choice
 from webui.engine.holding import UNET
-from webui.engine.ledger import Ledger, OverBudget, PartKey, Residency
+from webui.engine.ledger import FORGET_AFTER, Ledger, OverBudget, PartKey, Residency
 from webui.engine.limits import USUAL
 from webui.engine.local import LocalNetworks, Room
 from webui.engine.placing import size_of
@@ -30,6 +30,7 @@ from webui.errors import OutOfMemory
 from webui.nets.spec import ModelSpec, UNetSpec
 from webui.pipeline.generate import generate
 from webui.pipeline.patches import NO_PATCHES, Patches, WeightPatch
+from webui.pipeline.protocol import Encode, TokenChunk
 from webui.request import Request
 
 # Blocks of about one size, the largest a tenth of the whole, as in the published families.
@@ -44,8 +45,8 @@ KEY = "model.diffusion_model.output_blocks.4.1.transformer_blocks.0.attn1.to_q.w
 class Counting(InMemory):
     """A source that counts the bytes of its tensors that are alive."""
 
-    def __init__(self, counts: dict[str, int]) -> None:
-        super().__init__(tiny_model(SPEC))
+    def __init__(self, counts: dict[str, int], spec: ModelSpec = SPEC) -> None:
+        super().__init__(tiny_model(spec))
         self.counts = counts
 
     def read(self, part: str, *wanted: Any) -> Iterator[tuple[str, Tensor]]:
@@ -171,7 +172,7 @@ def test_a_load_that_fails_half_way_leaves_the_other_model_in_use() -> None:
 
 def test_streaming_fetches_each_block_once_a_call_and_one_ahead() -> None:
     source = InMemory(tiny_model(SPEC))
-    streamed = StreamedUNet(source, CPU_FLOAT32, sizes()["unet"] // 2, UNET)
+    streamed = StreamedUNet(source, CPU_FLOAT32, lambda _: sizes()["unet"] // 2, UNET)
     x, t, context = torch.randn(2, 4, 8, 8), torch.tensor([5.0, 5.0]), torch.randn(2, 12, 16)
     with torch.no_grad():
         expected = tiny_model(SPEC).unet(x, t, context)
@@ -234,13 +235,13 @@ def test_what_was_used_last_stays() -> None:
 
 
 def test_a_ledger_refuses_what_passes_its_budget() -> None:
-    ledger = Ledger(10)
-    ledger.take(6)
+    counted = Ledger(10)
+    counted.take(6)
     with pytest.raises(OverBudget):
-        ledger.take(5)
-    ledger.give(6)
-    ledger.take(10)
-    assert ledger.peak == 10
+        counted.take(5)
+    counted.give(6)
+    counted.take(10)
+    assert counted.peak == 10
 
 
 def test_jobs_of_two_models_and_three_sets_of_patches_need_fewer_swaps_together_and_nobody_waits_long() -> None:
@@ -299,6 +300,81 @@ def test_a_device_with_less_memory_than_the_budget_says_lets_the_rest_go_and_rem
     with pytest.raises(MemoryError):
         residency.bring(PartKey("c", "unet"), 10, never)
     assert residency.ledger.used == 0
+
+
+def test_what_a_device_lately_lacked_is_neither_learnt_from_a_small_part_nor_for_ever() -> None:
+    residency, failing = Residency(Ledger(100)), [True]
+    unet, vae = PartKey("a", "unet"), PartKey("a", "vae")
+
+    def make() -> object:
+        if failing:
+            failing.pop()
+            raise MemoryError
+        return object()
+
+    residency.bring(unet, 60, object)
+    residency.bring(vae, 5, make)
+    assert residency.room() == 60 and unet not in residency
+    residency.bring(unet, 60, object)  # what fitted before fits now
+    residency.drop(unet)
+    residency.bring(vae, 5, object)
+    failing.append(True)
+    residency.bring(PartKey("a", "text0"), 10, make)
+    assert residency.room() == 10
+    assert residency.room(least=60) == 100  # never a reason to refuse
+    residency.clear()
+    residency.bring(vae, 5, object)
+    failing.append(True)
+    residency.bring(PartKey("a", "text0"), 10, make)
+    for _ in range(FORGET_AFTER - 1):
+        assert residency.room() == 10
+        residency.drop(vae)
+        residency.bring(vae, 5, object)
+    assert residency.room() == 100
+
+
+def test_what_goes_is_gone_before_memory_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    residency, alive = Residency(Ledger(10)), []
+    kept = residency.bring(PartKey("a", "unet"), 10, lambda: torch.nn.Linear(1, 1))
+    watched = weakref.ref(kept)
+    del kept
+    monkeypatch.setattr(ledger, "give_back", lambda: alive.append(watched()))
+    residency.drop(PartKey("a", "unet"))
+    assert alive == [None]
+
+
+def test_a_tower_is_gone_when_the_next_one_comes() -> None:
+    spec = dataclasses.replace(SPEC, unet=dataclasses.replace(EVEN, context_width=32), text=SPEC.text * 2)
+    counts = new_counts()
+    source = Counting(counts, spec)
+    size = size_of(source.shapes("text0"), CPU_FLOAT32)
+    networks = LocalNetworks(lambda _: source, room=Room(weights=size))
+    window = TokenChunk(ids=(1, 2, 3), weights=(1.0, 1.0, 1.0))
+    networks.encode(Encode(((window,), (window,)), network="tiny"))
+    assert networks.holding.residency.swaps == 2
+    assert counts["peak"] <= size
+
+
+def test_a_device_brings_no_unit_before_it_is_done_with_the_last_but_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[int] = []
+
+    class Event:
+        def __init__(self, after: int) -> None:
+            self.after = after
+
+        def synchronize(self) -> None:
+            told.append(self.after)
+
+    computed: list[int] = []
+    monkeypatch.setattr(streaming, "so_far", lambda _: Event(len(computed)))
+    streamed = StreamedUNet(InMemory(tiny_model(SPEC)), CPU_FLOAT32, lambda _: sizes()["unet"] // 3, UNET)
+    moving = list(streamed._after)
+    for name in moving:
+        streamed._weights(name)
+        computed.append(1)
+    streamed.close()
+    # The first comes at once; each other is asked for when the one before it arrives, whose own work has not begun.
+    assert told[: len(moving)] == [0, *range(len(moving) - 1)]
 
 
 def test_when_memory_is_short_the_weights_in_use_stay() -> None:

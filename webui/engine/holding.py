@@ -106,9 +106,9 @@ class Holding:
             if (found := self.residency.get(PartKey(name, part, variant))) is not None:
                 return predictor_of(found)
         size = known.predictor_size + patched_size(known.shapes["unet"], known.choice, UNET, about)
-        if size <= self.residency.ledger.budget:
+        if size <= self.residency.room():
             return predictor_of(self._patched(name, "unet", known.choice, UNET, about))
-        streamed = StreamedUNet(known.source, known.choice, self.residency.ledger.budget, UNET, about)
+        streamed = StreamedUNet(known.source, known.choice, self.residency.room, UNET, about)
         key = PartKey(name, STREAMED, variant)
         return predictor_of(self.residency.bring(key, streamed.size, lambda: streamed, close=streamed.close))
 

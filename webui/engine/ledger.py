@@ -12,6 +12,7 @@ from webui.engine.faults import out_of_memory, without_frames
 from webui.errors import OutOfMemory
 
 MEGABYTE = 10**6
+FORGET_AFTER = 32  # swaps after which more memory is tried again than sufficed: other programs may have given theirs back
 
 
 class OverBudget(AssertionError):
@@ -66,6 +67,8 @@ class Residency:
     def __init__(self, ledger: Ledger) -> None:
         self.ledger = ledger
         self.swaps = 0
+        self._told = ledger.budget
+        self._learnt = 0  # at how many swaps the budget was found to be more than there is
         self._held: OrderedDict[PartKey, Held] = OrderedDict()
 
     def __contains__(self, key: PartKey) -> bool:
@@ -81,6 +84,15 @@ class Residency:
         self._held.move_to_end(key)
         return entry.value
 
+    def room(self, least: int = 0) -> int:
+        """The bytes that may be used now: the budget, or less where the device lately had less.
+
+        That is never a reason to refuse what takes `least`: then all of the budget is tried again.
+        """
+        if self.ledger.budget < least or self.swaps >= self._learnt + FORGET_AFTER:
+            self.ledger.budget = self._told
+        return self.ledger.budget
+
     def bring(
         self, key: PartKey, size: int, make: Callable[[], Any], *,
         base: PartKey | None = None, close: Callable[[], None] | None = None, purpose: str = "A network",
@@ -91,10 +103,10 @@ class Residency:
         it along when it goes. `OutOfMemory` where the budget could never hold it.
         """
         kept = 0 if base is None else self._held[base].size
-        if size + kept > self.ledger.budget:
+        if size + kept > (room := self.room(size + kept)):
             raise OutOfMemory(
                 f"{purpose} needs {(size + kept) / MEGABYTE:,.0f} MB of memory for its weights; "
-                f"{self.ledger.budget / MEGABYTE:,.0f} MB may be used."
+                f"{room / MEGABYTE:,.0f} MB may be used."
             )
         while (missing := self.ledger.used + size - self.ledger.budget) > 0:
             self.drop(self._next_to_go(key, base, missing))
@@ -106,9 +118,10 @@ class Residency:
     def _made(self, size: int, make: Callable[[], Any], base: PartKey | None) -> Any:
         """What `make` returns; where the device has less memory than the budget says, with everything else gone.
 
-        The budget is then what is in use.
+        The budget is then for a while what was in use, which did fit.
         """
         others = [each for each in self._held if each != base]
+        fitted = self.ledger.used
         try:
             return self._counted(size, make)
         except (RuntimeError, MemoryError) as error:
@@ -117,7 +130,7 @@ class Residency:
             without_frames(error)
         for other in others:
             self.drop(other)
-        self.ledger.budget = self.ledger.used + size
+        self.ledger.budget, self._learnt = max(fitted, self.ledger.used + size), self.swaps
         return self._counted(size, make)
 
     def _counted(self, size: int, make: Callable[[], Any]) -> Any:
@@ -152,6 +165,7 @@ class Residency:
             if gone.close is not None:
                 gone.close()
             self.ledger.give(gone.size)
+            del gone  # first, so that its memory is given back too
             give_back()
 
     def drop_network(self, network: str) -> None:

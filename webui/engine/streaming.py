@@ -6,7 +6,7 @@ The network itself stays without weights. It is called with `run`, which hands e
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -43,13 +43,16 @@ class Fetched:
 
 
 class StreamedUNet:
-    """A noise predictor within `budget` bytes: as many blocks as fit stay, the others come and go. For one thread.
+    """A noise predictor within the bytes that `room` gives who needs so many at least: as many blocks as fit stay, the others
+    come and go. For one thread.
 
     `skeleton` is called with `run=self.run`. On a device of its own, blocks that come and go wait in the host's pinned memory; on
     the CPU they are read from the file again. `OutOfMemory` says what is needed at least.
     """
 
-    def __init__(self, source: Weights, choice: Choice, budget: int, place: Place, patches: Sequence[WeightPatch] = ()) -> None:
+    def __init__(
+        self, source: Weights, choice: Choice, room: Callable[[int], int], place: Place, patches: Sequence[WeightPatch] = ()
+    ) -> None:
         skeleton = source.build("unet")
         assert isinstance(skeleton, UNetModel)
         self.skeleton = skeleton.eval().requires_grad_(False)
@@ -59,6 +62,7 @@ class StreamedUNet:
         item = choice.torch_dtype.itemsize
         sizes = {name: sum(each.numel() for each in unit.parameters()) * item for name, unit in self._units.items()}
         self.window = WINDOW * max(sizes.values())
+        budget = room(self.window)
         if self.window > budget:
             raise OutOfMemory(
                 f"Even block by block the noise predictor needs {self.window / MEGABYTE:,.0f} MB of memory for its weights; "
@@ -101,13 +105,14 @@ class StreamedUNet:
             return self._kept[unit]
         if self._now is None or self._now[0] != unit:
             self._now = None  # before the next but one is asked for, so that there are never three
+            free = so_far(self._beside)
             coming = self._coming.pop(unit, None)
             self._drop_coming()
-            fetched = self._fetch(unit) if coming is None else coming.result()
+            fetched = self._fetch(unit, free) if coming is None else coming.result()
             self._now = unit, fetched.arrived()
             following_unit = self._after[unit]
             if following_unit != unit:
-                self._coming[following_unit] = self._fetching.submit(self._fetch, following_unit)
+                self._coming[following_unit] = self._fetching.submit(self._fetch, following_unit, free)
         return self._now[1]
 
     def _drop_coming(self) -> None:
@@ -116,7 +121,10 @@ class StreamedUNet:
             future.cancel() or future.exception()
         self._coming.clear()
 
-    def _fetch(self, unit: str) -> Fetched:
+    def _fetch(self, unit: str, free: torch.cuda.Event | None = None) -> Fetched:
+        """Bring a unit's weights, once the device is done with those whose room they take."""
+        if free is not None:
+            free.synchronize()  # the host is ahead of the device, and would else bring all units before the first is computed
         self.fetched += 1
         waiting = self._waiting.get(unit)
         if waiting is None:
@@ -180,6 +188,11 @@ def owner(name: str, among: Mapping[str, nn.Module]) -> str:
 def beside(device: str) -> torch.cuda.Stream | None:
     """A stream for copies beside what is computed, where there are such."""
     return torch.cuda.Stream(device) if device.startswith("cuda") else None  # type: ignore[no-untyped-call]  # torch's annotations
+
+
+def so_far(beside: torch.cuda.Stream | None) -> torch.cuda.Event | None:
+    """When the device has computed all that it was told to compute so far; None where it has by now."""
+    return None if beside is None else torch.cuda.current_stream().record_event()
 
 
 def pinned(weight: Tensor) -> Tensor:

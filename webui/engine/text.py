@@ -10,7 +10,7 @@ from torch import Tensor
 
 from webui.engine.patched import content_key
 from webui.errors import JobError
-from webui.nets.text import TextTower
+from webui.nets.text import TextOutput, TextTower
 from webui.pipeline.protocol import Conditioning, Encode, TokenChunk
 
 
@@ -25,14 +25,19 @@ def encode(ask: Encode, towers: Sequence[TextTower], *, pooled: bool) -> Conditi
     if ask.patches.tokens:
         raise JobError("Token vectors (textual inversion) cannot be put into a text yet; remove their names from the prompt.")
     parts, vector = [], None
-    for chunks, tower in zip(ask.chunks, towers, strict=True):
-        device = next(tower.parameters()).device
-        ids = torch.tensor([chunk.ids for chunk in chunks], device=device)
-        output = tower(ids, clip_skip=None if ask.clip_skip is None else max(ask.clip_skip, tower.spec.skip))
+    for index, chunks in enumerate(ask.chunks):
+        output = read(towers[index], chunks, ask.clip_skip)  # named nowhere here: it may have to go before the next one comes
         tokens = weighted(output.tokens.float(), chunks)
         parts.append(tokens.reshape(-1, tokens.shape[-1]))
         vector = output.pooled[0].float() if pooled else None
     return Conditioning(tokens=torch.cat(parts, dim=-1), vector=vector, key=name_of(ask))
+
+
+def read(tower: TextTower, chunks: Sequence[TokenChunk], clip_skip: int | None) -> TextOutput:
+    """What one tower makes of its windows."""
+    ids = torch.tensor([chunk.ids for chunk in chunks], device=next(tower.parameters()).device)
+    output: TextOutput = tower(ids, clip_skip=None if clip_skip is None else max(clip_skip, tower.spec.skip))
+    return output
 
 
 def weighted(tokens: Tensor, chunks: Sequence[TokenChunk]) -> Tensor:

@@ -147,6 +147,15 @@ def test_keys_and_values_are_computed_once_for_a_text_whoever_asks(monkeypatch: 
     assert len(computed) == 1
 
 
+def test_a_step_goes_through_no_list_of_all_modules(monkeypatch: pytest.MonkeyPatch) -> None:
+    networks, listed = local(), []
+    networks.predict(call_of([row(sigma=2.0)]))
+    made = UNetModel.modules
+    monkeypatch.setattr(UNetModel, "modules", lambda *given: listed.append(1) or made(*given))
+    networks.predict(call_of([row(sigma=1.0)]))
+    assert not listed
+
+
 def test_a_text_made_in_inference_mode_is_taken_but_not_kept() -> None:
     networks = local()
     with torch.inference_mode():

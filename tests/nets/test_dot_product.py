@@ -47,16 +47,19 @@ def test_what_keys_have_in_common_costs_no_digits() -> None:
 
 def test_it_is_used_for_long_bfloat16_sequences_on_few_threads_only() -> None:
     threads = torch.get_num_threads()
-    q, k, _ = given(4, dot_product.FEWEST_KEYS, 8)
+    q, k, v = given(4, dot_product.FEWEST_KEYS, 8)
     try:
         torch.set_num_threads(dot_product.MOST_THREADS)
-        assert dot_product.in_parts(q, k)
-        assert not dot_product.in_parts(q.float(), k.float())
-        assert not dot_product.in_parts(q, k[:, 1:])
-        assert not dot_product.in_parts(q.requires_grad_(), k)
+        assert dot_product.in_parts(q, k, v)
+        assert not dot_product.in_parts(q.float(), k.float(), v.float())
+        assert not dot_product.in_parts(q, k[:, 1:], v)
+        for place in range(3):  # training may change any of the three alone
+            changed = [each.detach().requires_grad_(number == place) for number, each in enumerate((q, k, v))]
+            assert not dot_product.in_parts(changed[0], changed[1], changed[2])
+            dot_product.attend(changed[0], changed[1], changed[2], 2).sum().backward()  # type: ignore[no-untyped-call]
         with torch.no_grad():
-            assert dot_product.in_parts(q, k)
+            assert dot_product.in_parts(q.requires_grad_(), k, v)
         torch.set_num_threads(dot_product.MOST_THREADS + 1)
-        assert not dot_product.in_parts(q.detach(), k)
+        assert not dot_product.in_parts(q.detach(), k, v)
     finally:
         torch.set_num_threads(threads)

@@ -12,21 +12,21 @@ MOST_THREADS = 4  # with more, torch's kernel gains by giving each thread a head
 
 def attend(q: Tensor, k: Tensor, v: Tensor, heads: int) -> Tensor:
     """Softmax attention: q [B, N, C], k and v [B, M, C], heads side by side in C -> [B, N, C]."""
-    if in_parts(q, k):
+    if in_parts(q, k, v):
         return attend_in_parts(q, k, v, heads)
     batch, count, channels = q.shape
     q, k, v = (x.view(batch, -1, heads, channels // heads).transpose(1, 2) for x in (q, k, v))
     return functional.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(batch, count, channels)
 
 
-def in_parts(q: Tensor, k: Tensor) -> bool:
+def in_parts(q: Tensor, k: Tensor, v: Tensor) -> bool:
     """Whether plain matrix products beat torch's attention: long bfloat16 sequences on a CPU with few threads, no gradients.
 
     torch's kernel for the CPU works in tiles too small for the bfloat16 units: 90 % of its time goes into products at a third of
     the speed that large ones reach (measured with SD 1.5's 4096 pixels: 387 against 235 ms a call, 2 threads, torch 2.13).
     """
     small = q.device.type == "cpu" and q.dtype == torch.bfloat16 and torch.get_num_threads() <= MOST_THREADS
-    return small and k.shape[1] >= FEWEST_KEYS and not (torch.is_grad_enabled() and q.requires_grad)
+    return small and k.shape[1] >= FEWEST_KEYS and not (torch.is_grad_enabled() and any(x.requires_grad for x in (q, k, v)))
 
 
 def attend_in_parts(q: Tensor, k: Tensor, v: Tensor, heads: int) -> Tensor:

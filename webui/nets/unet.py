@@ -122,8 +122,9 @@ class UNetModel(nn.Module):
         """What every residual block adds for these t, y and guidance, [B, its width] by site, to reuse wherever they recur."""
         self._check(y, None)
         embedding = self._embed(dtype, t, y, guidance, run)
-        blocks = [layer for layer in self.modules() if isinstance(layer, ResBlock)]
-        return {block.site: run(block.emb_layers, embedding) for block in blocks}
+        # Where they can be, and not through all modules: this is asked in every step.
+        layers = (layer for block in (*self.input_blocks, self.middle_block, *self.output_blocks) for layer in block)
+        return {layer.site: run(layer.emb_layers, embedding) for layer in layers if isinstance(layer, ResBlock)}
 
     def _check(self, y: Tensor | None, residuals: Sequence[Tensor | None] | None) -> None:
         if (y is None) != (self.spec.label_width is None):

@@ -24,7 +24,7 @@ from webui.engine.holding import Holding, Open, OpenVAE, Predictor
 from webui.engine.networks import Predicted
 from webui.engine.patched import content_key
 from webui.engine.placing import Weights
-from webui.engine.rows import Batch, batch_of, contexts, vectors
+from webui.engine.rows import Batch, batch_of, contexts, sent, vectors
 from webui.engine.text import encode
 from webui.errors import JobError, UserError, quoted, unknown
 from webui.nets.spec import ModelSpec
@@ -122,21 +122,22 @@ class LocalNetworks:
         predictor = self.holding.predictor(first.network, first.patches.weights)
         context = self._context(predictor, batch, call.length, known.choice)
         # Made on the host in double precision, so that a row's level is the same whoever it shares the call with.
-        sigmas = torch.tensor(batch.sigmas, dtype=torch.float64).to(torch.float32).to(device)
+        sigmas = sent(torch.tensor(batch.sigmas, dtype=torch.float64).to(torch.float32), device)
         times = tuple(known.table.t_of(sigma) for sigma in batch.sigmas)
+        t = sent(torch.tensor(times), device)
         vector = vectors(batch.inputs)
         vector = None if vector is None else vector.to(device)
         guidance = None if batch.guidance is None else batch.guidance - 1
         output = predictor.module(
             layout(shown(batch, sigmas).to(known.choice.torch_dtype), known.choice),
-            torch.tensor(times, device=device),
+            t,
             context.tokens,
             vector,
             guidance=guidance,
             hooks=Hooks(attention=first.patches.attention, blocks=first.patches.blocks, at=batch.moments),
             residuals=None if batch.residuals is None else [each.to(known.choice.torch_dtype) for each in batch.residuals],
             keys_values=context.keys_values,
-            embeddings=self._embeddings(predictor, batch, times, vector, guidance, known.choice),
+            embeddings=self._embeddings(predictor, batch, times, t, vector, guidance, known.choice),
             spread=batch.spread,
             padding=first.patches.padding or "zeros",
             run=predictor.run,
@@ -232,8 +233,8 @@ class LocalNetworks:
         return found.copied() if first.patches.attention else found  # a hook may write to what it is given
 
     def _embeddings(
-        self, predictor: Predictor, batch: Batch, times: tuple[float, ...], vector: Tensor | None, guidance: Tensor | None,
-        choice: Choice,
+        self, predictor: Predictor, batch: Batch, times: tuple[float, ...], t: Tensor, vector: Tensor | None,
+        guidance: Tensor | None, choice: Choice,
     ) -> dict[str, Tensor] | None:
         """What residual blocks make of the times; None where their weights come only when their turn is."""
         names = tuple(self._contents.name(row.conditioning) for row in batch.inputs) if vector is not None else ()
@@ -244,7 +245,6 @@ class LocalNetworks:
         key = (first.network, content_key(first.patches.weights), times, names, scales)
         found = self._times.get(key)
         if found is None:
-            t = torch.tensor(times, device=choice.device)
             found = predictor.module.embeddings(t, vector, guidance=guidance, dtype=choice.torch_dtype, run=predictor.run)
             self._times.put(key, found, nbytes(found.values()))
         return found

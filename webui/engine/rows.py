@@ -54,12 +54,17 @@ def batch_of(call: RowCall, device: torch.device) -> Batch:
     return Batch(
         rows=rows,
         inputs=inputs,
-        spread=None if len(inputs) == len(rows) else torch.tensor(spread, device=device),
+        spread=None if len(inputs) == len(rows) else sent(torch.tensor(spread), device),
         x=torch.stack([row.x.to(device, torch.float32) for row in inputs]),
         channels=torch.stack([each.to(device, torch.float32) for each in channels]) if channels else None,
         residuals=tuple(torch.stack([each.to(device) for each in site]) for site in zip(*residuals, strict=True)) or None,
-        guidance=torch.tensor(scales, dtype=torch.float32, device=device) if scales else None,
+        guidance=sent(torch.tensor(scales, dtype=torch.float32), device) if scales else None,
     )
+
+
+def sent(values: Tensor, device: torch.device) -> Tensor:
+    """Numbers of the host on a device. A copy from ordinary memory would wait for all that such a device still has to do."""
+    return values.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else values.to(device)
 
 
 def different(rows: Sequence[Row]) -> tuple[tuple[Row, ...], tuple[int, ...]]:

@@ -10,7 +10,9 @@ import pytest
 
 from tests import tiny_checkpoint
 from webui.engine import events
+from webui.errors import ModelFileError
 from webui.params import Txt2Img
+from webui.request import named
 from webui.service.opening import Service, open_engine
 from webui.service.overrides import NO_OPTIONS, FileOptions
 from webui.weights import layouts
@@ -54,6 +56,20 @@ def test_a_vae_decodes_in_place_of_the_models_own(service: Service) -> None:
     before = drawn(service)
     assert differ(drawn(service, vae="colours"), before)
     assert np.array_equal(drawn(service), before)
+
+
+def test_a_vae_that_was_replaced_since_its_job_began_is_refused(root: Path) -> None:
+    path = root / "models" / "VAE" / "replaced.safetensors"
+    vae = dict(read_tensors(path.with_name("colours.safetensors")))
+    save(path, vae)
+    with open_engine(root, exact=True) as service:
+        request = service.request(Txt2Img(vae="replaced"))
+        service._start(request)
+        save(path, {key: value + 1 for key, value in vae.items()})
+        found = service._open_vae(named(request.vae, request.vae_hash), service._describe(request).spec.vae)
+        with pytest.raises(ModelFileError, match=r"replaced\.safetensors"):
+            list(found.read("vae"))
+    path.unlink()
 
 
 def test_the_vae_beside_a_model_is_taken_by_itself(service: Service) -> None:

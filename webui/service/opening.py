@@ -50,7 +50,7 @@ class Service:
     memory_megabytes: int = 0  # that weights may take on the device; 0: what is sensible of what is free
     _networks: LocalNetworks = field(init=False)
     _sources: dict[str, ModelSource] = field(default_factory=dict)  # of models, by the networks' names for them
-    _vaes: dict[str, Path] = field(default_factory=dict)
+    _vaes: dict[tuple[str, VAESpec], VAESource] = field(default_factory=dict)  # by name, and in place of which
 
     def __post_init__(self) -> None:
         keep_freed_memory()
@@ -84,7 +84,7 @@ class Service:
         model = self._describe(request)
         device = self._networks.device_of(model.name)
         refiner = self._describe(_second(request)) if request.refiner else None
-        vae = self._name_vae(request) if request.vae else ""
+        vae = self._name_vae(request, model.spec.vae) if request.vae else ""
         return [
             generate(request.picture(index), model, self.registry, device=device, refiner=refiner, vae=vae)
             for index in range(request.count)
@@ -108,10 +108,13 @@ class Service:
         spec = settled(path, read_header(path), source.spec, digest, self.cache / PREDICTIONS)
         return replace(source, spec=spec, undecided=False)
 
-    def _name_vae(self, request: Request) -> str:
-        """The name of the request's autoencoder, with its hash as models have theirs."""
+    def _name_vae(self, request: Request, like: VAESpec) -> str:
+        """The name of the request's autoencoder, with its hash as models have theirs; what is put in its place is refused."""
         name = named(request.vae, request.vae_hash)
-        self._vaes[name] = self.resolver.vae_of(request)
+        path = self.resolver.vae_of(request)
+        source = self._vaes.get((name, like))
+        if source is None or source.path != path or not as_opened(source):
+            self._vaes[name, like] = open_vae(path, like)
         return name
 
     def _encode(self, request: Request, picture: Tensor) -> Tensor:
@@ -119,7 +122,7 @@ class Service:
         return self._networks.encode_picture(EncodePicture(picture, network=self._describe(request).name))
 
     def _open_vae(self, name: str, like: VAESpec) -> VAESource:
-        return open_vae(self._vaes[name], like)
+        return self._vaes[name, like]
 
 
 def limits_on(device: str) -> Limits:
@@ -127,8 +130,8 @@ def limits_on(device: str) -> Limits:
     return USUAL if device == "cpu" else replace(USUAL, in_flight=2)
 
 
-def as_opened(source: ModelSource) -> bool:
-    """Whether all files of a model are still as they were when it was opened; else they are opened anew."""
+def as_opened(source: ModelSource | VAESource) -> bool:
+    """Whether all files of a model or VAE are still as they were when it was opened; else they are opened anew."""
     try:
         found = {path: path.stat() for path in source.stamps}
     except OSError:

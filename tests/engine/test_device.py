@@ -1,6 +1,7 @@
 """The choice of device and number type, on made-up machines."""
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
 from pathlib import Path
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.engine.making import tiny_model
+from tests.engine.making import TINY, tiny_model
 from tests.in_memory import InMemory
 from webui.engine import device
 from webui.engine.device import CPU_FLOAT32, LARGE, Choice, Machine, best_times, by_rule, candidates, choose, facts, fastest
@@ -144,6 +145,12 @@ def test_runs_take_turns_and_the_best_time_counts() -> None:
     times = best_times(runs, lambda: next(ticks), rounds=3)
     assert "".join(order) == "abababab"
     assert times == {CPU_FLOAT32: 1, LAST: 1}
+
+
+@pytest.mark.parametrize("unet", [{"in_channels": 9}, {"guidance_width": 8}, {"label_width": 6}])
+def test_models_that_take_more_than_noise_and_text_can_be_tried_too(tmp_path: Path, unet: dict[str, int]) -> None:
+    spec = dataclasses.replace(TINY, unet=dataclasses.replace(TINY.unet, **unet))
+    assert choice_for(InMemory(tiny_model(spec)), machine=NEW, memory=tmp_path / "choices.json") in candidates(NEW)
 
 
 def test_this_machine_and_a_real_model(tmp_path: Path) -> None:

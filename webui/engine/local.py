@@ -265,7 +265,11 @@ def fitting(row: Row, spec: ModelSpec) -> None:
     """Raise a sentence instead of a shape error deep in the network."""
     given = row.x.shape[0] + (0 if row.channels is None else row.channels.shape[0])
     if given != spec.unet.in_channels:
-        raise JobError(f"The model {row.network!r} takes {spec.unet.in_channels} channels, but the job gives it {given}.")
+        raise JobError(
+            f"The model {row.network!r} takes {spec.unet.in_channels} channels, but the job gives it {given}: models for "
+            "inpainting, depth and editing need a mask, a depth map or a picture beside the noise. Choose another one to draw "
+            "from text alone."
+        )
     width = row.conditioning.tokens.shape[-1]
     if width != spec.unet.context_width:
         wanted = spec.unet.context_width

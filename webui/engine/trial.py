@@ -17,6 +17,7 @@ from webui.pipeline.protocol import Conditioning, Moment, Row
 
 ROWS = 2  # a guided picture alone: what most people wait for
 TOKENS = 77
+LARGEST = 64  # latent pixels a side: what is fastest there is so for larger pictures too, which would take minutes to try
 
 
 def choice_for(
@@ -25,7 +26,7 @@ def choice_for(
 ) -> Choice:
     """How a model's noise predictor is to compute here: measured once and kept in `memory`, or by rule."""
     weights = sum(math.prod(shape) for shape, _ in model.shapes("unet").values())
-    side = model.spec.native_size // model.spec.vae.factor
+    side = min(model.spec.native_size // model.spec.vae.factor, LARGEST)
     subject = f"{model.spec.family}, {weights} weights, {ROWS} rows of {side} x {side}"
 
     def measure(options: tuple[Choice, ...]) -> Mapping[Choice, float]:
@@ -39,12 +40,15 @@ def trial(model: Weights, choice: Choice, side: int) -> Callable[[], object]:
     networks = LocalNetworks(lambda _: model, choice)
     spec = model.spec.unet
     generator = torch.Generator().manual_seed(0)
-    x = torch.randn(spec.in_channels, side, side, generator=generator)
+    x = torch.randn(spec.out_channels, side, side, generator=generator)
+    more = spec.in_channels - spec.out_channels
+    channels = torch.randn(more, side, side, generator=generator) if more else None
+    guidance = None if spec.guidance_width is None else 1.0
     vector = None if spec.label_width is None else torch.randn(spec.label_width, generator=generator)
 
     def row(role: str) -> Row:
         tokens = torch.randn(TOKENS, spec.context_width, generator=generator)
-        return Row(x, Moment(1.0, 0, 1), Conditioning(tokens, vector, key=role), role=role)
+        return Row(x, Moment(1.0, 0, 1), Conditioning(tokens, vector, key=role), channels=channels, role=role, guidance=guidance)
 
     call = call_of([row(f"trial {index}") for index in range(ROWS)])
     return lambda: networks.predict(call).finite()

@@ -12,6 +12,7 @@ from webui.engine.faults import out_of_memory, without_frames
 from webui.errors import OutOfMemory
 
 MEGABYTE = 10**6
+ADVICE = "Allow models more memory in the settings, or choose a smaller model."
 FORGET_AFTER = 32  # swaps after which more memory is tried again than sufficed: other programs may have given theirs back
 
 
@@ -106,7 +107,7 @@ class Residency:
         if size + kept > (room := self.room(size + kept)):
             raise OutOfMemory(
                 f"{purpose} needs {(size + kept) / MEGABYTE:,.0f} MB of memory for its weights; "
-                f"{room / MEGABYTE:,.0f} MB may be used."
+                f"{room / MEGABYTE:,.0f} MB may be used. {ADVICE}"
             )
         while (missing := self.ledger.used + size - self.ledger.budget) > 0:
             self.drop(self._next_to_go(key, base, missing))

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from webui.engine.device import Choice
+from webui.engine.ledger import ADVICE
 from webui.engine.patched import Place, changed_weights, require
 from webui.engine.placing import Weights
 from webui.errors import OutOfMemory
@@ -66,7 +67,7 @@ class StreamedUNet:
         if self.window > budget:
             raise OutOfMemory(
                 f"Even block by block the noise predictor needs {self.window / MEGABYTE:,.0f} MB of memory for its weights; "
-                f"{budget / MEGABYTE:,.0f} MB may be used."
+                f"{budget / MEGABYTE:,.0f} MB may be used. {ADVICE}"
             )
         self._staying = staying(sizes, budget - self.window)
         self.size = self.window + sum(sizes[name] for name in self._staying)
@@ -141,8 +142,9 @@ class StreamedUNet:
         """A unit's weights on the host, patched, in the number type and layout they compute in."""
         keys = [f"{unit}.{name}" for name, _ in self._units[unit].named_parameters()]
         weights = dict(self._source.read("unet", keys, self._choice.torch_dtype, self._choice.channels_last))
-        if self._patches:
-            weights |= changed_weights(weights, self._place, self._patches)
+        # Into the memory that was read, for weights read together may give theirs back only together.
+        for key, value in changed_weights(weights, self._place, self._patches).items():
+            weights[key].copy_(value)
         return {key.removeprefix(f"{unit}."): value for key, value in weights.items()}
 
 

@@ -130,7 +130,7 @@ def model(spec: ModelSpec) -> LoadedModel:
     with torch.device("meta"):
         unet, vae = UNetModel(spec.unet), AutoencoderKL(spec.vae)
     random_weights(unet, 0), random_weights(vae, 1)
-    return LoadedModel(spec=spec, unet=unet, vae=vae, text=(), tokenizers=(), path=Path("random"))
+    return LoadedModel(spec=replace(spec, text=()), unet=unet, vae=vae, text=(), tokenizers=(), path=Path("random"))
 
 
 def texts(spec: ModelSpec) -> list[Conditioning]:

@@ -25,7 +25,7 @@ from webui.engine.holding import UNET
 from webui.engine.limits import USUAL
 from webui.engine.local import LocalNetworks, Room
 from webui.engine.placing import size_of
-from webui.engine.streaming import StreamedUNet, following, staying
+from webui.engine.streaming import Streamed, following, staying
 from webui.nets.spec import ModelSpec, UNetSpec
 from webui.pipeline.generate import generate
 from webui.pipeline.patches import NO_PATCHES, Patches, WeightPatch
@@ -156,7 +156,7 @@ def test_patched_blocks_take_the_memory_of_those_they_change() -> None:
 
     pieces: list[int] = []
     plain, patched = (
-        StreamedUNet(Together(tiny_model(SPEC)), CPU_FLOAT32, lambda _: sizes()["unet"] // 2, UNET, patches)
+        Streamed(Together(tiny_model(SPEC)), "unet", CPU_FLOAT32, lambda _: sizes()["unet"] // 2, UNET, patches)
         for patches in ((), lora().weights)
     )
     before, after = plain._read("output_blocks.4"), patched._read("output_blocks.4")
@@ -164,9 +164,9 @@ def test_patched_blocks_take_the_memory_of_those_they_change() -> None:
     assert {value.untyped_storage().data_ptr() for value in after.values()} == {pieces[1]}
 
 
-@pytest.mark.parametrize("more", [-1, 1])
-def test_a_budget_below_a_tower_or_two_blocks_is_a_sentence(more: int) -> None:
-    networks = networks_within(sizes()["text0"] + more)
+@pytest.mark.parametrize("share", [0.1, 1.1])
+def test_a_budget_below_two_blocks_is_a_sentence(share: float) -> None:
+    networks = networks_within(int(sizes()["text0"] * share))
     engine = stepped(lambda wanted: [generate(wanted, dataclasses.replace(MODEL, spec=SPEC))], networks)
     job = engine.submit(request())
     run(engine)
@@ -196,7 +196,7 @@ def test_a_load_that_fails_half_way_leaves_the_other_model_in_use() -> None:
 
 def test_streaming_fetches_each_block_once_a_call_and_one_ahead() -> None:
     source = InMemory(tiny_model(SPEC))
-    streamed = StreamedUNet(source, CPU_FLOAT32, lambda _: sizes()["unet"] // 2, UNET)
+    streamed = Streamed(source, "unet", CPU_FLOAT32, lambda _: sizes()["unet"] // 2, UNET)
     x, t, context = torch.randn(2, 4, 8, 8), torch.tensor([5.0, 5.0]), torch.randn(2, 12, 16)
     with torch.no_grad():
         expected = tiny_model(SPEC).unet(x, t, context)
@@ -265,6 +265,27 @@ def test_a_tower_is_gone_when_the_next_one_comes() -> None:
     assert counts["peak"] <= size
 
 
+@pytest.mark.parametrize("clip_skip", [None, 3])
+def test_a_tower_larger_than_the_budget_comes_layer_by_layer_and_reads_the_same(clip_skip: int | None) -> None:
+    tower = dataclasses.replace(SPEC.text[0], layers=12, projection=16)
+    unet = dataclasses.replace(EVEN, context_width=32, label_width=8)
+    source = InMemory(tiny_model(dataclasses.replace(SPEC, unet=unet, text=(tower, tower))))
+    window = TokenChunk(ids=(tower.start, 2, tower.end), weights=(1.0, 1.5, 1.0))
+    key = "conditioner.embedders.1.transformer.text_model.encoder.layers.5.self_attn.v_proj.weight"
+    double = Patches(weights=(WeightPatch(key, lambda original: original, "double"),))
+    small, plenty = (LocalNetworks(lambda _: source, room=Room(weights=budget)) for budget in (2**17, 2**40))
+    assert size_of(source.shapes("text0"), CPU_FLOAT32) > 2**17
+    found = {}
+    for patches in (NO_PATCHES, double):
+        ask = Encode(((window,), (window,)), network="tiny", clip_skip=clip_skip, patches=patches)
+        assert not small.holds(ask)
+        found[patches], expected = small.encode(ask), plenty.encode(ask)
+        assert torch.equal(found[patches].tokens, expected.tokens) and torch.equal(found[patches].vector, expected.vector)
+        assert small.holding.residency.ledger.peak <= 2**17
+    assert not torch.equal(found[double].tokens, found[NO_PATCHES].tokens)
+    assert {key.part for key in small.holding.residency._held} <= {"streamed text0", "streamed text1"}
+
+
 def test_a_device_brings_no_unit_before_it_is_done_with_the_last_but_one(monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[int] = []
 
@@ -277,7 +298,7 @@ def test_a_device_brings_no_unit_before_it_is_done_with_the_last_but_one(monkeyp
 
     computed: list[int] = []
     monkeypatch.setattr(streaming, "so_far", lambda _: Event(len(computed)))
-    streamed = StreamedUNet(InMemory(tiny_model(SPEC)), CPU_FLOAT32, lambda _: sizes()["unet"] // 3, UNET)
+    streamed = Streamed(InMemory(tiny_model(SPEC)), "unet", CPU_FLOAT32, lambda _: sizes()["unet"] // 3, UNET)
     moving = list(streamed._after)
     for name in moving:
         streamed._weights(name)

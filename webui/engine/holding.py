@@ -15,20 +15,20 @@ from webui.engine.device import Choice
 from webui.engine.ledger import Ledger, PartKey, Residency
 from webui.engine.patched import Place, changed_weights, content_key, pieces_of, require, with_weights
 from webui.engine.placing import Shapes, Weights, brought, size_of
-from webui.engine.streaming import StreamedUNet
+from webui.engine.streaming import Streamed
 from webui.errors import JobError
-from webui.nets.attention import Run
 from webui.nets.autoencoder import AutoencoderKL
+from webui.nets.running import Run, call
 from webui.nets.spec import ModelSpec, VAESpec
 from webui.nets.text import TextTower
-from webui.nets.unet import UNetModel, call
+from webui.nets.unet import UNetModel
 from webui.pipeline.noise_table import NoiseTable
 from webui.pipeline.patches import WeightPatch
 from webui.weights import layouts
 
 MOST_OPEN = 64  # models whose headers are remembered
 NAMES = {"unet": "The noise predictor", "vae": "The autoencoder"}
-STREAMED = "streamed unet"
+STREAMED = "streamed"
 UNET = Place(prefix=layouts.UNET)
 Open = Callable[[str], Weights]
 OpenVAE = Callable[[str, VAESpec], Any]
@@ -67,6 +67,15 @@ class Predictor:
     streamed: bool = False
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Tower:
+    """A text tower that can be called, with `run` and ids on `device`."""
+
+    module: TextTower
+    device: str
+    run: Run = call
+
+
 class Holding:
     """The models that `open` gives, on the device and in the number types that `choose` says. For one thread.
 
@@ -95,29 +104,38 @@ class Holding:
     def is_ready(self, name: str, patches: Sequence[WeightPatch]) -> bool:
         """Whether a model's noise predictor is there with these patches."""
         variant = content_key(patch for patch in patches if patch.key.startswith(UNET.prefix))
-        return any(PartKey(name, part, variant) in self.residency for part in ("unet", STREAMED))
+        return any(PartKey(name, part, variant) in self.residency for part in ("unet", f"{STREAMED} unet"))
 
     def predictor(self, name: str, patches: Sequence[WeightPatch] = ()) -> Predictor:
         """A model's noise predictor with these patches; block by block where the budget is less than all its weights."""
         known = self.known(name)
         about = [patch for patch in patches if patch.key.startswith(UNET.prefix)]
         variant = content_key(about)
-        for part in ("unet", STREAMED):
+        for part in ("unet", f"{STREAMED} unet"):
             if (found := self.residency.get(PartKey(name, part, variant))) is not None:
                 return predictor_of(found)
         size = known.predictor_size + patched_size(known.shapes["unet"], known.choice, UNET, about)
         if size <= self.residency.room():
             return predictor_of(self._patched(name, "unet", known.choice, UNET, about))
-        streamed = StreamedUNet(known.source, known.choice, self.residency.room, UNET, about)
-        key = PartKey(name, STREAMED, variant)
+        streamed = Streamed(known.source, "unet", known.choice, self.residency.room, UNET, about)
+        key = PartKey(name, f"{STREAMED} unet", variant)
         return predictor_of(self.residency.bring(key, streamed.size, lambda: streamed, close=streamed.close))
 
-    def tower(self, name: str, index: int, patches: Sequence[WeightPatch] = ()) -> TextTower:
-        """One of a model's text towers with these patches."""
-        key, place = self._tower_key(name, index, patches)
-        module = self._patched(name, key.part, self.known(name).choice.in_float32(), place, patches)
-        assert isinstance(module, TextTower)
-        return module
+    def tower(self, name: str, index: int, patches: Sequence[WeightPatch] = ()) -> Tower:
+        """One of a model's text towers with these patches; layer by layer where the budget is less than all its weights."""
+        known, part = self.known(name), f"text{index}"
+        place = self._tower_place(name, index)
+        about = [patch for patch in patches if patch.key.startswith(place.prefix)]
+        choice, variant = known.choice.in_float32(), content_key(about)
+        for kind in (part, f"{STREAMED} {part}"):
+            if (found := self.residency.get(PartKey(name, kind, variant))) is not None:
+                return tower_of(found, choice)
+        size = size_of(known.shapes[part], choice) + patched_size(known.shapes[part], choice, place, about)
+        if size <= self.residency.room():
+            return tower_of(self._patched(name, part, choice, place, about), choice)
+        streamed = Streamed(known.source, part, choice, self.residency.room, place, about)
+        key = PartKey(name, f"{STREAMED} {part}", variant)
+        return tower_of(self.residency.bring(key, streamed.size, lambda: streamed, close=streamed.close), choice)
 
     def autoencoder(self, name: str, other: str, choice: Choice) -> AutoencoderKL:
         """A model's own autoencoder or, where it is named, another one, in the given number type."""
@@ -144,15 +162,18 @@ class Holding:
 
     def has_towers(self, name: str, patches: Sequence[WeightPatch]) -> bool:
         """Whether all of a model's text towers are there with these patches."""
-        count = len(self.known(name).spec.text)
-        return all(self._tower_key(name, index, patches)[0] in self.residency for index in range(count))
+        return all(self._has_tower(name, index, patches) for index in range(len(self.known(name).spec.text)))
 
-    def _tower_key(self, name: str, index: int, patches: Sequence[WeightPatch]) -> tuple[PartKey, Place]:
+    def _has_tower(self, name: str, index: int, patches: Sequence[WeightPatch]) -> bool:
+        prefix = self._tower_place(name, index).prefix
+        variant = content_key(patch for patch in patches if patch.key.startswith(prefix))
+        return any(PartKey(name, part, variant) in self.residency for part in (f"text{index}", f"{STREAMED} text{index}"))
+
+    def _tower_place(self, name: str, index: int) -> Place:
         spec = self.known(name).spec
         kind = spec.text[index].kind
         prefix = layouts.text_prefix(index, kind, conditioner=spec.unet.label_width is not None)
-        about = [patch for patch in patches if patch.key.startswith(prefix)]
-        return PartKey(name, f"text{index}", content_key(about)), Place(prefix=prefix, rules=layouts.TEXT[kind])
+        return Place(prefix=prefix, rules=layouts.TEXT[kind])
 
     def _whole(self, key: PartKey, source: Any, part: str, choice: Choice) -> nn.Module:
         found: nn.Module | None = self.residency.get(key)
@@ -183,11 +204,20 @@ class Holding:
         return found
 
 
-def predictor_of(held: UNetModel | StreamedUNet) -> Predictor:
+def predictor_of(held: UNetModel | Streamed) -> Predictor:
     """How a noise predictor that is held is called."""
-    if isinstance(held, StreamedUNet):
+    if isinstance(held, Streamed):
+        assert isinstance(held.skeleton, UNetModel)
         return Predictor(module=held.skeleton, run=held.run, streamed=True)
     return Predictor(module=held)
+
+
+def tower_of(held: TextTower | Streamed, choice: Choice) -> Tower:
+    """How a text tower that is held is called."""
+    if isinstance(held, Streamed):
+        assert isinstance(held.skeleton, TextTower)
+        return Tower(module=held.skeleton, device=choice.device, run=held.run)
+    return Tower(module=held, device=choice.device)
 
 
 def patched_size(shapes: Shapes, choice: Choice, place: Place, patches: Sequence[WeightPatch]) -> int:

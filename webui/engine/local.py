@@ -20,7 +20,7 @@ from webui.engine.cache import ByteCache, nbytes
 from webui.engine.contents import Contents, digest
 from webui.engine.decoding import Decoding
 from webui.engine.device import CPU_FLOAT32, Choice
-from webui.engine.holding import Holding, Open, OpenVAE, Predictor
+from webui.engine.holding import Holding, Open, OpenVAE, Predictor, Tower
 from webui.engine.networks import Predicted
 from webui.engine.patched import content_key
 from webui.engine.placing import Weights
@@ -28,7 +28,6 @@ from webui.engine.rows import Batch, batch_of, contexts, sent, vectors
 from webui.engine.text import encode
 from webui.errors import JobError, UserError, quoted, unknown
 from webui.nets.spec import ModelSpec
-from webui.nets.text import TextTower
 from webui.nets.unet import Hooks
 from webui.pipeline.noise_table import denoised_from, network_input
 from webui.pipeline.protocol import Call, Conditioning, Decode, Encode, EncodePicture, Row
@@ -75,7 +74,7 @@ def tensors_of(text: Conditioning) -> Iterator[Tensor]:
         yield text.vector
 
 
-class Towers(Sequence[TextTower]):
+class Towers(Sequence[Tower]):
     """A model's text towers with a text's patches, each brought onto the device in its turn: there may not be room for two."""
 
     def __init__(self, holding: Holding, ask: Encode) -> None:

@@ -1,4 +1,4 @@
-"""A noise predictor larger than the memory for it: its blocks' weights come when their turn is, the next ones while one computes.
+"""A network larger than the memory for it: its blocks' weights come when their turn is, the next ones while one computes.
 
 The network itself stays without weights. It is called with `run`, which hands each block its weights for the one call
 (`torch.func.functional_call`), so the same operations see the same numbers as where everything is held: the same pixels.
@@ -19,11 +19,12 @@ from webui.engine.ledger import ADVICE
 from webui.engine.patched import Place, changed_weights, require
 from webui.engine.placing import Weights
 from webui.errors import OutOfMemory
-from webui.nets.unet import UNetModel
 from webui.pipeline.patches import WeightPatch
 
 WINDOW = 2  # blocks that are there at once beside those that stay: the one that computes, and the next
 MEGABYTE = 10**6
+NAMES = {"unet": "the noise predictor"}
+LISTS = {"input_blocks": "", "output_blocks": "", "encoder": "layers"}  # of blocks: the children with them, and where in these
 
 
 @dataclass(frozen=True)
@@ -43,35 +44,34 @@ class Fetched:
         return self.weights
 
 
-class StreamedUNet:
-    """A noise predictor within the bytes that `room` gives who needs so many at least: as many blocks as fit stay, the others
-    come and go. For one thread.
+class Streamed:
+    """A part of a model ("unet", "text0") within the bytes that `room` gives who needs so many at least: as many blocks as fit
+    stay, the others come and go. For one thread.
 
     `skeleton` is called with `run=self.run`. On a device of its own, blocks that come and go wait in the host's pinned memory; on
     the CPU they are read from the file again. `OutOfMemory` says what is needed at least.
     """
 
     def __init__(
-        self, source: Weights, choice: Choice, room: Callable[[int], int], place: Place, patches: Sequence[WeightPatch] = ()
+        self, source: Weights, part: str, choice: Choice, room: Callable[[int], int], place: Place,
+        patches: Sequence[WeightPatch] = (),
     ) -> None:
-        skeleton = source.build("unet")
-        assert isinstance(skeleton, UNetModel)
-        self.skeleton = skeleton.eval().requires_grad_(False)
-        self._source, self._choice, self._place, self._patches = source, choice, place, tuple(patches)
-        require(source.shapes("unet"), place, patches)
-        self._units = units(skeleton)
+        self.skeleton = source.build(part).eval().requires_grad_(False)
+        self._source, self._part, self._choice, self._place, self._patches = source, part, choice, place, tuple(patches)
+        require(source.shapes(part), place, patches)
+        self._units = units(self.skeleton)
         item = choice.torch_dtype.itemsize
         sizes = {name: sum(each.numel() for each in unit.parameters()) * item for name, unit in self._units.items()}
         self.window = WINDOW * max(sizes.values())
         budget = room(self.window)
         if self.window > budget:
             raise OutOfMemory(
-                f"Even block by block the noise predictor needs {self.window / MEGABYTE:,.0f} MB of memory for its weights; "
-                f"{budget / MEGABYTE:,.0f} MB may be used. {ADVICE}"
+                f"Even block by block {NAMES.get(part, 'a text tower')} needs {self.window / MEGABYTE:,.0f} MB of memory for its "
+                f"weights; {budget / MEGABYTE:,.0f} MB may be used. {ADVICE}"
             )
         self._staying = staying(sizes, budget - self.window)
         self.size = self.window + sum(sizes[name] for name in self._staying)
-        self._names = {id(module): name for name, module in skeleton.named_modules()}
+        self._names = {id(module): name for name, module in self.skeleton.named_modules()}
         self._kept: dict[str, dict[str, Tensor]] = {}
         self._waiting: dict[str, dict[str, Tensor]] = {}  # in the host's memory, on devices of their own
         self._coming: dict[str, Future[Fetched]] = {}
@@ -81,7 +81,7 @@ class StreamedUNet:
         self._beside = beside(choice.device)
         self.fetched = 0  # blocks that came, staying ones included
 
-    def run(self, module: nn.Module, *given: Any) -> Any:
+    def run(self, module: nn.Module, *given: Any, **named: Any) -> Any:
         """Call one of the network's modules with the weights it has at the moment."""
         name = self._names[id(module)]
         unit = name if name in self._units else owner(name, self._units)
@@ -89,7 +89,7 @@ class StreamedUNet:
         inside = name.removeprefix(unit).removeprefix(".")
         prefix = f"{inside}." if inside else ""
         own = {key.removeprefix(prefix): value for key, value in weights.items() if key.startswith(prefix)}
-        return torch.func.functional_call(module, own, given)
+        return torch.func.functional_call(module, own, given, named)
 
     def close(self) -> None:
         """Let go of all weights."""
@@ -141,19 +141,21 @@ class StreamedUNet:
     def _read(self, unit: str) -> dict[str, Tensor]:
         """A unit's weights on the host, patched, in the number type and layout they compute in."""
         keys = [f"{unit}.{name}" for name, _ in self._units[unit].named_parameters()]
-        weights = dict(self._source.read("unet", keys, self._choice.torch_dtype, self._choice.channels_last))
+        weights = dict(self._source.read(self._part, keys, self._choice.torch_dtype, self._choice.channels_last))
         # Into the memory that was read, for weights read together may give theirs back only together.
         for key, value in changed_weights(weights, self._place, self._patches).items():
             weights[key].copy_(value)
         return {key.removeprefix(f"{unit}."): value for key, value in weights.items()}
 
 
-def units(network: UNetModel) -> dict[str, nn.Module]:
-    """The parts of a noise predictor that are called one after the other, by name and in order."""
+def units(network: nn.Module) -> dict[str, nn.Module]:
+    """The parts of a network that are called one after the other, by name and in order: its lists' entries, and the rest."""
     found: dict[str, nn.Module] = {}
     for name, child in network.named_children():
-        if name in ("input_blocks", "output_blocks"):
-            found.update({f"{name}.{index}": block for index, block in child.named_children()})
+        if name in LISTS:
+            blocks = child.get_submodule(LISTS[name])
+            prefix = ".".join(filter(None, (name, LISTS[name])))
+            found.update({f"{prefix}.{index}": block for index, block in blocks.named_children()})
         else:
             found[name] = child
     return found

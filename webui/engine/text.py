@@ -8,13 +8,14 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from webui.engine.holding import Tower
 from webui.engine.patched import content_key
 from webui.errors import JobError
-from webui.nets.text import TextOutput, TextTower
+from webui.nets.text import TextOutput
 from webui.pipeline.protocol import Conditioning, Encode, TokenChunk
 
 
-def encode(ask: Encode, towers: Sequence[TextTower], *, pooled: bool) -> Conditioning:
+def encode(ask: Encode, towers: Sequence[Tower], *, pooled: bool) -> Conditioning:
     """Encode a text: windows joined along the tokens, towers along the width; float32 on the towers' device.
 
     `pooled`: the last tower's pooled output of the first window becomes the conditioning's vector (SDXL). Clip skip never reads a
@@ -33,10 +34,11 @@ def encode(ask: Encode, towers: Sequence[TextTower], *, pooled: bool) -> Conditi
     return Conditioning(tokens=torch.cat(parts, dim=-1), vector=vector, key=name_of(ask))
 
 
-def read(tower: TextTower, chunks: Sequence[TokenChunk], clip_skip: int | None) -> TextOutput:
+def read(tower: Tower, chunks: Sequence[TokenChunk], clip_skip: int | None) -> TextOutput:
     """What one tower makes of its windows."""
-    ids = torch.tensor([chunk.ids for chunk in chunks], device=next(tower.parameters()).device)
-    output: TextOutput = tower(ids, clip_skip=None if clip_skip is None else max(clip_skip, tower.spec.skip))
+    ids = torch.tensor([chunk.ids for chunk in chunks], device=tower.device)
+    skip = None if clip_skip is None else max(clip_skip, tower.module.spec.skip)
+    output: TextOutput = tower.module(ids, clip_skip=skip, run=tower.run)
     return output
 
 

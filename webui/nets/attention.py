@@ -1,9 +1,8 @@
 """Attention over latent pixels and text (Vaswani et al. 2017, arXiv:1706.03762), with the seams that extensions use."""
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +14,6 @@ from webui.nets.hooks import NO_HOOKS, Call, Hooks, hooked, hooked_attention, ho
 
 KeysValues = Mapping[str, tuple[Tensor, Tensor]]
 Embeddings = Mapping[str, Tensor]
-Run = Callable[..., Any]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from webui.nets.running import Run, call
 from webui.nets.spec import TextSpec
 
 
@@ -55,30 +56,33 @@ class TextTower(nn.Module):
             nn.init.normal_(self.text_projection.weight, std=spec.width**-0.5)
 
     def forward(
-        self, ids: Tensor, vectors: Sequence[Mapping[int, Tensor]] | None = None, clip_skip: int | None = None
+        self, ids: Tensor, vectors: Sequence[Mapping[int, Tensor]] | None = None, clip_skip: int | None = None, *, run: Run = call
     ) -> TextOutput:
         """Read token ids [B, N], N at most `positions`.
 
         `vectors` holds one mapping a row, position -> [width], of vectors that stand in for tokens (textual inversion).
         `clip_skip` counts the layer to read from the end: 1 is the last; None the family's own. The pooled output is always
-        the last layer's, at the first end token. A ValueError names a clip_skip outside 1 to `layers`.
+        the last layer's, at the first end token. `run(layer, ...)` invokes each layer. A ValueError names a clip_skip that is not
+        from 1 to `layers`.
         """
         skip = self.spec.skip if clip_skip is None else clip_skip
         if not 1 <= skip <= self.spec.layers:
             raise ValueError(f"clip_skip is {skip}; this text tower has {self.spec.layers} layers: use 1 to {self.spec.layers}.")
-        hidden = self.embeddings(ids, vectors)
+        hidden = run(self.embeddings, ids, vectors)
         tokens = hidden
         for number, layer in enumerate(self.encoder.layers, start=1):
-            hidden = layer(hidden, None, is_causal=True)
+            hidden = run(layer, hidden, None, is_causal=True)
             if number == self.spec.layers - skip + 1:
                 tokens = hidden
-        return TextOutput(self.final_layer_norm(tokens) if self.spec.final_norm else tokens, self._pool(ids, hidden))
+        return TextOutput(run(self.final_layer_norm, tokens) if self.spec.final_norm else tokens, self._pool(ids, hidden, run))
 
-    def _pool(self, ids: Tensor, hidden: Tensor) -> Tensor:
+    def _pool(self, ids: Tensor, hidden: Tensor, run: Run) -> Tensor:
         rows = torch.arange(ids.shape[0], device=ids.device)
         first_end = (ids == self.spec.end).int().argmax(dim=-1)
-        pooled: Tensor = self.final_layer_norm(hidden[rows, first_end])
-        return pooled if self.spec.projection is None else self.text_projection(pooled)
+        pooled: Tensor = run(self.final_layer_norm, hidden[rows, first_end])
+        if self.spec.projection is not None:
+            pooled = run(self.text_projection, pooled)
+        return pooled
 
 
 class Embeddings(nn.Module):

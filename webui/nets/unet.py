@@ -7,23 +7,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from webui.nets.attention import Attention, Embeddings, KeysValues, Run, Signal, SpatialTransformer
+from webui.nets.attention import Attention, Embeddings, KeysValues, Signal, SpatialTransformer
 from webui.nets.convolution import Activated, Convolution, Padding, norm, zeroed
 from webui.nets.hooks import NO_HOOKS, Call, Hooks, block_call, hooked, seams
+from webui.nets.running import Run, call
 from webui.nets.spec import UNetSpec
 
 __all__ = ["NO_HOOKS", "Call", "Hooks", "UNetModel", "call", "guidance_embedding", "timestep_embedding"]
-
-
-def call(block: Any, *args: Any) -> Any:
-    """The plain way to run a block; a caller may stream weights in or recompute activations instead."""
-    return block(*args)
 
 
 def timestep_embedding(t: Tensor, width: int) -> Tensor:

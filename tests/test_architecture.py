@@ -56,7 +56,7 @@ CATCHES_ALL: dict[tuple[str, str], str] = {
     ("webui/engine/work.py", "_answer"): "edge of a job: what answering an ask raises, hooks included, is its job's failure",
     ("webui/engine/work.py", "_predict"): "edge of a job: a call that raises, hooks included, fails the job whose rows it held",
     ("webui/engine/work.py", "_ready"): "edge of a job: rows about which nothing can be said are the failure of who asked",
-    ("webui/engine/work.py", "_swaps"): "edge of a job: an ask about which nothing can be said is answered, and fails its job there",
+    ("webui/engine/work.py", "_swaps"): "edge of a job: an ask about which nothing can be said fails its job when it is answered",
     ("webui/engine/work.py", "_settle"): "edge of a job: what a device reports late is the failure of who shared the call",
     ("webui/api/application.py", "_repeat"): "upkeep that fails once must not end upkeep; it is logged and tried again",
     ("webui/api/failures.py", "__call__"): "edge of a request: a fault costs one answer, which names its place in the log",

@@ -9,8 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from webui.commands.terminal import one_line
-from webui.errors import UserError, WebUIError, unknown
+from webui.errors import UserError, WebUIError, one_line, unknown
 
 ROOT = Path(__file__).resolve().parents[1]
 OWN = {  # commands of webui/commands, and what they do

@@ -97,3 +97,8 @@ def unknown(kind: str, given: str, known: Iterable[str]) -> UnknownName:
         return UnknownName(f"Unknown {kind} {quoted(given)}: there is none yet.")
     listed = ", ".join(names[:LONGEST_LIST]) + (f" and {len(names) - LONGEST_LIST} more" if len(names) > LONGEST_LIST else "")
     return UnknownName(f"Unknown {kind} {quoted(given)}{hint} Known: {listed}.", near)
+
+
+def one_line(text: str) -> str:
+    """The text with what a terminal would obey, such as line ends and colours in a file's name, written out."""
+    return "".join(each if each.isprintable() else each.encode("unicode_escape", "backslashreplace").decode() for each in text)

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from webui.commands.terminal import one_line, show
-from webui.errors import ModelFileError
+from webui.commands.terminal import show
+from webui.errors import ModelFileError, one_line
 
 if TYPE_CHECKING:
     from webui.weights.files import Header

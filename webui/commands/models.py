@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from webui.commands.model_lines import megabytes, show_lines, weights
-from webui.commands.terminal import Parser, one_line, show
-from webui.errors import ModelFileError
+from webui.commands.terminal import Parser, show
+from webui.errors import ModelFileError, one_line
 from webui.service.checkpoints import FOLDERS, SUFFIXES, choose, find, is_there
 from webui.service.folders import DATA, cache_folder
 

@@ -51,11 +51,6 @@ def show(text: str) -> None:
     sys.stdout.flush()
 
 
-def one_line(text: str) -> str:
-    """The text with what a terminal would obey, such as line ends and colours in a file's name, written out."""
-    return "".join(each if each.isprintable() else each.encode("unicode_escape", "backslashreplace").decode() for each in text)
-
-
 def end_at_once() -> NoReturn:
     """Leave without waiting for any thread, as Python's own end would; the database is whole at every moment."""
     say("Ended.")

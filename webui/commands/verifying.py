@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from webui.commands.model_lines import megabytes, show_lines, weights
-from webui.commands.terminal import Bar, one_line, show
-from webui.errors import ModelFileError
+from webui.commands.terminal import Bar, show
+from webui.errors import ModelFileError, one_line
 from webui.service.folders import cache_folder
 
 GIGABYTE = 1e9

@@ -36,8 +36,8 @@ class Models extends HTMLElement {
       row.after(fold);
     }
     row.after(this.#note);
-    const others = models.length - bad.length > 1; // a refiner is a second model
-    document.getElementById("txt2img_refiner_fold")?.classList.toggle("w-away", !others);
+    // A refiner is a second model. Said on the root, since Gradio may draw the fold later or anew.
+    document.documentElement.toggleAttribute("data-one-model", models.length - bad.length < 2);
     this.#draw();
   }
 

@@ -17,6 +17,11 @@ from webui.service.users import User
 
 MANY = 10_000
 MOST_NODES = 400  # tiles in the page, however many pictures there are
+# Somebody who keeps scrolling until there is more; a page that has just become longer does not scroll by itself.
+SCROLLED = """before => {
+    scrollTo(0, document.documentElement.scrollHeight);
+    return document.querySelector('webui-gallery').dataset.count !== before;
+}"""
 
 
 def hang(person: Person, prompts: list[str], job: str | None = None) -> list[str]:
@@ -192,8 +197,7 @@ def test_ten_thousand_pictures_are_scrolled_through_with_few_in_the_page(person:
     most = 0
     for _ in range(6):
         before = page.locator("webui-gallery").get_attribute("data-count")
-        page.evaluate("scrollTo(0, document.documentElement.scrollHeight)")
-        page.wait_for_function("before => document.querySelector('webui-gallery').dataset.count !== before", arg=before)
+        page.wait_for_function(SCROLLED, arg=before)
         most = max(most, page.locator(".w-grid-cell").count())
     assert 0 < most <= MOST_NODES
     assert int(page.locator("webui-gallery").get_attribute("data-count") or 0) > 700

@@ -5,9 +5,6 @@ It is a file in the data folder rather than a table, for the command line and th
 
 from __future__ import annotations
 
-import json
-import os
-import tempfile
 import threading
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -102,19 +99,7 @@ class Overrides:
             raise StorageError("Here nothing can be kept about files.")
         with self._turn:
             kept = {name: value for name, value in remembered.read(self._path).items() if name != digest}
-            _replace(self._path, kept | ({digest: options.given()} if options.given() else {}))
-
-
-def _replace(path: Path, content: Mapping[str, Any]) -> None:
-    temporary: Path | None = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        temporary = Path(name)
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump(content, file, indent=1)
-        temporary.replace(path)
-    except OSError as error:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
-        raise StorageError(f"{path} could not be written ({error.strerror}); make room and try again.") from error
+            try:
+                remembered.replace(self._path, kept | ({digest: options.given()} if options.given() else {}))
+            except OSError as error:
+                raise StorageError(f"{self._path} could not be written ({error.strerror}); make room and try again.") from error

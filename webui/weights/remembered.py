@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
@@ -51,16 +52,19 @@ def of_file(entries: Mapping[str, Any], key: str, now: Mapping[str, int]) -> dic
 
 def add(memory: Path | None, new: Mapping[str, Any]) -> None:
     """Put entries into the file, which is replaced whole; where that is impossible (read-only folder) nothing is remembered."""
-    if memory is None:
-        return
-    temporary: Path | None = None
+    if memory is not None:
+        with contextlib.suppress(OSError):
+            replace(memory, {**read(memory), **new})
+
+
+def replace(path: Path, entries: Mapping[str, Any]) -> None:
+    """Write a JSON file whole or not at all; raises OSError."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    temporary = Path(name)
     try:
-        memory.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{memory.name}.", dir=memory.parent)
-        temporary = Path(name)
         with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump({**read(memory), **new}, file, indent=0)
-        temporary.replace(memory)
-    except OSError:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
+            json.dump(entries, file, indent=0)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

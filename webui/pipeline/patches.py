@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ class Patches:
             padding=other.padding or self.padding,
         )
 
-    @property
+    @cached_property
     def key(self) -> tuple[Any, ...]:
         """Rows whose keys are equal may share a call: weight patches by content, hook objects by identity."""
         return (

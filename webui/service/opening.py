@@ -56,7 +56,7 @@ class Service:
         keep_freed_memory()
         choice = partial(choice_for, memory=self.cache / DEVICES, exact=self.exact)
         device = by_rule(facts(), exact=self.exact).device
-        room = Room(weights=weights_budget(free_bytes(device, memory_sizes()[1]), self.memory_megabytes))
+        room = Room(weights=weights_budget(free_bytes(device, *memory_sizes()), self.memory_megabytes))
         self._networks = LocalNetworks(self._sources.__getitem__, choice, open_vae=self._open_vae, room=room)
         preview = Previews(self.resolver.path_of, self._encode, self.cache / FITTED)
         self.engine = Engine(self._start, self._networks, preview=preview, limits=limits_on(device))

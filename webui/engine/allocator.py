@@ -2,7 +2,7 @@
 
 Every step of a picture asks for the same large pieces of memory. By default glibc returns each to the system at once, and the
 next one costs a fault for every 4 KiB: a tenth of a step on a CPU. So freed memory is kept while pictures are made, and given
-back when weights go. Weights themselves lie elsewhere (`webui.weights.rooms`).
+back when weights go. Weights themselves lie elsewhere (`webui.weights.fresh_memory`).
 """
 
 

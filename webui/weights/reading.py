@@ -16,9 +16,9 @@ from torch import Tensor
 
 from webui.errors import ModelFileError
 from webui.weights.files import Stamp, TensorInfo, lie_open, numbers_of, opened_as
+from webui.weights.fresh_memory import BLOCK, fresh_memory
 from webui.weights.pickles import read_pickled
 from webui.weights.plans import Place
-from webui.weights.rooms import BLOCK, rooms
 
 READERS = 4  # threads; two keep the memory of a small machine busy
 ALONE = 8 << 20  # bytes up to which threads are not worth their start
@@ -114,7 +114,7 @@ def _blocks(uses: Sequence[Use], form: Form) -> Iterator[list[Use]]:
 
 def _planned(uses: Sequence[Use], form: Form) -> list[Reading]:
     """Give memory to a block of weights."""
-    memory = iter(rooms([_room(place, form) for use in uses for _, place in use]))
+    memory = iter(fresh_memory([_room(place, form) for use in uses for _, place in use]))
     return [
         Reading(use[0][1].info, tuple((key, place, _shaped(next(memory), place, form)) for key, place in use)) for use in uses
     ]

@@ -61,8 +61,8 @@ class Source:
         """Yield all or some of a part's weights: our keys, CPU tensors of the network's shape, in `dtype` or else in the file's.
 
         With `channels_last` those of convolutions have torch's memory format of that name; saying so here saves a copy.
-        Their memory is nobody else's, though several of them may give it back only together (see `rooms.py`). They come in the
-        order in which they lie in the file. Raises `ModelFileError`, after which nothing is open either.
+        Their memory is nobody else's, though several of them may give it back only together (see `fresh_memory.py`). They come in
+        the order in which they lie in the file. Raises `ModelFileError`, after which nothing is open either.
         """
         places = self.places[part]
         wanted = places if keys is None else {key: places[key] for key in keys}

@@ -20,7 +20,7 @@ ALIGNMENT = 64  # bytes, as torch aligns its own
 HAS_LARGE_PAGES = hasattr(mmap, "MADV_HUGEPAGE") and hasattr(mmap, "MAP_PRIVATE")
 
 
-def rooms(sizes: Sequence[int]) -> list[Tensor]:
+def fresh_memory(sizes: Sequence[int]) -> list[Tensor]:
     """Memory of each of these sizes in bytes, as tensors of bytes; together they should not be much more than `BLOCK`."""
     begins, total = [], 0
     for size in sizes:

@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeVar
 Prediction = Literal["eps", "v"]
 Activation = Literal["quick_gelu", "gelu"]
 Layout = Literal["clip", "open_clip"]
+Beside = Literal["nothing", "depth", "inpaint", "edit", "unknown"]
 S = TypeVar("S")
 
 
@@ -120,7 +121,8 @@ class ModelSpec:
 
     The schedule is Stable Diffusion's "scaled linear" one: the square roots of `train_steps` betas are evenly spaced between
     those of `betas`; with `zero_terminal_snr` it is rescaled so that nothing is left of the picture at the last step (Lin et al.
-    2023, arXiv:2305.08891). `native_size` is the side in pixels it was trained at.
+    2023, arXiv:2305.08891). `native_size` is the side in pixels it was trained at. `no_map` is what fills the channel of a depth
+    network where there is no map; None for a network that was never taught to do without, which is given a flat map.
     """
 
     family: str
@@ -133,6 +135,13 @@ class ModelSpec:
     train_steps: int = 1000
     zero_terminal_snr: bool = False
     native_size: int = 512
+    no_map: float | None = None
+
+    @property
+    def beside(self) -> Beside:
+        """What the noise predictor takes behind the latent: nothing, a depth map, a mask and a masked latent, or a latent to edit."""
+        more, latent = self.unet.in_channels - self.vae.latent_channels, self.vae.latent_channels
+        return {0: "nothing", 1: "depth", latent: "edit", latent + 1: "inpaint"}.get(more, "unknown")  # type: ignore[return-value]
 
     def to_json(self) -> dict[str, Any]:
         """Plain dictionaries, lists, numbers and strings, as a checkpoint carries them in its metadata."""

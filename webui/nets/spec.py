@@ -139,7 +139,7 @@ class ModelSpec:
 
     @property
     def beside(self) -> Beside:
-        """What the noise predictor takes behind the latent: nothing, a depth map, a mask and a masked latent, or a latent to edit."""
+        """What the noise predictor takes behind the latent: nothing, a depth map, a mask and a masked latent, or a picture."""
         more, latent = self.unet.in_channels - self.vae.latent_channels, self.vae.latent_channels
         return {0: "nothing", 1: "depth", latent: "edit", latent + 1: "inpaint"}.get(more, "unknown")  # type: ignore[return-value]
 

@@ -89,7 +89,7 @@ def encoded(params: Params) -> dict[str, str]:
     for name, parameter in parameters(params).items():
         value = getattr(params, name)
         key = parameter.infotext_by_sampler.get(getattr(params, "sampler", ""), parameter.infotext)
-        if key is not None and value is not None and value is not False and value != parameter.unwritten:
+        if key is not None and value is not None and value is not False and parameter.text(value) != parameter.unwritten:
             values[key] = parameter.text(value)
     return _together(values)
 

@@ -37,9 +37,10 @@ class Parameter:
     """One thing a person can set: what its field says of it, with the field's name, type and default.
 
     `unset` says what None means. `choices` names the registry whose names are allowed ("samplers", "schedules", "models"),
-    which is read when the request is submitted, for extensions add to it. `infotext` is the key in a picture's text, None to
-    leave it out; "Size-1" and "Size-2" share `Size: 1x2`, as readers of the format have it; `infotext_by_sampler` holds other
-    keys for some samplers. `unwritten` is the value that a text says by saying nothing, where that is not the default.
+    which is read when the request is submitted, for extensions add to it; `one_of` lists all values there are. `infotext` is the
+    key in a picture's text, None to leave it out; "Size-1" and "Size-2" share `Size: 1x2`, as readers of the format have it;
+    `infotext_by_sampler` holds other keys for some samplers. `unwritten` is the value, as text, that a picture's text says by
+    saying nothing.
     `option` marks what is handed to the sampler under the field's own name.
     """
 
@@ -55,6 +56,7 @@ class Parameter:
     longest: int = LONGEST_NAME
     unset: str = ""
     choices: str | None = None
+    one_of: tuple[str, ...] = ()
     infotext: str | None = None
     infotext_by_sampler: Mapping[str, str] = dataclasses.field(default_factory=dict)
     unwritten: str | None = None
@@ -70,6 +72,8 @@ class Parameter:
         """What values are allowed, to follow "it must be"."""
         if self.kind is bool:
             return "true or false"
+        if self.one_of:
+            return "one of " + ", ".join(self.one_of)
         if self.kind is str:
             return f"text of at most {self.longest:,} characters"
         noun = "a whole number" if self.kind is int else "a number"
@@ -122,6 +126,9 @@ class Parameter:
             raise UserError(f"{self.label} was {len(text):,} characters long; it must be {self.expected}.")
         if "\0" in text or any("\ud800" <= each <= "\udfff" for each in text):
             raise UserError(f"{self.label} was {quoted(text)}; it must be Unicode text without NUL characters.")
+        if self.one_of:
+            named = {each.casefold(): each for each in self.one_of}
+            return named[text.strip().casefold()] if text.strip().casefold() in named else self._refuse(text)
         return text
 
     def _refuse(self, value: object) -> typing.NoReturn:

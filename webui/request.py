@@ -9,6 +9,7 @@ from typing import Any
 
 from webui.errors import UserError, unknown
 from webui.params import AUTOMATIC, LARGEST_SEED, NONE, RANDOM_SEED, SWITCH_AT, Txt2Img, parameters
+from webui.tasks import A1111, MASKED, ORIGINAL, STRETCH, WHOLE
 
 SHORT_HASH = 10  # digits by which the community names a model
 
@@ -23,8 +24,14 @@ class Request:
     what it says itself (fields of `webui.weights.families.Override`). `sampler_options` holds what was chosen instead of the
     sampler's own. `inputs` maps names to the SHA-256 of pictures, masks and maps; `extensions` maps names to plain values.
     `reproducible` forbids sharing calls with other jobs.
+
+    `task` is one of `webui.tasks.TASKS`, or "map" for a depth map alone; the fields of the other tasks are those of their
+    parameters, and mean nothing to a task that has no such parameter. `estimator` is the depth estimator by its own name, "" for
+    none; `upscaler` and `upscaler_2` likewise. `width` and `height` are those of the result, but for a picture inpainted in its
+    masked part alone: there they are what the part is enlarged to.
     """
 
+    task: str = "txt2img"
     model: str
     model_hash: str = ""
     prompt: str
@@ -48,6 +55,33 @@ class Request:
     sampler_options: Mapping[str, float] = field(default_factory=dict)
     reproducible: bool = False
     inputs: Mapping[str, str] = field(default_factory=dict)
+    strength: float = 1.0
+    convention: str = A1111
+    all_steps: bool = False
+    resize_mode: str = STRETCH
+    loops: int = 1
+    mask_mode: str = MASKED
+    mask_grow: int = 0
+    mask_blur: int = 4
+    masked_content: str = ORIGINAL
+    area: str = WHOLE
+    padding: int = 32
+    soft: bool = False
+    outpaint_left: int = 0
+    outpaint_right: int = 0
+    outpaint_top: int = 0
+    outpaint_bottom: int = 0
+    estimator: str = ""
+    estimator_hash: str = ""
+    depth_invert: bool = False
+    depth_near: float = 1.0
+    depth_far: float = 0.0
+    upscaler: str = ""
+    upscaler_hash: str = ""
+    upscaler_2: str = ""
+    upscaler_2_hash: str = ""
+    visibility_2: float = 0.0
+    crop: bool = True
     extensions: Mapping[str, Any] = field(default_factory=dict)
 
     def picture(self, index: int) -> Request:

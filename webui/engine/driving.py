@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from webui.engine import events
@@ -179,6 +180,7 @@ class Driver:
         job = generation.job
         try:
             pixels = to_pixels(picture.pixels)
+            maps = {name: to_map(each) for name, each in picture.maps.items()}
             request = job.request.picture(generation.index)
         except Exception as error:  # noqa: BLE001  the edge of a job
             self.fail(job, error)
@@ -187,7 +189,7 @@ class Driver:
         job.delivered += 1
         job.log.add(events.Picture(
             job=job.id, picture=generation.index, pixels=pixels, request=request,
-            batched=generation.batched, interrupted=generation.interrupted, computed=" + ".join(generation.computed),
+            batched=generation.batched, interrupted=generation.interrupted, computed=" + ".join(generation.computed), maps=maps,
         ))
         self._leave(generation)
         self.end_if_done(job)
@@ -206,3 +208,11 @@ def to_pixels(picture: Tensor) -> Pixels:
         raise NotANumber("The decoded picture holds values that are not numbers. Try another seed or a lower scale.")
     pixels: Pixels = np.ascontiguousarray((host.clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0).numpy())
     return pixels
+
+
+def to_map(values: Tensor) -> NDArray[np.uint16]:
+    """uint16 [H, W] on the host of a map [H, W] in [0, 1]; `NotANumber` if it holds values that are not finite."""
+    host = values.detach().double().cpu()
+    if host.dim() != 2 or not bool(torch.isfinite(host).all()):
+        raise NotANumber("The depth map holds values that are not numbers; give another picture or another map.")
+    return np.ascontiguousarray((host.clamp(0, 1) * 65535).round().numpy().astype(np.uint16))

@@ -6,7 +6,8 @@ whoever saves it can fail (disk full) and try again.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -61,7 +62,8 @@ class Picture(Event):
 
     `batched`: network calls were shared with other pictures, or halved for lack of memory, so a replay may differ by rounding.
     `interrupted`: it was ended before its last step. `computed` says on what its noise predictor ran, such as "cpu float32" or
-    "cuda float16 channels-last" (several joined with " + "): what beside the request decides on the last bits.
+    "cuda float16 channels-last" (several joined with " + "): what beside the request decides on the last bits. `maps` are what it
+    was made to, by the name of the input each could be given as: `depth` uint16 [H, W], 65535 is near.
     """
 
     picture: int
@@ -70,6 +72,7 @@ class Picture(Event):
     batched: bool
     interrupted: bool
     computed: str = ""
+    maps: Mapping[str, NDArray[np.uint16]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

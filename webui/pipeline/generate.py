@@ -39,10 +39,14 @@ class Registry:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Picture:
-    """The result: `pixels` float32 [3, H, W] in [0, 1] and the latent [C, h, w] they were decoded from."""
+    """The result: `pixels` float32 [3, H, W] in [0, 1] and the latent [C, h, w] they were decoded from, None where there is none.
+
+    `maps` are what the picture was made to, by the name of the input each could be given as: `depth` float32 [H, W] in [0, 1].
+    """
 
     pixels: Tensor
-    latent: Tensor
+    latent: Tensor | None = None
+    maps: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 Generation = Generator[Ask, Any, Picture]

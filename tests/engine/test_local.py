@@ -14,12 +14,12 @@ from webui.engine.contents import MOST, Contents
 from webui.engine.device import CPU_FLOAT32, Choice
 from webui.engine.local import LocalNetworks, Room
 from webui.engine.placing import size_of
-from webui.errors import JobError, UnknownName, UserError
+from webui.errors import JobError, UserError
 from webui.nets.spec import ModelSpec, TextSpec
 from webui.nets.unet import UNetModel
 from webui.pipeline.noise_table import NoiseTable
 from webui.pipeline.patches import NO_PATCHES, Patches, WeightPatch
-from webui.pipeline.protocol import Call, Conditioning, Decode, Encode, EncodePicture, Moment, Row, TokenChunk
+from webui.pipeline.protocol import Conditioning, Decode, Encode, EncodePicture, Moment, Row, TokenChunk
 
 WIDE = replace(
     TINY,
@@ -376,10 +376,7 @@ def test_other_networks_and_models_that_come_and_go() -> None:
 
     room = Room(weights=size_of(InMemory(tiny_model()).shapes("unet"), CPU_FLOAT32))
     sources = {name: Watched(name) for name in "ab"}
-    networks = LocalNetworks(sources.__getitem__, others={"double": lambda number: number * 2}, room=room)
-    assert networks.call(Call("double", {"number": 4})) == 8
-    with pytest.raises(UnknownName, match="double"):
-        networks.call(Call("dobule"))
+    networks = LocalNetworks(sources.__getitem__, room=room)
     first, second = row(network="a"), row(network="b")
     assert not networks.ready(first)
     for each in (first, first, second, first):

@@ -1,4 +1,4 @@
-"""Decoding in bands is decoding: no seam, no wrong statistics, for any number of bands."""
+"""Decoding and encoding in bands is what it is at once: no seam, no wrong statistics, for any number of bands."""
 from __future__ import annotations
 
 from typing import Any
@@ -9,7 +9,7 @@ from torch import Tensor
 
 from tests.nets.families import GAINS, assert_same, autoencoder
 from webui.nets import bands
-from webui.nets.bands import decode_in_bands
+from webui.nets.bands import decode_in_bands, encode_in_bands
 
 
 def latent(height: int = 12, width: int = 6, batch: int = 1) -> Tensor:
@@ -22,6 +22,17 @@ def test_bands_have_no_seams(gain: float, count: int, height: int) -> None:
     vae, z = autoencoder(gain=gain), latent(height)
     with torch.no_grad():
         assert_same(decode_in_bands(vae, z, count), vae.decode(z))
+
+
+@pytest.mark.parametrize("gain", GAINS)
+@pytest.mark.parametrize(("count", "height"), [(1, 12), (2, 12), (3, 7), (5, 12), (64, 5)])
+def test_bands_of_a_picture_that_is_encoded_have_no_seams(gain: float, count: int, height: int) -> None:
+    vae = autoencoder(gain=gain)
+    picture = torch.rand(1, 3, height * vae.spec.factor, 6 * vae.spec.factor, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    with torch.no_grad():
+        expected, made = vae.encode(picture), encode_in_bands(vae, picture, count)
+    assert_same(made.mean, expected.mean)
+    assert_same(made.logvar, expected.logvar)
 
 
 def test_bands_of_several_pictures_and_memory_layouts() -> None:

@@ -14,7 +14,7 @@ MOST = 256  # tensors whose names are remembered
 
 
 class Contents:
-    """Names texts by content. A tensor is read once, and again when it was written to. For one thread."""
+    """Names tensors and texts by content. A tensor is read once, and again when it was written to. For one thread."""
 
     def __init__(self) -> None:
         self._known: OrderedDict[int, tuple[weakref.ref[Tensor], int, str]] = OrderedDict()
@@ -22,9 +22,13 @@ class Contents:
     def name(self, text: Conditioning) -> str:
         """Equal for equal tokens and vector; empty where they cannot be watched (tensors made in inference mode)."""
         tensors = [text.tokens] if text.vector is None else [text.tokens, text.vector]
-        return "" if any(tensor.is_inference() for tensor in tensors) else " ".join(map(self._name, tensors))
+        names = [self.of(tensor) for tensor in tensors]
+        return " ".join(names) if all(names) else ""
 
-    def _name(self, tensor: Tensor) -> str:
+    def of(self, tensor: Tensor) -> str:
+        """Equal for equal shapes and values; empty where it cannot be watched (made in inference mode)."""
+        if tensor.is_inference():
+            return ""
         known = self._known.get(id(tensor))
         if known is not None and known[0]() is tensor and known[1] == tensor._version:
             return known[2]

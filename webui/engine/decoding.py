@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -11,7 +12,7 @@ from webui.engine.device import Choice, Dtype
 from webui.engine.faults import out_of_memory, without_frames
 from webui.engine.holding import Holding
 from webui.nets.autoencoder import AutoencoderKL
-from webui.nets.bands import decode_in_bands
+from webui.nets.bands import decode_in_bands, encode_in_bands
 from webui.pipeline.protocol import Decode, EncodePicture
 
 LOGGER = logging.getLogger(__name__)
@@ -64,8 +65,7 @@ class Decoding:
         choice = self._choices(ask.network)[-1]  # once a picture, and what is lost here is lost for good
         vae = self._holding.autoencoder(ask.network, ask.vae, choice)
         picture = ask.picture.to(choice.device, torch.float32)[None] * 2 - 1
-        mean: Tensor = vae.encode(laid_out(picture, choice)).mean[0].float().contiguous()
-        return mean
+        return encoded_somehow(vae, laid_out(picture, choice))[0].float().contiguous()
 
     def _say(self, ask: Decode, first: Choice, wider: Choice) -> None:
         about = ask.network, ask.vae, wider.dtype
@@ -87,20 +87,33 @@ class Decoding:
 
 def decoded_somehow(vae: AutoencoderKL, z: Tensor) -> Tensor:
     """The picture of a latent: at once, or where memory does not suffice in ever narrower bands, which gives the same."""
+    return somehow(lambda: vae.decode(z), lambda bands: decode_in_bands(vae, z, bands), z.device, z.shape[-2])
+
+
+def encoded_somehow(vae: AutoencoderKL, picture: Tensor) -> Tensor:
+    """The mean of the posterior of a picture, likewise."""
+    rows = picture.shape[-2] // vae.spec.factor
+    return somehow(
+        lambda: vae.encode(picture).mean, lambda bands: encode_in_bands(vae, picture, bands).mean, picture.device, rows
+    )
+
+
+def somehow(whole: Callable[[], Tensor], banded: Callable[[int], Tensor], device: torch.device, rows: int) -> Tensor:
+    """What `whole` gives or, where memory does not suffice, `banded` in ever more bands, at most so many as there are `rows`."""
     try:
-        return vae.decode(z)
+        return whole()
     except (RuntimeError, MemoryError) as error:
         if not out_of_memory(error):
             raise
         without_frames(error)
     bands = BANDS
     while True:
-        if z.device.type == "cuda":
+        if device.type == "cuda":
             torch.cuda.empty_cache()
         try:
-            return decode_in_bands(vae, z, bands)
+            return banded(bands)
         except (RuntimeError, MemoryError) as error:
-            if not out_of_memory(error) or bands >= MOST_BANDS or bands >= z.shape[-2]:
+            if not out_of_memory(error) or bands >= MOST_BANDS or bands >= rows:
                 raise
             without_frames(error)
         bands *= 2

@@ -14,7 +14,7 @@ from torch import nn
 from webui.engine.device import Choice
 from webui.engine.ledger import Ledger, PartKey, Residency
 from webui.engine.patched import Place, changed_weights, content_key, pieces_of, require, with_weights
-from webui.engine.placing import Shapes, Weights, brought, size_of
+from webui.engine.placing import Parts, Shapes, Weights, brought, size_of
 from webui.engine.streaming import Streamed
 from webui.errors import JobError
 from webui.nets.autoencoder import AutoencoderKL
@@ -27,7 +27,9 @@ from webui.pipeline.patches import WeightPatch
 from webui.weights import layouts
 
 MOST_OPEN = 64  # models whose headers are remembered
-NAMES = {"unet": "The noise predictor", "vae": "The autoencoder"}
+NAMES = {
+    "unet": "The noise predictor", "vae": "The autoencoder", "depth": "The depth estimator", "upscaler": "The upscaler",
+}
 STREAMED = "streamed"
 UNET = Place(prefix=layouts.UNET)
 Open = Callable[[str], Weights]
@@ -142,7 +144,7 @@ class Holding:
         key = self.autoencoder_key(name, other, choice)
         module = self.residency.get(key)
         if module is None:
-            module = self._whole(key, self._autoencoder_source(name, other), "vae", choice)
+            module = self.whole(key, self._autoencoder_source(name, other), "vae", choice)
         assert isinstance(module, AutoencoderKL)
         return module
 
@@ -175,7 +177,8 @@ class Holding:
         prefix = layouts.text_prefix(index, kind, conditioner=spec.unet.label_width is not None)
         return Place(prefix=prefix, rules=layouts.TEXT[kind])
 
-    def _whole(self, key: PartKey, source: Any, part: str, choice: Choice) -> nn.Module:
+    def whole(self, key: PartKey, source: Parts, part: str, choice: Choice) -> nn.Module:
+        """A part's network with all its weights, under a key of its own."""
         found: nn.Module | None = self.residency.get(key)
         if found is None:
             purpose = f"{NAMES.get(part, 'A text tower')} of {key.network!r}"
@@ -189,12 +192,12 @@ class Holding:
         known = self.known(name)
         about = [patch for patch in patches if patch.key.startswith(place.prefix)]
         if not about:
-            return self._whole(base, known.source, part, choice)
+            return self.whole(base, known.source, part, choice)
         key = PartKey(name, part, content_key(about))
         found: nn.Module | None = self.residency.get(key)
         if found is None:
             require(known.shapes[part], place, about)
-            module = self._whole(base, known.source, part, choice)
+            module = self.whole(base, known.source, part, choice)
             size = patched_size(known.shapes[part], choice, place, about)
 
             def make() -> nn.Module:

@@ -8,7 +8,7 @@ bytes.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,11 +22,12 @@ from webui.engine.decoding import Decoding
 from webui.engine.device import CPU_FLOAT32, Choice
 from webui.engine.holding import Holding, Open, OpenVAE, Predictor, Tower
 from webui.engine.networks import Predicted
+from webui.engine.others import OpenOther, Others
 from webui.engine.patched import content_key
 from webui.engine.placing import Weights
 from webui.engine.rows import Batch, batch_of, contexts, sent, vectors
 from webui.engine.text import encode
-from webui.errors import JobError, UserError, quoted, unknown
+from webui.errors import JobError, UserError, quoted
 from webui.nets.spec import ModelSpec
 from webui.nets.unet import Hooks
 from webui.pipeline.noise_table import denoised_from, network_input
@@ -46,6 +47,8 @@ class Room:
     contexts: int = 256 * MEBIBYTE
     times: int = 64 * MEBIBYTE
     pictures: int = 64 * MEBIBYTE
+    latents: int = 32 * MEBIBYTE
+    answers: int = 256 * MEBIBYTE
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -94,20 +97,22 @@ class LocalNetworks:
     """Answers asks with models that `open(name)` gives, on the device and in the number type of `choice`. For one thread.
 
     `choice` is one for all models, or says for each which. `open_vae(name, like)` gives autoencoders in place of models' own.
-    `others` answer `Call` asks by name, with the inputs as keyword arguments.
+    `open_other(name)` gives the networks that answer `Call` asks, which compute as `other_choice` says.
     """
 
     def __init__(
         self, open: Open, choice: Choice | Callable[[Weights], Choice] = CPU_FLOAT32, *,  # noqa: A002
-        open_vae: OpenVAE | None = None, others: Mapping[str, Callable[..., Any]] | None = None, room: Room = Room(),
+        open_vae: OpenVAE | None = None, open_other: OpenOther | None = None, other_choice: Choice = CPU_FLOAT32,
+        room: Room = Room(),
     ) -> None:
         self.holding = Holding(open, (lambda _: choice) if isinstance(choice, Choice) else choice, room.weights, open_vae)
-        self._others = dict(others or {})
+        self._others = Others(self.holding, open_other, other_choice, room.answers)
         self._texts: ByteCache[Conditioning] = ByteCache(room.texts)
         self._contents = Contents()
         self._contexts: ByteCache[Context] = ByteCache(room.contexts)
         self._times: ByteCache[dict[str, Tensor]] = ByteCache(room.times)
         self._pictures: ByteCache[Tensor] = ByteCache(room.pictures)
+        self._latents: ByteCache[Tensor] = ByteCache(room.latents)
         self._decoding = Decoding(self.holding)
 
     @torch.no_grad()
@@ -159,12 +164,21 @@ class LocalNetworks:
 
     @torch.no_grad()
     def encode_picture(self, ask: EncodePicture) -> Tensor:
-        """The mean of the latent of a picture whose sides are multiples of the autoencoder's factor."""
+        """The mean of the latent of a picture whose sides are multiples of the autoencoder's factor, kept by content.
+
+        The answer is a copy, whose holder may change it.
+        """
         vae = self.holding.known(ask.network).spec.vae
         height, width = ask.picture.shape[-2:]
         if height % vae.factor or width % vae.factor:
             raise JobError(f"The picture is {width} x {height}; the model {ask.network!r} reads multiples of {vae.factor}.")
-        return (self._decoding.encoded(ask) - vae.shift) * vae.scale
+        key = self._latent_key(ask)
+        found = self._latents.get(key) if key else None
+        if found is None:
+            found = (self._decoding.encoded(ask) - vae.shift) * vae.scale
+            if key:
+                self._latents.put(key, found, nbytes([found]))
+        return found.clone()
 
     @torch.no_grad()
     def decode(self, ask: Decode) -> Tensor:
@@ -181,22 +195,22 @@ class LocalNetworks:
 
     def call(self, ask: Call) -> Any:
         """The answer of another network."""
-        if ask.network not in self._others:
-            raise unknown("network", ask.network, self._others)
         with torch.no_grad():
-            return self._others[ask.network](**ask.inputs)
+            return self._others.answer(ask)
 
     def ready(self, row: Row) -> bool:
         """Whether the row's network, with its patches, is held."""
         return self.holding.is_ready(row.network, row.patches.weights)
 
     def holds(self, ask: object) -> bool:
-        """Whether the towers of a text, or the autoencoder of a picture, are held; other asks need none of these."""
+        """Whether the answer is kept, or the networks are held that compute it; some asks need none."""
         if isinstance(ask, Encode):
             return self._text_key(ask) in self._texts or self.holding.has_towers(ask.network, ask.patches.weights)
+        if isinstance(ask, EncodePicture) and (key := self._latent_key(ask)) is not None and key in self._latents:
+            return True
         if isinstance(ask, (Decode, EncodePicture)):
             return self._decoding.holds(ask)
-        return True
+        return self._others.holds(ask) if isinstance(ask, Call) else True
 
     def notices(self) -> tuple[str, ...]:
         """What people should be told since this was last asked."""
@@ -208,11 +222,15 @@ class LocalNetworks:
 
     def free(self) -> None:
         """Let go of everything that can be computed or read again, but for the weights used last, which are wanted next."""
-        for cache in (self._texts, self._contexts, self._times, self._pictures):
+        for cache in (self._texts, self._contexts, self._times, self._pictures, self._latents, self._others):
             cache.clear()
         self.holding.residency.drop_others()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
+
+    def _latent_key(self, ask: EncodePicture) -> tuple[str, str, str] | None:
+        name = self._contents.of(ask.picture)
+        return (ask.network, ask.vae, name) if name else None
 
     def _text_key(self, ask: Encode) -> Hashable:
         return ask.network, ask.chunks, ask.clip_skip, content_key(ask.patches.weights), len(ask.patches.tokens)
@@ -265,9 +283,8 @@ def fitting(row: Row, spec: ModelSpec) -> None:
     given = row.x.shape[0] + (0 if row.channels is None else row.channels.shape[0])
     if given != spec.unet.in_channels:
         raise JobError(
-            f"The model {row.network!r} takes {spec.unet.in_channels} channels, but the job gives it {given}: models for "
-            "inpainting, depth and editing need a mask, a depth map or a picture beside the noise. Choose another one to draw "
-            "from text alone."
+            f"The model {row.network!r} takes {spec.unet.in_channels} channels, but the job gives it {given}: what goes "
+            "beside the noise (a mask, a depth map, a picture) does not suit it. Choose another model."
         )
     width = row.conditioning.tokens.shape[-1]
     if width != spec.unet.context_width:

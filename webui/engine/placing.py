@@ -16,13 +16,8 @@ Shapes = Mapping[str, tuple[tuple[int, ...], int]]  # by key, with the bytes of 
 Module = TypeVar("Module", bound=nn.Module)
 
 
-class Weights(Protocol):
-    """Where a model's weights come from, as often as they are wanted (see `webui.weights.source`)."""
-
-    @property
-    def spec(self) -> ModelSpec:
-        """The model's description."""
-        ...
+class Parts(Protocol):
+    """Where the weights of networks come from, as often as they are wanted (see `webui.weights.source`)."""
 
     def shapes(self, part: str) -> Shapes:
         """The shape of each of a part's weights, and the bytes of a number in the file."""
@@ -39,7 +34,16 @@ class Weights(Protocol):
         ...
 
 
-def brought(source: Weights, part: str, choice: Choice) -> nn.Module:
+class Weights(Parts, Protocol):
+    """Where a whole model's weights come from."""
+
+    @property
+    def spec(self) -> ModelSpec:
+        """The model's description."""
+        ...
+
+
+def brought(source: Parts, part: str, choice: Choice) -> nn.Module:
     """A part's network with its weights in place; nothing of the source is held twice."""
     module = source.build(part)
     read = source.read(part, None, choice.torch_dtype, choice.channels_last)

@@ -14,6 +14,7 @@ from webui.weights.rules import Rule
 
 UNET = "model.diffusion_model."
 VAE = "first_stage_model."
+DEPTH = "depth_model.model."
 TEXT_PLACES = ("cond_stage_model.", "conditioner.embedders.0.", "conditioner.embedders.1.")
 TEXT_KINDS: dict[Layout, str] = {"clip": "transformer.", "open_clip": "model."}
 

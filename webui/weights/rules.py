@@ -1,6 +1,6 @@
 """Key rules: how the keys of one layout become those of another, as short tables that work in both directions.
 
-A rule is a pair of patterns in which `{n}` is a number, `{p}` is `weight` or `bias` and `{rest}` anything:
+A rule is a pair of patterns in which `{n}`, `{m}` and `{k}` are numbers, `{p}` is `weight` or `bias` and `{rest}` anything:
 `Rule("conv_in.{p}", "input_blocks.0.0.{p}")`. One key may become several (a fused matrix, cut in equal parts along its first
 axis), be transposed, or be dropped on purpose. A key that no rule fits raises and is named.
 """
@@ -18,7 +18,7 @@ from webui.errors import ModelFileError, quoted
 if TYPE_CHECKING:  # so that a header can be told apart without the seconds that importing torch takes
     from torch import Tensor
 
-HOLES = {"n": r"\d+", "p": "weight|bias", "rest": ".*"}
+HOLES = {"n": r"\d+", "m": r"\d+", "k": r"\d+", "p": "weight|bias", "rest": ".*"}
 
 
 @dataclass(frozen=True)

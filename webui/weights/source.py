@@ -16,10 +16,15 @@ from torch import Tensor
 
 from webui.errors import ModelFileError
 from webui.nets.autoencoder import AutoencoderKL
+from webui.nets.depth import DepthEstimator, estimator
+from webui.nets.depth_small import SmallDepth, SmallDepthSpec
+from webui.nets.depth_spec import DepthSpec
 from webui.nets.spec import ModelSpec, TextSpec, UNetSpec, VAESpec
 from webui.nets.text import TextTower
 from webui.nets.tokenizer import Tokenizer
 from webui.nets.unet import UNetModel
+from webui.nets.upscaler import Upscaler, upscaler
+from webui.nets.upscaler_spec import CompactSpec, RRDBSpec, UpscalerSpec
 from webui.weights import folders, vae_files
 from webui.weights.expected import expected, vae_weights
 from webui.weights.families import Override, detect, is_undecided
@@ -29,8 +34,8 @@ from webui.weights.headers import read_header
 from webui.weights.plans import Place, places_of, single_file, tokenizers_of
 from webui.weights.reading import Form, read_places
 
-Network = UNetModel | AutoencoderKL | TextTower
-Spec = UNetSpec | VAESpec | TextSpec
+Network = UNetModel | AutoencoderKL | TextTower | Upscaler | DepthEstimator | SmallDepth
+Spec = UNetSpec | VAESpec | TextSpec | UpscalerSpec | DepthSpec | SmallDepthSpec
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -147,6 +152,10 @@ def built(spec: Spec) -> Network:
     with torch.device("meta"):
         if isinstance(spec, UNetSpec):
             return UNetModel(spec)
+        if isinstance(spec, RRDBSpec | CompactSpec):
+            return upscaler(spec)
+        if isinstance(spec, DepthSpec | SmallDepthSpec):
+            return estimator(spec)
         return AutoencoderKL(spec) if isinstance(spec, VAESpec) else TextTower(spec)
 
 

@@ -89,7 +89,8 @@ def encoded(params: Params) -> dict[str, str]:
     for name, parameter in parameters(params).items():
         value = getattr(params, name)
         key = parameter.infotext_by_sampler.get(getattr(params, "sampler", ""), parameter.infotext)
-        if key is not None and value is not None and value is not False and parameter.text(value) != parameter.unwritten:
+        off = value is False and parameter.default is not True
+        if key is not None and value is not None and not off and parameter.text(value) != parameter.unwritten:
             values[key] = parameter.text(value)
     return _together(values)
 

@@ -252,11 +252,16 @@ class Txt2Img(Params):
 
     def check_together(self) -> None:
         """A picture has at most `MOST_PIXELS` pixels."""
-        if self.width is not None and self.height is not None and self.width * self.height > MOST_PIXELS:
-            raise UserError(
-                f"The size was {self.width}x{self.height}, {self.width * self.height:,} pixels; "
-                f"it must be at most {MOST_PIXELS:,} pixels, such as 4096x4096."
-            )
+        check_size(self.width, self.height)
+
+
+def check_size(width: int | None, height: int | None) -> None:
+    """Raise `UserError` where a picture would have more than `MOST_PIXELS` pixels."""
+    if width is not None and height is not None and width * height > MOST_PIXELS:
+        raise UserError(
+            f"The size was {width}x{height}, {width * height:,} pixels; "
+            f"it must be at most {MOST_PIXELS:,} pixels, such as 4096x4096."
+        )
 
 
 def size(text: str) -> dict[str, str]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any
 
 from webui.errors import UserError, unknown
-from webui.params import AUTOMATIC, LARGEST_SEED, NONE, RANDOM_SEED, SWITCH_AT, Txt2Img, parameters
-from webui.tasks import A1111, MASKED, ORIGINAL, STRETCH, WHOLE
+from webui.params import AUTOMATIC, LARGEST_SEED, NONE, RANDOM_SEED, SWITCH_AT, Params, Txt2Img, parameters
+from webui.tasks import A1111, MAP, MASKED, ORIGINAL, STRETCH, TASKS, WHOLE, Depth, Extras, task_of
 
 SHORT_HASH = 10  # digits by which the community names a model
 
@@ -28,7 +29,8 @@ class Request:
     `task` is one of `webui.tasks.TASKS`, or "map" for a depth map alone; the fields of the other tasks are those of their
     parameters, and mean nothing to a task that has no such parameter. `estimator` is the depth estimator by its own name, "" for
     none; `upscaler` and `upscaler_2` likewise. `width` and `height` are those of the result, but for a picture inpainted in its
-    masked part alone: there they are what the part is enlarged to.
+    masked part alone: there they are what the part is enlarged to. `scale_by` is what the size of a picture made larger follows
+    from, None where it was said itself; only its text has that.
     """
 
     task: str = "txt2img"
@@ -82,6 +84,7 @@ class Request:
     upscaler_2_hash: str = ""
     visibility_2: float = 0.0
     crop: bool = True
+    scale_by: float | None = None
     extensions: Mapping[str, Any] = field(default_factory=dict)
 
     def picture(self, index: int) -> Request:
@@ -109,7 +112,11 @@ class Request:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelFacts:
-    """What a request takes from its model: the name and hash it is known by, what an owner set for it, and its defaults."""
+    """What a request takes from its model: the name and hash it is known by, what an owner set for it, and its defaults.
+
+    `beside` is what the noise predictor takes behind the latent (`webui.nets.spec.Beside`); `own_estimator` whether there is a
+    depth estimator among the model's weights.
+    """
 
     name: str
     hash: str = ""
@@ -120,6 +127,8 @@ class ModelFacts:
     sampler: str = "DPM++ 2M"
     schedule: str = AUTOMATIC
     text_layers: int = 12
+    beside: str = "nothing"
+    own_estimator: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,20 +152,42 @@ class SamplerFacts:
 NO_FILE = FileFacts()
 
 
+@dataclass(frozen=True, kw_only=True)
+class InputFacts:
+    """What a request takes from a picture it is given: its SHA-256, its size once upright, whether something may show through."""
+
+    digest: str
+    width: int
+    height: int
+    transparent: bool = False
+
+
+NO_INPUTS: Mapping[str, InputFacts] = MappingProxyType({})
+COPIED = (
+    "convention", "all_steps", "resize_mode", "loops", "mask_mode", "mask_grow", "mask_blur", "masked_content", "area", "padding",
+    "soft", "outpaint_left", "outpaint_right", "outpaint_top", "outpaint_bottom", "depth_invert", "depth_near", "depth_far",
+)  # fmt: skip
+"""Fields of a request that are a task's parameters as they are, besides the strength."""
+
+
 def resolve(
     params: Txt2Img, *, model: ModelFacts, sampler: SamplerFacts, random_seed: Callable[[], int], vae: FileFacts = NO_FILE,
-    refiner: FileFacts = NO_FILE,
+    refiner: FileFacts = NO_FILE, estimator: FileFacts = NO_FILE, inputs: Mapping[str, InputFacts] = NO_INPUTS,
+    size: tuple[int, int] | None = None,
 ) -> Request:
-    """Fill in what `params` leaves open: the model's defaults, the names that aliases stand for, and the seed.
+    """Fill in what `params` leave open: the model's defaults, the names that aliases stand for, and the seed.
 
-    Options that the sampler does not have are dropped, so that equal pictures have equal requests.
+    `size` is what the parameters mean for the pictures among `inputs`. Options that the sampler does not have are dropped, and
+    what is done to a picture where there is none, so that equal pictures have equal requests.
     """
     if params.clip_skip is not None and params.clip_skip > model.text_layers:
         layers = f"the text tower of {model.name} has {model.text_layers} layers"
         raise UserError(f"Clip skip was {params.clip_skip}; {layers}: use 1 to {model.text_layers}, or leave it out.")
     named = (name for name, parameter in parameters(params).items() if parameter.option and name in sampler.options)
     options = {name: getattr(params, name) for name in named}
+    native = (model.native_size, model.native_size) if size is None else size
     return Request(
+        task=task_of(params),
         model=model.name,
         model_hash=model.hash,
         prompt=params.prompt,
@@ -166,8 +197,8 @@ def resolve(
         schedule=sampler.schedule,
         scale=model.scale if params.scale is None else params.scale,
         seed=random_seed() if params.seed == RANDOM_SEED else params.seed,
-        width=model.native_size if params.width is None else params.width,
-        height=model.native_size if params.height is None else params.height,
+        width=native[0] if params.width is None else params.width,
+        height=native[1] if params.height is None else params.height,
         count=params.count,
         clip_skip=params.clip_skip,
         vae=vae.name,
@@ -179,21 +210,81 @@ def resolve(
         refiner_override=dict(refiner.override),
         sampler_options={name: value for name, value in options.items() if value is not None},
         reproducible=params.reproducible,
+        inputs=_digests(inputs),
+        estimator=estimator.name,
+        estimator_hash=estimator.hash,
+        **_of_the_task(params, inputs),
     )
 
 
-def parameters_of(request: Request) -> Txt2Img:
+def resolve_map(
+    params: Depth, *, inputs: Mapping[str, InputFacts], estimator: FileFacts, size: tuple[int, int], model: ModelFacts | None
+) -> Request:
+    """The request of a depth map alone; `model` is the one whose own estimator makes it."""
+    own: dict[str, Any] = {}
+    if model is not None:
+        own = {"model": model.name, "model_hash": model.hash, "override": dict(model.override)}
+    copied = {name: getattr(params, name) for name in ("depth_invert", "depth_near", "depth_far")}
+    return Request(
+        **{**NO_MODEL, **own}, task=MAP, width=size[0], height=size[1], inputs=_digests(inputs), estimator=estimator.name,
+        estimator_hash=estimator.hash, **copied,
+    )  # fmt: skip
+
+
+def resolve_extras(
+    params: Extras, *, inputs: Mapping[str, InputFacts], upscalers: tuple[FileFacts, FileFacts], size: tuple[int, int]
+) -> Request:
+    """The request of a picture made larger; a second upscaler of which nothing is seen is left out."""
+    first, second = upscalers
+    sides = params.width is not None or params.height is not None
+    return Request(
+        **NO_MODEL, task=task_of(params), width=size[0], height=size[1], inputs=_digests(inputs), upscaler=first.name,
+        upscaler_hash=first.hash, upscaler_2=second.name, upscaler_2_hash=second.hash,
+        visibility_2=params.visibility_2 if second.name else 0.0, crop=params.crop if sides else True,
+        scale_by=None if sides else params.scale_by,
+    )  # fmt: skip
+
+
+NO_MODEL: Mapping[str, Any] = MappingProxyType(
+    {"model": "", "prompt": "", "steps": 1, "sampler": "", "schedule": "", "scale": 1.0, "seed": 0}
+)
+"""What a request says that no model answers."""
+
+
+def parameters_of(request: Request) -> Params:
     """The parameters that resolve to `request`, with nothing left open; what belongs to extensions is not among them."""
+    cls = TASKS.get(request.task, Depth)
     plain = request.to_dict()
-    own = {name: plain[name] for name in parameters(Txt2Img) if name in plain}
+    own = {name: plain[name] for name in parameters(cls) if name in plain}
+    if cls is Extras:
+        by_scale = {} if request.scale_by is None else {"width": None, "height": None}
+        return Extras(**own | by_scale | {"upscaler_2": request.upscaler_2 or NONE})
     short = {name: plain[name][:SHORT_HASH] or None for name in ("model_hash", "vae_hash")}
     files = {"vae": request.vae or NONE, "refiner": named(request.refiner, request.refiner_hash) or NONE}
-    return Txt2Img(**own | dict(request.sampler_options) | short | files)
+    files |= {"estimator": request.estimator or NONE} if "estimator" in own else {}
+    return cls(**own | dict(request.sampler_options) | short | files)
+
+
+def needs_model(request: Request) -> bool:
+    """Whether a model is asked for the request's picture."""
+    return request.task not in ("extras", MAP) or bool(request.model)
 
 
 def named(name: str, digest: str) -> str:
     """A file's name and hash as the community writes both at once: `name [0123456789]`."""
     return f"{name} [{digest[:SHORT_HASH]}]" if name and digest else name
+
+
+def _digests(inputs: Mapping[str, InputFacts]) -> dict[str, str]:
+    return {name: facts.digest for name, facts in sorted(inputs.items())}
+
+
+def _of_the_task(params: Params, inputs: Mapping[str, InputFacts]) -> dict[str, Any]:
+    """The fields of a request that are a task's own parameters."""
+    own = {name: getattr(params, name) for name in COPIED if name in parameters(params)}
+    if "picture" not in inputs:
+        return {name: value for name, value in own.items() if name.startswith("depth_")}
+    return own | {"strength": getattr(params, "strength", 1.0)}
 
 
 def _switch_at(params: Txt2Img) -> float:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from webui.params import AUTOMATIC, LARGEST_SIDE, NONE, Params, Txt2Img, param
+from webui.params import AUTOMATIC, LARGEST_SIDE, NONE, Params, Txt2Img, check_size, param
 
 LARGEST_OUTPAINT = 2048  # pixels a side
 A1111, DIFFUSERS = "A1111", "diffusers"
@@ -68,12 +68,13 @@ class Inpaint(Img2Img):
         help="Pixels over which old and new go over into each other.")
     masked_content: str = param(
         ORIGINAL, "Masked content", one_of=(FILLED, ORIGINAL, LATENT_NOISE, LATENT_NOTHING), infotext="Masked content",
+        unwritten=ORIGINAL,
         help="What stands under the mask to begin with: the colours around it, what is there, noise, or nothing.")
     area: str = param(
-        WHOLE, "Inpaint area", one_of=(WHOLE, ONLY_MASKED), infotext="Inpaint area",
+        WHOLE, "Inpaint area", one_of=(WHOLE, ONLY_MASKED), infotext="Inpaint area", unwritten=WHOLE,
         help="Whether the model sees the whole picture, or only the masked part of it, enlarged to its size.")
     padding: int = param(
-        32, "Only masked padding", min=0, max=256, step=4, infotext="Masked area padding",
+        32, "Only masked padding", min=0, max=256, step=4, infotext="Masked area padding", unwritten="32",
         help="Pixels around the masked part that the model sees too.")
     soft: bool = param(
         False, "Soft inpainting", infotext="Soft inpainting",
@@ -124,19 +125,35 @@ class Extras(Params):
     visibility_2: float = param(
         0.0, "Second upscaler visibility", min=0, max=1, step=0.01, infotext="Postprocess upscaler 2 visibility", unwritten="0",
         help="How much of the second one's result is seen.")
-    scale_by: float = param(2.0, "Scale by", min=1, max=8, step=0.05, infotext="Postprocess upscale by",
-        help="How many times as large.")
+    scale_by: float | None = param(
+        2.0, "Scale by", min=1, max=8, step=0.05, unset="by width and height", infotext="Postprocess upscale by",
+        help="How many times as large; it counts where no width and height are given.")
     width: int | None = param(
         None, "Width", min=16, max=LARGEST_SIDE, step=1, unset="by scale", infotext="Postprocess upscale to-1",
         help="In pixels.")
     height: int | None = param(
         None, "Height", min=16, max=LARGEST_SIDE, step=1, unset="by scale", infotext="Postprocess upscale to-2",
         help="In pixels.")
-    crop: bool = param(True, "Crop to fit",
+    crop: bool = param(True, "Crop to fit", infotext="Postprocess crop to fit", unwritten="True",
         help="Where both sides are given: cut off what does not fit, else keep all of it inside.")
+
+    def check_together(self) -> None:
+        """A picture has at most `MOST_PIXELS` pixels."""
+        check_size(self.width, self.height)
 
 
 TASKS: Mapping[str, type[Params]] = MappingProxyType(
     {"txt2img": Txt2Img, "img2img": Img2Img, "inpaint": Inpaint, "depth": Depth, "extras": Extras}
 )
 """By the name that a request, a tab and a command have for it."""
+MAP = "map"  # a depth map alone, by the parameters of `Depth`
+TAKES: Mapping[str, tuple[str, ...]] = MappingProxyType({
+    "txt2img": (), "img2img": ("picture", "sketch"), "inpaint": ("picture", "sketch", "mask"),
+    "depth": ("picture", "sketch", "depth"), "extras": ("picture",), MAP: ("picture", "sketch", "depth"),
+})  # fmt: skip
+"""The inputs that each task may be given."""
+
+
+def task_of(params: Params) -> str:
+    """The task whose parameters these are."""
+    return next(name for name, kind in TASKS.items() if kind is type(params))

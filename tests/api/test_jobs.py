@@ -59,7 +59,7 @@ def test_styles_are_part_of_what_is_submitted(home: House) -> None:
 @pytest.mark.parametrize(
     ("told", "sentence"),
     [
-        ({}, "kind was null; it must be a text."), ([], "no JSON object"), ({"kind": "img2img"}, "no jobs of the kind 'img2img'"),
+        ({}, "kind was null; it must be a text."), ([], "no JSON object"), ({"kind": "img3img"}, "no jobs of the kind 'img3img'"),
         ({"kind": "txt2img", "parameters": []}, "parameters was []"), ({"kind": "txt2img", "parameters": {"stesp": 3}}, "steps"),
         ({"kind": "txt2img", "parameters": {"steps": 0}}, "Steps was 0; it must be"), ({"kind": ["txt2img"]}, "kind was"),
         ({"kind": "txt2img", "parameters": {"seed": None}}, "Seed was"),

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from webui.params import Txt2Img
-from webui.request import ModelFacts, Request, SamplerFacts, resolve
+from webui.request import NO_INPUTS, InputFacts, ModelFacts, Request, SamplerFacts, resolve
 from webui.service.broadcast import Broadcast, Subscription
 from webui.service.database import Database
 from webui.service.engines import EngineHandle
@@ -51,10 +51,12 @@ class Model:
     def __init__(self, *, known: bool = True) -> None:
         self.hash = "0" * 64 if known else ""
 
-    def outline(self, params: Txt2Img) -> Request:
+    def outline(self, params: Txt2Img, inputs: Mapping[str, InputFacts] = NO_INPUTS, task: str = "") -> Request:
+        if task == "map":
+            return replace(self.outline(params, inputs), task=task)
         facts = ModelFacts(name="m", hash=self.hash, native_size=32)
         sampler = SamplerFacts(name=params.sampler, schedule="Karras")
-        return resolve(params, model=facts, sampler=sampler, random_seed=lambda: 7)
+        return resolve(params, model=facts, sampler=sampler, random_seed=lambda: 7, inputs=inputs)
 
 
 @dataclass(kw_only=True, eq=False)

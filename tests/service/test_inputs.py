@@ -15,6 +15,7 @@ from PIL import Image
 
 from tests.service.shelf import ANNA, BOB, OWNER, Clock, shelf
 from webui.errors import NotFound, StorageError, TooMany, UserError
+from webui.service import decoding
 from webui.service import inputs as module
 from webui.service.database import Database
 from webui.service.inputs import LARGEST, Inputs
@@ -128,7 +129,7 @@ def test_a_bomb_is_refused_before_anything_is_decoded(inputs: Inputs, monkeypatc
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("the decoder was asked")
 
-    monkeypatch.setattr(module.Image, "open", refuse)
+    monkeypatch.setattr(decoding.Image, "open", refuse)
     for content in (png(30_000, 30_000, rows=b""), webp_that_says(16_384, 16_384), jpeg_that_says(60_000, 60_000)):
         with pytest.raises(UserError, match="make it smaller"):
             inputs.add(ANNA, content)

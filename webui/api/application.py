@@ -75,7 +75,7 @@ def build(studio: Studio, page: Page | None = None, entrance: Entrance | None = 
     app.state.static_version = static.version  # for whoever writes addresses of static files
     for routes in (
         PictureRoutes(studio.pictures), JobRoutes(studio.queue, studio.styles), streams, StyleRoutes(studio.styles), static,
-        SettingRoutes(studio.preferences, streams), InputRoutes(studio.inputs, studio.preferences),
+        SettingRoutes(studio.preferences, streams), InputRoutes(studio.inputs, studio.preferences, studio.pictures),
         ModelRoutes(studio.resolver),
     ):  # fmt: skip
         app.include_router(routes.router())

@@ -7,13 +7,12 @@ from starlette.responses import JSONResponse, Response
 
 from webui.api.asking import Plain, Told, Who, mapping, text, texts, whole
 from webui.errors import NotFound, UserError, quoted
-from webui.params import Params, Txt2Img
-from webui.service.queue import Queue
+from webui.params import parameters
+from webui.service.queue import KINDS, Queue
 from webui.service.styles import LONGEST_NAME, MOST_APPLIED, Styles
 from webui.service.users import User
 
 LAST_NUMBER = 2**31  # of an event; more is no number that the database has
-KINDS: dict[str, type[Params]] = {"txt2img": Txt2Img}
 
 
 class JobRoutes:
@@ -38,15 +37,20 @@ class JobRoutes:
         return JSONResponse({"jobs": self._queue.view(user)})
 
     def submit(self, given: Told, user: Who) -> JSONResponse:
-        """Queue a job; styles are put around its prompts here, so that the job has what was meant."""
+        """Queue a job: {"kind", "parameters", "inputs": {name: digest}, "styles"}.
+
+        Styles are put around its prompts here, so that the job has what was meant.
+        """
         kind = text(given, "kind")
         if kind not in KINDS:
-            raise UserError(f"There are no jobs of the kind {quoted(kind)}; there is: {', '.join(KINDS)}.")
-        parameters = mapping(given, "parameters")
+            raise UserError(f"There are no jobs of the kind {quoted(kind)}; there are: {', '.join(KINDS)}.")
+        values = mapping(given, "parameters")
         names = texts(given, "styles", longest=LONGEST_NAME, most=MOST_APPLIED)
-        if names:
-            parameters = self._styled(user, names, parameters)
-        return JSONResponse({"job": self._queue.submit(user, kind, KINDS[kind].read(parameters))})
+        if names and "prompt" in parameters(KINDS[kind]):
+            values = self._styled(user, names, values)
+        digests = mapping(given, "inputs")
+        inputs = {name: text(digests, name) for name, digest in digests.items() if digest is not None}
+        return JSONResponse({"job": self._queue.submit(user, kind, KINDS[kind].read(values), inputs)})
 
     def events(self, job: str, user: Who, after: int = 0) -> JSONResponse:
         """What has happened to a job, later than event number `after`."""
@@ -75,7 +79,7 @@ class JobRoutes:
             raise NotFound(f"Jobs can be interrupted, skipped, cancelled, retried and moved; {quoted(what)} is nothing of that.")
         return JSONResponse({"job": job})
 
-    def _styled(self, user: User, names: list[str], parameters: Plain) -> Plain:
-        prompts = {name: text(parameters, name, "") for name in ("prompt", "negative")}
+    def _styled(self, user: User, names: list[str], values: Plain) -> Plain:
+        prompts = {name: text(values, name, "") for name in ("prompt", "negative")}
         prompt, negative = self._styles.apply(user, names, prompts["prompt"], prompts["negative"])
-        return parameters | {"prompt": prompt, "negative": negative}
+        return values | {"prompt": prompt, "negative": negative}

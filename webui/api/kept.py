@@ -11,9 +11,11 @@ from starlette.responses import JSONResponse, Response
 
 from webui.api.asking import Told, Who, body, mapping, read_object, text
 from webui.api.events import Streams
+from webui.errors import NotFound, quoted
 from webui.params import parameters
 from webui.service.inputs import LARGEST as LARGEST_INPUT
 from webui.service.inputs import MEGABYTE, Inputs
+from webui.service.pictures import Pictures
 from webui.service.preferences import Preferences
 from webui.service.styles import LARGEST_FILE, Style, Styles
 from webui.service.users import User
@@ -96,15 +98,17 @@ class StyleRoutes:
 class InputRoutes:
     """What `/x/inputs` answers."""
 
-    def __init__(self, inputs: Inputs, preferences: Preferences) -> None:
+    def __init__(self, inputs: Inputs, preferences: Preferences, pictures: Pictures) -> None:
         self._inputs = inputs
         self._preferences = preferences
+        self._pictures = pictures
 
     def router(self) -> APIRouter:
         """The routes."""
         router = APIRouter()
         router.add_api_route("/x/inputs", self.list, methods=["GET"])
         router.add_api_route("/x/inputs", self.add, methods=["POST"])
+        router.add_api_route("/x/inputs/from-picture", self.add_picture, methods=["POST"])
         router.add_api_route("/x/inputs/{digest}", self.open, methods=["GET"])
         router.add_api_route("/x/inputs/{digest}", self.remove, methods=["DELETE"])
         return router
@@ -119,6 +123,16 @@ class InputRoutes:
         """Keep the picture that is the body."""
         content = await body(request, LARGEST_INPUT)
         return JSONResponse(await run_in_threadpool(self._add, user, content))
+
+    def add_picture(self, given: Told, user: Who) -> JSONResponse:
+        """Keep the file of a picture of the gallery: {"id": picture}."""
+        picture = self._pictures.get(user, text(given, "id"))
+        try:
+            content = picture.path.read_bytes()
+        except OSError as error:
+            name = quoted(picture.path.name)
+            raise NotFound(f"The file {name} of this picture is gone; somebody took it away.") from error
+        return JSONResponse(self._add(user, content))
 
     def open(self, digest: str, user: Who) -> Response:
         """The bytes as they were brought."""

@@ -29,12 +29,14 @@ from webui.weights.verifying import MEMORY, kept
 
 HASHES = "hashes.json"  # in the cache folder
 DESCRIPTIONS = "models.json"  # in the cache folder
-EDITION = 3  # of what is kept there; rises when the same header is to be understood otherwise
+EDITION = 4  # of what is kept there; rises when the same header is to be understood otherwise
 MOST_REMEMBERED = 8  # headers
+ESTIMATOR, ESTIMATOR_FOLDER = "depth_model.", "depth_estimator"  # in the layouts of single files and of diffusers
 UNDECIDED = "Stable Diffusion 2"  # of 512 or 768 pixels; which, only the network tells
 NOTHING: dict[str, Any] = {
     "family": "", "key": "", "prediction": None, "zero_terminal_snr": None, "native_size": None, "undecided": False,
-    "steps": None, "scale": None, "sampler": None, "schedule": None, "because": "", "hinted": [], "problem": "",
+    "steps": None, "scale": None, "sampler": None, "schedule": None, "because": "", "hinted": [], "beside": "nothing",
+    "own_estimator": False, "no_map": None, "problem": "",
 }  # fmt: skip
 Plain = dict[str, Any]
 
@@ -43,7 +45,8 @@ Plain = dict[str, Any]
 class Described:
     """What a checkpoint's header says, with what an owner set for it: the model, and the settings that suit it.
 
-    `because` is the word in the file's name that the settings `hinted` follow from.
+    `because` is the word in the file's name that the settings `hinted` follow from; `own_estimator` whether it brings a depth
+    estimator.
     """
 
     header: Header
@@ -52,6 +55,7 @@ class Described:
     defaults: Defaults
     because: str = ""
     hinted: tuple[str, ...] = ()
+    own_estimator: bool = False
 
 
 class Catalogue:
@@ -153,7 +157,7 @@ def _read(
         "family": known.title if spec else UNDECIDED, "key": known.family if spec else "", "undecided": spec is None,
         "prediction": known.prediction if spec else None, "native_size": known.native_size if spec else None,
         "zero_terminal_snr": known.zero_terminal_snr, "because": found.because,
-        "hinted": list(found.hinted),
+        "hinted": list(found.hinted), "beside": known.beside, "own_estimator": found.own_estimator, "no_map": known.no_map,
     }  # fmt: skip
     return {**NOTHING, **said, **asdict(found.defaults)}
 
@@ -170,7 +174,8 @@ def model_facts(checkpoint: Checkpoint, digest: str, memory: Path, *, ask: bool,
     suits = {name: value for name, value in asdict(found.defaults).items() if value is not None}
     return ModelFacts(
         name=checkpoint.name, hash=digest, override=options.network(), native_size=0 if known is None else known.native_size,
-        text_layers=min((tower.layers for tower in found.spec.text), default=1), **suits,
+        text_layers=min((tower.layers for tower in found.spec.text), default=1), beside=found.spec.beside,
+        own_estimator=found.own_estimator, **suits,
     )  # fmt: skip
 
 
@@ -193,7 +198,13 @@ def described(checkpoint: Checkpoint, options: FileOptions = NO_OPTIONS) -> Desc
     return Described(
         header=header, spec=spec, undecided=is_undecided(header, spec, override), defaults=joined(first, hinted, usual),
         because=hint.word if hint is not None and names else "", hinted=names,
+        own_estimator=has_estimator(checkpoint.path, header),
     )  # fmt: skip
+
+
+def has_estimator(path: Path, header: Header) -> bool:
+    """Whether a model brings a depth estimator: among a file's weights, or as a part of a diffusers folder."""
+    return (path / ESTIMATOR_FOLDER).is_dir() or any(key.startswith(ESTIMATOR) for key in header.tensors)
 
 
 @lru_cache(maxsize=MOST_REMEMBERED)

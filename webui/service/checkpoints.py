@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, count
 from pathlib import Path
@@ -21,6 +21,8 @@ SUFFIXES = (".safetensors", ".ckpt")
 INDEX = "model_index.json"  # what makes a folder one model, in the layout of diffusers
 VAE_FOLDERS = ("VAE", "vae")
 VAE_SUFFIXES = (*SUFFIXES, ".pt")
+NETWORK_SUFFIXES = (*VAE_SUFFIXES, ".pth", ".bin")  # of networks beside a model: depth estimators, upscalers
+CONFIG = "config.json"  # what makes a folder one network, in the layout of transformers
 SHORTEST_HASH, LONGEST_HASH = 8, 64  # digits that are taken for (the beginning of) one
 HashOf = Callable[[Path], str]
 
@@ -52,15 +54,30 @@ def find_vaes(models: Path, others: Iterable[Path] = ()) -> tuple[Checkpoint, ..
     return _named_files(folders, _vaes, {}, endings=True)
 
 
+def find_networks(
+    models: Path, others: Iterable[Path], names: Sequence[str], builtin: Mapping[str, Path], *, reserved: Iterable[str] = ()
+) -> tuple[Checkpoint, ...]:
+    """The networks in folders called like `names` under `models` and those of other programs, files or folders of transformers.
+
+    `builtin` come first; `reserved` names are nobody's, so that a file called so goes by its name with the ending.
+    """
+    first = {name: path for name, path in builtin.items() if is_file(path)}
+    folders = [(models / name, "") for name in names]
+    folders += [(folder, other.name) for other in others for folder in _there(other, names)]
+    return _named_files(folders, _networks, first, suffixes=NETWORK_SUFFIXES, reserved=reserved)
+
+
 def is_there(path: Path) -> bool:
     """Whether there is such a model: a file, or a folder in the layout of diffusers."""
     return is_file(path) or is_file(path / INDEX)
 
 
 def _named_files(
-    folders: Iterable[tuple[Path, str]], files: Callable[[Path], Iterable[Path]], found: dict[str, Path], *, endings: bool = False
-) -> tuple[Checkpoint, ...]:
+    folders: Iterable[tuple[Path, str]], files: Callable[[Path], Iterable[Path]], found: dict[str, Path], *,
+    endings: bool = False, suffixes: tuple[str, ...] = SUFFIXES, reserved: Iterable[str] = (),
+) -> tuple[Checkpoint, ...]:  # fmt: skip
     reached: set[str] = set()
+    taken = {each.casefold() for each in reserved}
     for folder, label in folders:
         for path in sorted(files(folder)):
             place = os.path.realpath(path)  # which stands links that lead in a circle
@@ -69,9 +86,9 @@ def _named_files(
             reached.add(place)
             relative = path.relative_to(folder)
             whole = relative.as_posix()
-            plain = whole if endings or not whole.lower().endswith(SUFFIXES) else relative.with_suffix("").as_posix()
+            plain = whole if endings or not whole.lower().endswith(suffixes) else relative.with_suffix("").as_posix()
             names = chain([plain, f"{label}/{plain}" if label else whole], (f"{whole} ({number})" for number in count(2)))
-            found[next(name for name in map(sayable, names) if name not in found)] = path
+            found[next(name for name in map(sayable, names) if name not in found and name.casefold() not in taken)] = path
     return tuple(Checkpoint(name=name, path=path) for name, path in found.items())
 
 
@@ -148,6 +165,15 @@ def _checkpoints(folder: Path) -> Iterable[Path]:
 def _vaes(folder: Path) -> Iterable[Path]:
     for place, _, names in _walk(folder):
         yield from (place / name for name in names if _is_weights(name, VAE_SUFFIXES))
+
+
+def _networks(folder: Path) -> Iterable[Path]:
+    for place, folders, names in _walk(folder):
+        if CONFIG in names and place != folder:
+            folders.clear()
+            yield place
+        else:
+            yield from (place / name for name in names if _is_weights(name, NETWORK_SUFFIXES))
 
 
 def _is_weights(name: str, suffixes: tuple[str, ...]) -> bool:

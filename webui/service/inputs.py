@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import io
 import os
 import tempfile
 import threading
@@ -17,35 +16,42 @@ from dataclasses import dataclass
 from pathlib import Path
 from sqlite3 import Row
 
-from PIL import Image
-
 from webui.errors import NotFound, StorageError, TooMany, UserError, quoted
 from webui.params import MOST_PIXELS
+from webui.request import InputFacts
 from webui.service.database import Database
+from webui.service.decoding import Seen, examine
 from webui.service.folders import DATA, own_folder
+from webui.service.foreign_files import refusal
+from webui.service.given import FOLDER
 from webui.service.picture_heads import Head, read_head, scans
 from webui.service.users import User
 from webui.settings import Settings
 
-FOLDER = "inputs"  # in the folder for data
 LARGEST = 64 * 2**20  # bytes of one file
 LONGEST_SIDE = 16384  # pixels
 MEGABYTE = 2**20
 MOST_SCANS = 50  # of a JPEG; programs make ten or so
 DECODING = 2  # at the same time
 TYPES = {"PNG": "image/png", "JPEG": "image/jpeg", "WEBP": "image/webp"}
-WRONG_KIND = "That is no picture that is taken here; save it as PNG, JPEG or WebP."
+COLUMNS = "digest, bytes, width, height, kind, transparent"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Input:
-    """A kept picture: its digest, and what kind of file it is."""
+    """A kept picture: its digest, what kind of file it is, its size when upright, and whether something shows through."""
 
     digest: str
     bytes: int
     width: int
     height: int
     kind: str
+    transparent: bool
+
+    @property
+    def facts(self) -> InputFacts:
+        """What a request takes from it."""
+        return InputFacts(digest=self.digest, width=self.width, height=self.height, transparent=self.transparent)
 
 
 class Inputs:
@@ -65,10 +71,16 @@ class Inputs:
         """
         head = checked_head(content)
         with self._decoding:
-            check_pixels(content, head)
+            seen = check_pixels(content, head)
         digest = hashlib.sha256(content).hexdigest()
         with self._turn:
             if self._is_own(user, digest):
+                with self._database.write() as connection:  # what is used again is not old; earlier versions kept other sizes
+                    connection.execute(
+                        "UPDATE inputs SET width = ?, height = ?, transparent = ?, created = ?, made = 0 "
+                        "WHERE digest = ? AND user = ?",
+                        (seen.width, seen.height, seen.transparent, self._clock(), digest, user.id),
+                    )
                 return digest
             used = self.used(user)
             if used + len(content) > megabytes * MEGABYTE:
@@ -78,14 +90,14 @@ class Inputs:
                 self._write(self._file(digest), content)
             with self._database.write() as connection:
                 connection.execute(
-                    "INSERT INTO inputs (digest, user, bytes, width, height, kind, created) VALUES (?, ?, ?, ?, ?, ?, ?)",
-                    (digest, user.id, len(content), head.width, head.height, TYPES[head.kind], self._clock()),
+                    f"INSERT INTO inputs ({COLUMNS}, user, created) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                    (digest, len(content), seen.width, seen.height, TYPES[head.kind], seen.transparent, user.id, self._clock()),
                 )
         return digest
 
     def get(self, user: User, digest: str) -> Input:
         """What is known of a picture; `NotFound` where the user did not bring it."""
-        query = "SELECT digest, bytes, width, height, kind FROM inputs WHERE digest = ? AND user = ?"
+        query = f"SELECT {COLUMNS} FROM inputs WHERE digest = ? AND user = ?"
         row = self._database.one(query, (digest, user.id))
         if row is None:
             raise NotFound(f"There is no uploaded picture {quoted(digest)}; upload it again.")
@@ -93,7 +105,7 @@ class Inputs:
 
     def all(self, user: User) -> list[Input]:
         """A user's pictures, the newest first."""
-        query = "SELECT digest, bytes, width, height, kind FROM inputs WHERE user = ? ORDER BY created DESC, digest"
+        query = f"SELECT {COLUMNS} FROM inputs WHERE user = ? ORDER BY created DESC, digest"
         return [_input(row) for row in self._database.all(query, (user.id,))]
 
     def open(self, user: User, digest: str) -> bytes:
@@ -109,7 +121,7 @@ class Inputs:
 
     def used(self, user: User) -> int:
         """How many bytes a user's pictures take."""
-        row = self._database.one("SELECT COALESCE(SUM(bytes), 0) FROM inputs WHERE user = ?", (user.id,))
+        row = self._database.one("SELECT COALESCE(SUM(bytes), 0) FROM inputs WHERE user = ? AND made = 0", (user.id,))
         return 0 if row is None else int(row[0])
 
     def remove(self, user: User, digest: str) -> None:
@@ -170,7 +182,8 @@ class Inputs:
 
 
 def _input(row: Row) -> Input:
-    return Input(digest=row["digest"], bytes=row["bytes"], width=row["width"], height=row["height"], kind=row["kind"])
+    names = ("digest", "bytes", "width", "height", "kind")
+    return Input(**{name: row[name] for name in names}, transparent=bool(row["transparent"]))
 
 
 def checked_head(content: bytes) -> Head:
@@ -179,7 +192,7 @@ def checked_head(content: bytes) -> Head:
         raise UserError(f"The file has {len(content) / MEGABYTE:,.0f} MB; at most {LARGEST // MEGABYTE} are taken.")
     head = read_head(content)
     if head is None:
-        raise UserError(WRONG_KIND)
+        raise UserError(refusal(content))
     width, height = head.width, head.height
     if width < 1 or height < 1:
         raise UserError("The picture has no pixels.")
@@ -193,15 +206,9 @@ def checked_head(content: bytes) -> Head:
     return head
 
 
-def check_pixels(content: bytes, head: Head) -> None:
+def check_pixels(content: bytes, head: Head) -> Seen:
     """Decode the picture once; `UserError` where that cannot be done, or where it is several."""
-    try:
-        with Image.open(io.BytesIO(content), formats=(head.kind,)) as picture:
-            if picture.size != (head.width, head.height):
-                raise UserError("The picture says two different sizes; save it again with another program.")
-            # A phone's JPEG may hold a second picture, such as one with less light; the first is the one meant.
-            if head.kind != "JPEG" and getattr(picture, "is_animated", False):
-                raise UserError("The picture is animated; save the frame you want as a picture of its own.")
-            picture.load()
-    except (OSError, ValueError, SyntaxError, MemoryError, Image.DecompressionBombError) as error:
-        raise UserError("The picture is broken: it cannot be read to its end.") from error
+    seen = examine(content, (head.kind,))
+    if {seen.width, seen.height} != {head.width, head.height}:
+        raise UserError("The picture says two different sizes; save it again with another program.")
+    return seen

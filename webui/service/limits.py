@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from webui import params
 from webui.errors import TooMany, UserError
 from webui.request import Request
+from webui.service.sizes import Size, worked_at
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,11 +19,16 @@ class UserLimits:
     steps: int = 150
     count: int = 100
 
-    def check(self, request: Request, waiting: int) -> None:
-        """Raise `UserError` where a request is too large, `TooMany` where its user has `waiting` jobs and may have no more."""
-        pixels = request.width * request.height
+    def check(self, request: Request, waiting: int, shape: Size | None = None) -> None:
+        """Raise `UserError` where a request is too large, `TooMany` where its user has `waiting` jobs and may have no more.
+
+        `shape` is that of the picture it begins with. What counts is the size that is worked at.
+        """
+        pixels = worked_at(request, shape)
         if pixels > self.pixels:
-            size = f"{request.width}x{request.height}, {pixels:,} pixels"
+            plain = pixels == request.width * request.height
+            said = f"{request.width}x{request.height}, {pixels:,} pixels"
+            size = said if plain else f"such that {pixels:,} pixels are worked at"
             raise UserError(f"The size was {size}; here a picture has at most {self.pixels:,}: make it smaller.")
         if request.steps > self.steps:
             raise UserError(f"Steps was {request.steps}; here it is at most {self.steps}.")

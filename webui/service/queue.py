@@ -3,41 +3,54 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
-from webui.errors import NotFound, UserError, quoted
-from webui.params import Params, Txt2Img
-from webui.request import Request
+from webui.errors import NotFound, UserError, quoted, unknown
+from webui.params import Params
+from webui.request import NO_INPUTS, InputFacts, Request
 from webui.service.broadcast import Broadcast
+from webui.service.inputs import Inputs
 from webui.service.jobs import Job, Jobs
 from webui.service.limits import UserLimits
 from webui.service.requests import Resolver, at_most
+from webui.service.task_inputs import shape_of
 from webui.service.users import User
 from webui.service.worker import Worker
+from webui.tasks import INPUTS, MAP, TASKS, Depth
 
 LONGEST_PROMPT = 200  # characters of a prompt in the view
+KINDS: Mapping[str, type[Params]] = {**TASKS, MAP: Depth}
+"""The kinds of jobs, and whose parameters each has."""
+NO_DIGESTS: Mapping[str, str] = MappingProxyType({})
 
 
 class Queue:
     """The jobs as the page and the API see them. Every method takes the user first, and is safe from any thread."""
 
     def __init__(
-        self, jobs: Jobs, worker: Worker, resolver: Resolver, broadcast: Broadcast, limits: Callable[[], UserLimits]
-    ) -> None:
+        self, jobs: Jobs, worker: Worker, resolver: Resolver, broadcast: Broadcast, limits: Callable[[], UserLimits],
+        inputs: Inputs | None = None,
+    ) -> None:  # fmt: skip
         self.broadcast = broadcast
         self._jobs = jobs
         self._worker = worker
         self._resolver = resolver
         self._limits = limits
+        self._inputs = inputs
         self._adding = threading.Lock()  # so that nobody slips past a limit by asking twice at once
 
-    def submit(self, user: User, kind: str, params: Params) -> str:
-        """Queue a job and return its id; `UserError` where it cannot be carried out, or is more than the user may ask for."""
-        if kind != "txt2img" or not isinstance(params, Txt2Img):
-            raise UserError(f"There are no jobs of the kind {quoted(kind)}; there is: txt2img.")
-        return self._add(user.id, kind, self._resolver.outline(params))
+    def submit(self, user: User, kind: str, params: Params, inputs: Mapping[str, str] = NO_DIGESTS) -> str:
+        """Queue a job and return its id; `UserError` where it cannot be carried out, or is more than the user may ask for.
+
+        `inputs` are digests of the user's own uploads; `NotFound` where one is not theirs.
+        """
+        if kind not in KINDS or not isinstance(params, KINDS[kind]):
+            raise UserError(f"There are no jobs of the kind {quoted(kind)}; there are: {', '.join(KINDS)}.")
+        facts = self._facts(user, inputs)
+        return self._add(user.id, kind, self._resolver.outline(params, facts, kind), shape_of(facts))
 
     def retry(self, user: User, job: str) -> str:
         """Queue a job that ended once more, for whoever had it, and return the new job's id.
@@ -52,7 +65,8 @@ class Queue:
         complete = {number for number, event in pictures if event["kind"] == "picture" and not event["interrupted"]}
         missing = sorted(set(range(request.count)) - complete) or [0, request.count - 1]
         request = replace(request.picture(missing[0]), count=missing[-1] - missing[0] + 1)
-        return self._add(old.user, old.kind, request)
+        shape = shape_of(self._facts(User(id=old.user, name="", owner=False), request.inputs))
+        return self._add(old.user, old.kind, request, shape)
 
     def interrupt(self, user: User, job: str) -> None:
         """End a job with its pictures as they are now; one that waits and has none is cancelled."""
@@ -88,10 +102,18 @@ class Queue:
         """What a picture looks like so far, as a JPEG, and its number in the sequence of such."""
         return self._worker.preview(self._own(user, job).id, picture)
 
-    def _add(self, user: int, kind: str, request: Request) -> str:
+    def _facts(self, user: User, inputs: Mapping[str, str]) -> Mapping[str, InputFacts]:
+        for name in inputs:
+            if name not in INPUTS:
+                raise unknown("input", name, INPUTS)
+        if not inputs or self._inputs is None:
+            return NO_INPUTS
+        return {name: self._inputs.get(user, digest).facts for name, digest in inputs.items()}
+
+    def _add(self, user: int, kind: str, request: Request, shape: tuple[int, int] | None) -> str:
         limits = self._limits()
         with self._adding:
-            limits.check(at_most(request), sum(job.user == user for job in self._jobs.in_order()))
+            limits.check(at_most(request), sum(job.user == user for job in self._jobs.in_order()), shape)
             job = self._jobs.add(user, kind, request.to_dict(), request.count)
         self._worker.fill()
         return job.id
@@ -109,4 +131,5 @@ class Queue:
             "position": 0 if job.state == "running" else max(position, 1), "seconds_left": left,
             "picture": picture, "step": step, "steps": steps, "prompt": str(job.request.get("prompt", ""))[:LONGEST_PROMPT],
             "created": job.created, "again": job.again, "last": counts[1], "reading": self._worker.reading(job.id),
+            "inputs": dict(job.request.get("inputs", {})),
         }  # fmt: skip

@@ -5,22 +5,39 @@ from __future__ import annotations
 import contextlib
 import random
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from webui.errors import ModelFileError, UnknownName, UserError, unknown
-from webui.params import AUTOMATIC, NONE, Txt2Img
+from webui.params import AUTOMATIC, NONE, Params, Txt2Img
 from webui.pipeline.samplers import SAMPLERS, SamplerInfo
 from webui.pipeline.samplers import resolve as resolve_sampler
 from webui.pipeline.schedules import SCHEDULES, Schedule
-from webui.request import FileFacts, ModelFacts, Request, SamplerFacts, resolve
-from webui.service import vaes
+from webui.request import (
+    NO_FILE,
+    NO_INPUTS,
+    FileFacts,
+    InputFacts,
+    ModelFacts,
+    Request,
+    SamplerFacts,
+    needs_model,
+    resolve,
+    resolve_extras,
+    resolve_map,
+)
+from webui.service import sizes, vaes
 from webui.service.catalogue import HASHES, Catalogue, described, model_facts
 from webui.service.checkpoints import Checkpoint, choose, find, find_vaes, is_there
+from webui.service.decoding import facts_of
+from webui.service.further_networks import FurtherNetworks, unhashed
+from webui.service.given import OpenInput, nothing
 from webui.service.overrides import FileOptions, Overrides
+from webui.service.task_inputs import check_inputs, check_model, shape_of
+from webui.tasks import MAP, ONLY_MASKED, OWN_ESTIMATOR, Depth, Extras, task_of
 from webui.weights import hashes
 from webui.weights.settling import PREDICTIONS
 
@@ -35,7 +52,11 @@ def random_seed() -> int:
 
 @dataclass(kw_only=True, eq=False)
 class Resolver:
-    """Knows the models, VAEs, samplers and schedules by name. `paths` lets a model be named by the path of a file."""
+    """Knows the models, VAEs, further networks, samplers and schedules by name.
+
+    `paths` lets a model be named by the path of a file; `open_input` is asked for the pictures of a request whose size was left
+    open.
+    """
 
     models_folder: Path
     cache: Path
@@ -45,31 +66,47 @@ class Resolver:
     sampler_infos: Mapping[str, SamplerInfo] = field(default_factory=lambda: SAMPLERS)
     schedule_functions: Mapping[str, Schedule] = field(default_factory=lambda: SCHEDULES)
     seed: Callable[[], int] = random_seed
+    open_input: OpenInput = nothing
+    networks: FurtherNetworks = field(init=False)
     _catalogue: Catalogue = field(init=False)
     _known: dict[str, Path] = field(default_factory=dict)  # models by the names that requests give them
     _reading: threading.Lock = field(default_factory=threading.Lock)  # so that no file is read by two at once
 
     def __post_init__(self) -> None:
         self._catalogue = Catalogue(self.cache, self.overrides)
+        self.networks = FurtherNetworks(
+            models=self.models_folder, others=self.others, hash_of=self._hash, known=self.known_hash
+        )
 
-    def request(self, params: Txt2Img) -> Request:
+    def request(self, params: Params, inputs: Mapping[str, InputFacts] = NO_INPUTS, task: str = "") -> Request:
         """What `params` mean here: every name known, every default filled in; `UserError` where that cannot be."""
-        return self.complete(self.outline(params))
+        return self.complete(self.outline(params, inputs, task))
 
-    def outline(self, params: Txt2Img) -> Request:
-        """What can be said of `params` at once; `UserError` where they cannot be meant.
+    def outline(self, params: Params, inputs: Mapping[str, InputFacts] = NO_INPUTS, task: str = "") -> Request:
+        """What can be said of `params` and the pictures they are for at once; `UserError` where they cannot be meant.
 
-        Files that were never read whole have no hash yet, and the model perhaps no size of its own (0): `complete` finds it out.
+        `task` is what the parameters are for, if not the task they are named after. Files that were never read whole have no hash
+        yet, and the model perhaps no size of its own (0): `complete` finds it out.
         """
+        task = task or task_of(params)
+        check_inputs(task, params, inputs)
+        if isinstance(params, Extras):
+            size = sizes.enlarged(params, shape_of(inputs) or (1, 1))
+            return resolve_extras(params, inputs=inputs, upscalers=self.networks.pair(params), size=size)
+        assert isinstance(params, Txt2Img)
+        if task == MAP and isinstance(params, Depth):
+            return self._map(params, inputs)
         self._sampler(params.sampler, params.schedule)  # wrong names are told before any file is looked at
         there = self.checkpoints()
-        checkpoint = choose(there, params.model, params.model_hash, self._hash, paths=self.paths)
-        self._known[checkpoint.name] = checkpoint.path
+        checkpoint = self._chosen(params, there)
         facts, options = self._facts(checkpoint)
+        check_model(task, facts, self._with_depth())
         vae = vaes.choose(params, checkpoint, options.vae, self.vaes(), self.known_hash)
         return resolve(
             params, model=facts, sampler=self._sampler_of(params, facts), random_seed=self.seed,
-            vae=vaes.facts(vae, self.known_hash), refiner=self._refiner(params, checkpoint, there),
+            vae=vaes.facts(vae, self.known_hash), refiner=self._refiner(params, checkpoint, there), inputs=inputs,
+            estimator=self.networks.estimator(params, facts, inputs) if isinstance(params, Depth) else NO_FILE,
+            size=sizes.resolved(params, facts.native_size, shape_of(inputs)),
         )  # fmt: skip
 
     def complete(self, request: Request, told: hashes.Told | None = None) -> Request:
@@ -77,21 +114,24 @@ class Resolver:
         if is_complete(request):
             return request
         with self._reading:
+            request = self.networks.complete(request, told)
+            if not needs_model(request):
+                return request
             path = self.file_of(request)
             digest = request.model_hash or self._hash(path, told)
             override = request.override if request.model_hash else self.overrides.of(digest).network()
-            facts = None
-            if not (request.width and request.height):
+            size = request.width, request.height
+            if not all(size):
                 checkpoint = Checkpoint(name=request.model, path=path)
                 options = FileOptions.read(override)
                 facts = model_facts(checkpoint, digest, self.cache / PREDICTIONS, ask=True, options=options)
-            own = 0 if facts is None else facts.native_size
+                size = self._size(request, facts.native_size)
             vae = request.vae_hash or (self._hash(self.vae_of(request), told) if request.vae else "")
             refiner = request.refiner_hash or (self._hash(self.refiner_of(request), told) if request.refiner else "")
             second = request.refiner_override if request.refiner_hash else self.overrides.of(refiner).network()
         return replace(
-            request, model_hash=digest, width=request.width or own, height=request.height or own, vae_hash=vae,
-            refiner_hash=refiner, override=override, refiner_override=second,
+            request, model_hash=digest, width=size[0], height=size[1], vae_hash=vae, refiner_hash=refiner, override=override,
+            refiner_override=second,
         )  # fmt: skip
 
     def checkpoints(self) -> tuple[Checkpoint, ...]:
@@ -163,11 +203,41 @@ class Resolver:
         """The names of the VAE files, the automatic choice and the model's own first."""
         return [AUTOMATIC, NONE, *(each.name for each in self.vaes())]
 
+    def estimator_names(self) -> list[str]:
+        """What can be chosen as a depth estimator, the automatic choice and none first."""
+        return self.networks.estimator_names(own=any(each["own_estimator"] for each in self.models()))
+
     def known_hash(self, path: Path) -> str:
         """A file's hash, "" where it was never read whole, or cannot be."""
         with contextlib.suppress(ModelFileError):
             return hashes.known(path, self.cache / HASHES)
         return ""
+
+    def _chosen(self, params: Txt2Img, there: Sequence[Checkpoint]) -> Checkpoint:
+        checkpoint = choose(there, params.model, params.model_hash, self._hash, paths=self.paths)
+        self._known[checkpoint.name] = checkpoint.path
+        return checkpoint
+
+    def _map(self, params: Depth, inputs: Mapping[str, InputFacts]) -> Request:
+        """A depth map alone, of the size of what it is made of; the model is one of its request only where it makes the map."""
+        facts, _ = self._facts(self._chosen(params, self.checkpoints()))
+        estimator = self.networks.estimator(params, facts, inputs)
+        if not estimator.name and "depth" not in inputs:
+            raise UserError(f"The depth estimator was {NONE}, so there is no map to show; choose one, or give a depth map.")
+        own = facts if estimator.name == OWN_ESTIMATOR else None
+        return resolve_map(params, inputs=inputs, estimator=estimator, size=shape_of(inputs) or (1, 1), model=own)
+
+    def _with_depth(self) -> Iterator[str]:
+        """The models that take a depth map; nothing is looked at before they are wanted."""
+        yield from (each["name"] for each in self.models() if each["beside"] == "depth" and not each["problem"])
+
+    def _size(self, request: Request, native: int) -> tuple[int, int]:
+        """The size of a request that was left to its model, now that the model's own is known."""
+        first = request.inputs.get("picture") or request.inputs.get("depth")
+        if first is None or request.area == ONLY_MASKED:
+            return request.width or native, request.height or native
+        facts = facts_of(first, self.open_input(first))
+        return sizes.at_native(native, (facts.width, facts.height))
 
     def _hash(self, path: Path, told: hashes.Told | None = None) -> str:
         return hashes.sha256(path, self.cache / HASHES, told)
@@ -250,10 +320,14 @@ def latents_of(checkpoint: Checkpoint, options: FileOptions) -> tuple[int, int, 
 
 def is_complete(request: Request) -> bool:
     """Whether nothing is left open that only whole files tell."""
+    if unhashed(request):
+        return False
+    if not needs_model(request):
+        return True
     files = ((request.vae, request.vae_hash), (request.refiner, request.refiner_hash))
     return bool(request.model_hash and request.width and request.height) and all(digest or not name for name, digest in files)
 
 
 def at_most(request: Request) -> Request:
-    """The request as large as it may turn out to be."""
+    """The request as large as it may turn out to be, pictures of other shapes aside."""
     return replace(request, width=request.width or LARGEST_OPEN, height=request.height or LARGEST_OPEN)

@@ -105,5 +105,11 @@ CREATE TABLE preferences (
 ) STRICT, WITHOUT ROWID;
 """
 
-STEPS: tuple[str, ...] = (FIRST,)
+PICTURES_IN = """
+ALTER TABLE inputs ADD COLUMN transparent INTEGER NOT NULL DEFAULT 0;   -- 1: something shows through
+ALTER TABLE inputs ADD COLUMN made INTEGER NOT NULL DEFAULT 0;          -- 1: a map that was made here; it counts for nobody
+ALTER TABLE pictures ADD COLUMN maps TEXT NOT NULL DEFAULT '{}';        -- JSON: digests among the inputs, by name
+"""
+
+STEPS: tuple[str, ...] = (FIRST, PICTURES_IN)
 """`STEPS[n]` leads from version n to n + 1; a database's version is its `user_version`."""

@@ -14,6 +14,7 @@ from webui.service.broadcast import Broadcast
 from webui.service.database import Database
 from webui.service.engines import EngineHandle, ThreadEngine
 from webui.service.folders import CACHE, DATA, OUTPUTS, own_folder
+from webui.service.given import stored
 from webui.service.inputs import Inputs
 from webui.service.jobs import Jobs
 from webui.service.keeping import Keeper
@@ -77,7 +78,9 @@ def open_studio(
         broadcast = Broadcast()
         jobs = Jobs(database, clock, broadcast)
         overrides = Overrides(own_folder(root, DATA) / FILE)
-        resolver = Resolver(models_folder=root / "models", cache=cache, others=tuple(models_from), overrides=overrides)
+        resolver = Resolver(
+            models_folder=root / "models", cache=cache, others=tuple(models_from), overrides=overrides, open_input=stored(root)
+        )
         pictures = Pictures(database, outputs, clock, thumbnails=cache / THUMBNAILS)
         keeper = Keeper(database=database, jobs=jobs, pictures=pictures)
         preferences = Preferences(database)
@@ -87,8 +90,8 @@ def open_studio(
         worker = Worker(jobs, handle, broadcast, keeper, slots=slots, timer=time.monotonic, complete=resolver.complete)
         opened.callback(worker.close)
         users = Users(database, clock, longest=lambda: preferences.for_everybody().session_days * DAY)
-        queue = Queue(jobs, worker, resolver, broadcast, lambda: limits_of(preferences.for_everybody()))
         inputs, styles = Inputs(database, root, clock), Styles(database)
+        queue = Queue(jobs, worker, resolver, broadcast, lambda: limits_of(preferences.for_everybody()), inputs)
         worker.start()
         return Studio(
             root=root, outputs=outputs, database=database, users=users, queue=queue, resolver=resolver, worker=worker,

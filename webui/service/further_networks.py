@@ -1,0 +1,109 @@
+"""Depth estimators and upscalers: which there are, which a request means, and where a request's is now."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from webui.errors import ModelFileError
+from webui.params import AUTOMATIC, NONE
+from webui.request import FileFacts, InputFacts, ModelFacts, Request
+from webui.service import estimators, upscalers
+from webui.service.checkpoints import Checkpoint
+from webui.tasks import LANCZOS, OWN_ESTIMATOR, Depth, Extras
+from webui.weights import hashes
+
+PARTS = ("model.safetensors", "pytorch_model.bin", "model.safetensors.index.json", "pytorch_model.bin.index.json")
+"""What holds the weights of a folder in the layout of transformers, or names all its parts, the first that there is."""
+FIELDS = ("estimator", "upscaler", "upscaler_2")  # of a request
+HashOf = Callable[[Path, "hashes.Told | None"], str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FurtherNetworks:
+    """The networks beside models under the folder `models`; `hash_of` reads a file whole where it must, `known` never does."""
+
+    models: Path
+    others: Sequence[Path]
+    hash_of: HashOf
+    known: Callable[[Path], str]
+
+    def estimators(self) -> tuple[Checkpoint, ...]:
+        """The depth estimators there are now, besides those inside models."""
+        return estimators.find(self.models, self.others)
+
+    def upscalers(self) -> tuple[Checkpoint, ...]:
+        """The upscalers' files there are now."""
+        return upscalers.find(self.models, self.others)
+
+    def estimator_names(self, *, own: bool) -> list[str]:
+        """What can be chosen as an estimator; `own` where some model has one inside."""
+        return [AUTOMATIC, NONE, *([OWN_ESTIMATOR] if own else []), *(each.name for each in self.estimators())]
+
+    def upscaler_names(self) -> list[str]:
+        """What can be chosen as an upscaler."""
+        return [*upscalers.RESERVED, *(each.name for each in self.upscalers())]
+
+    def estimator(self, params: Depth, model: ModelFacts, inputs: Mapping[str, InputFacts]) -> FileFacts:
+        """The estimator that makes a task's map: none where the map is given, or there is no picture to make one of."""
+        if "depth" in inputs or "picture" not in inputs:
+            return FileFacts()
+        return self._facts(estimators.choose(params.estimator, model, self.estimators()))
+
+    def pair(self, params: Extras) -> tuple[FileFacts, FileFacts]:
+        """The first and the second upscaler; the second is none where nothing of it would be seen."""
+        there = self.upscalers()
+        first = upscalers.choose(params.upscaler, there) or LANCZOS
+        second = upscalers.choose(params.upscaler_2, there) if params.visibility_2 else ""
+        return self._facts(first), self._facts(second)
+
+    def complete(self, request: Request, told: hashes.Told | None) -> Request:
+        """The request with the hashes of its networks; the first time that reads whole files, of which `told` hears."""
+        files = {each: weights_of(self.path(request, each)) for each in unhashed(request)}
+        found: dict[str, Any] = {f"{each}_hash": self.hash_of(path, told) for each, path in files.items()}
+        return replace(request, **found) if found else request
+
+    def path(self, request: Request, field: str = "estimator") -> Path:
+        """The file or folder of a request's `estimator`, `upscaler` or `upscaler_2`, whatever it is called now.
+
+        `ModelFileError` where it is gone or was changed. The estimator inside a model has none of its own.
+        """
+        name, wanted = getattr(request, field), getattr(request, f"{field}_hash")
+        there = self.estimators() if field == "estimator" else self.upscalers()
+        for each in sorted(there, key=lambda each: each.name != name):  # its own name first
+            with contextlib.suppress(ModelFileError):  # one that cannot be read is not the one
+                if self.hash_of(weights_of(each.path), None) == wanted if wanted else each.name == name:
+                    return each.path
+        kind = "depth estimator" if field == "estimator" else "upscaler"
+        hashed = f" with the hash {wanted[:10]}" if wanted else ""
+        raise ModelFileError(f"The {kind} {name}{hashed} is not here any more; put its file back, or choose another one.")
+
+    def shown(self, there: Sequence[Checkpoint]) -> list[dict[str, Any]]:
+        """Names, paths and known hashes, for lists."""
+        return [{"name": each.name, "hash": self._facts(each).hash, "folder": each.path.is_dir()} for each in there]
+
+    def _facts(self, chosen: Checkpoint | str) -> FileFacts:
+        if isinstance(chosen, str):
+            return FileFacts(name=chosen)
+        with contextlib.suppress(ModelFileError):
+            return FileFacts(name=chosen.name, hash=self.known(weights_of(chosen.path)))
+        return FileFacts(name=chosen.name)
+
+
+def unhashed(request: Request) -> list[str]:
+    """The fields of a request that name a file whose hash is not known yet."""
+    own = (OWN_ESTIMATOR, *upscalers.PLAIN, "")
+    return [each for each in FIELDS if getattr(request, each) not in own and not getattr(request, f"{each}_hash")]
+
+
+def weights_of(path: Path) -> Path:
+    """The file by whose hash a network is known: itself, or the one with a folder's weights; `ModelFileError` where none is."""
+    if not path.is_dir():
+        return path
+    found = next((path / name for name in PARTS if (path / name).is_file()), None)
+    if found is None:
+        raise ModelFileError(f"The folder {path.name} holds no weights; it should have {PARTS[0]} or {PARTS[1]}.")
+    return found

@@ -1,0 +1,33 @@
+"""Which upscaler a request means: one of the two that need no weights, or a file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from webui.errors import unknown
+from webui.params import NONE
+from webui.service.checkpoints import Checkpoint, find_networks
+from webui.service.vaes import by_name
+from webui.tasks import LANCZOS, NEAREST
+
+FOLDERS = ("upscalers", "upscale_models", "ESRGAN", "RealESRGAN")  # under models/; the others are what other programs call it
+PLAIN = (LANCZOS, NEAREST)
+RESERVED = (NONE, *PLAIN)
+
+
+def find(models: Path, others: Sequence[Path] = ()) -> tuple[Checkpoint, ...]:
+    """The files there are."""
+    return find_networks(models, others, FOLDERS, {}, reserved=RESERVED)
+
+
+def choose(name: str, there: Sequence[Checkpoint]) -> Checkpoint | str:
+    """The upscaler that a name means: a file, one of `PLAIN`, or "" for none; `UserError` where there is no such one."""
+    wanted = name.strip().casefold()
+    if wanted in ("", NONE.casefold()):
+        return ""
+    plain = next((each for each in PLAIN if each.casefold() == wanted), None)
+    found = plain or by_name(name, there)
+    if found is None:
+        raise unknown("upscaler", name, [*RESERVED, *(each.name for each in there)])
+    return found

@@ -7,7 +7,7 @@ many generations with the same calls. Nothing here touches a device, a file, a s
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from torch import Tensor
@@ -15,18 +15,27 @@ from torch import Tensor
 from webui.errors import Stopped
 from webui.nets.spec import ModelSpec
 from webui.pipeline import noise
+from webui.pipeline.beside import beside, check_beside
+from webui.pipeline.canvas import CANVASES, Canvas
 from webui.pipeline.conditioning import conditionings
+from webui.pipeline.depth import depth_of, map_alone
+from webui.pipeline.given import NOTHING_GIVEN, Given
 from webui.pipeline.guidance import distilled, guided, plain_row
+from webui.pipeline.loops import counted
 from webui.pipeline.model import Model
 from webui.pipeline.noise_table import NoiseTable
 from webui.pipeline.patches import NO_PATCHES, Patches
-from webui.pipeline.protocol import Ask, Decode, Denoise, Interrupted
+from webui.pipeline.pictures import rounded_up
+from webui.pipeline.protocol import Ask, Decode, Denoise, Interrupted, Read
 from webui.pipeline.refiner import check_pair, handed_over, is_over
 from webui.pipeline.samplers import SAMPLERS, SamplerInfo, resolve
 from webui.pipeline.schedules import SCHEDULES, Schedule
+from webui.pipeline.start import started
+from webui.pipeline.strength import way
+from webui.pipeline.upscale import enlarged
 from webui.request import Request
 
-__all__ = ["Generation", "Model", "Picture", "Registry", "generate"]
+__all__ = ["Generation", "Model", "Picture", "Registry", "depth_map", "enlarge", "generate"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,58 +58,135 @@ class Picture:
     maps: Mapping[str, Tensor] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Means:
+    """What pictures are made with: a model and perhaps its refiner, by the names of their networks, and everything else."""
+
+    model: Model
+    registry: Registry
+    patches: Patches
+    device: str
+    refiner: Model | None
+    vae: str
+
+
 Generation = Generator[Ask, Any, Picture]
 
 
 def generate(
     request: Request, model: Model, registry: Registry = Registry(), patches: Patches = NO_PATCHES, device: str = "cpu",
-    *, refiner: Model | None = None, vae: str = "",
+    *, refiner: Model | None = None, vae: str = "", given: Given = NOTHING_GIVEN, estimator: str = "",
 ) -> Generation:
     """Make the one picture of `request`; raises `Stopped` where it is interrupted before its first step has ended.
 
     `device` is where the answers come from and the state is kept; noise is drawn on the CPU all the same. `refiner` is the model
-    that takes over at the request's `refiner_switch_at`; `vae` names an autoencoder in place of the model's own.
+    that takes over at the request's `refiner_switch_at`; `vae` names an autoencoder in place of the model's own, `estimator` the
+    network that makes a depth map where none is given, "" for none.
     """
-    table = NoiseTable.from_spec(model.spec)
-    denoise = yield from denoiser(request, model, patches)
-    if refiner is not None:
-        check_pair(model, refiner)
+    means = Means(model=model, registry=registry, patches=patches, device=device, refiner=refiner, vae=vae)
+    check_beside(model, request.task)
+    canvas = CANVASES[request.task](request, given)
+    if canvas.picture is not None and (request.strength == 0 or canvas.untouched):
+        return Picture(pixels=canvas.picture)
+    depth = None
+    if request.task == "depth":
+        depth = yield from depth_of(request, given, canvas.picture, estimator)
+    maps = {} if depth is None else {"depth": depth}
+    result = None
+    for loop in range(request.loops):
+        own = replace(request, seed=request.seed + loop)
+        try:
+            latent, over = yield from counted(draw(own, means, canvas, depth), loop, request.loops)
+        except Interrupted:
+            if result is None:
+                raise
+            return result  # the loop before is finished, this one has hardly begun
+        pixels = yield Decode(latent, network=model.name, vae=vae)
+        if canvas.mask is not None:
+            pixels = yield Read(pixels)
+        result = Picture(pixels=canvas.finished(pixels), latent=latent, maps=maps)
+        if over:
+            return result
+        canvas = canvas.again(result.pixels)
+    assert result is not None
+    return result
+
+
+def draw(request: Request, means: Means, canvas: Canvas, depth: Tensor | None) -> Generator[Ask, Any, tuple[Tensor, bool]]:
+    """The latent [C, h, w] of what is drawn on a canvas, and whether it was interrupted before it was done."""
+    model, table = means.model, NoiseTable.from_spec(means.model.spec)
+    request = of_size(request, canvas, model.spec.vae.factor)
+    denoise = yield from denoiser(request, means, model, means.patches, canvas, depth)
+    if means.refiner is not None:
+        check_pair(model, means.refiner)
         # Weights and token vectors are patched by name, and the refiner's names are others.
-        second = denoiser(request, refiner, Patches(padding=patches.padding))
+        second = denoiser(request, means, means.refiner, Patches(padding=means.patches.padding), canvas, depth)
         denoise = handed_over(denoise, second, is_over(table, request.refiner_switch_at))
     try:
-        latent = yield from sample(request, model.spec, table, registry, denoise, device)
+        return (yield from sample(request, means, table, canvas, denoise)), False
     except Interrupted as early:
         if early.latent is None:
             raise Stopped("The picture was interrupted before its first step had ended, so there is nothing to keep.") from None
-        latent = early.latent
-    pixels = yield Decode(latent, network=model.name, vae=vae)
-    return Picture(pixels=pixels, latent=latent)
+        return early.latent, True
 
 
-def denoiser(request: Request, model: Model, patches: Patches) -> Generator[Ask, Any, Denoise]:
+def denoiser(
+    request: Request, means: Means, model: Model, patches: Patches, canvas: Canvas, depth: Tensor | None
+) -> Generator[Ask, Any, Denoise]:
     """From a state to the clean latent that the request's texts see in it, by one model and with guidance."""
     cond, uncond = yield from conditionings(request, model, patches)
-    row = plain_row(model.name, patches)
+    _, height, width = latent_shape(request, model.spec)
+    channels = yield from beside(
+        model.spec, canvas, depth, height, width, network=means.model.name, vae=means.vae, device=means.device
+    )
+    row = plain_row(model.name, patches, channels)
     if model.spec.unet.guidance_width is not None:
         return distilled(cond, request.scale, row)
     return guided(cond, uncond, request.scale, row)
 
 
 def sample(
-    request: Request, spec: ModelSpec, table: NoiseTable, registry: Registry, denoise: Denoise, device: str = "cpu"
+    request: Request, means: Means, table: NoiseTable, canvas: Canvas, denoise: Denoise
 ) -> Generator[Ask, Any, Tensor]:
-    """From noise to a clean latent [C, h, w], by the request's sampler along its schedule."""
+    """From noise, or a picture under noise, to a clean latent [C, h, w], by the request's sampler along its schedule."""
+    registry, model, device = means.registry, means.model, means.device
     info, schedule = resolve(request.sampler, request.schedule, samplers=registry.samplers, schedules=registry.schedules)
-    sigmas = registry.schedules[schedule](request.steps, table)
-    shape = latent_shape(request, spec)
-    start = info.start(noise.initial(request.seed, shape, device=device), sigmas[0])
+    path = way(request, info, registry.schedules[schedule], table)
+    shape = latent_shape(request, model.spec)
+    first = noise.initial(request.seed, shape, device=device)
+    start, denoise = yield from started(
+        request, model.spec, canvas, path, info, first, denoise, network=model.name, vae=means.vae
+    )
     fresh = noise.per_step(request.seed, shape, device=device)
     options = {name: value for name, value in request.sampler_options.items() if name in info.options}
-    latent: Tensor = yield from info.function(denoise, start, sigmas, fresh, **options)
+    latent: Tensor = yield from info.function(denoise, start, path.sigmas, fresh, **options)
     return latent
+
+
+def of_size(request: Request, canvas: Canvas, factor: int) -> Request:
+    """The request of what is drawn on a canvas: its sides are the next multiples of the autoencoder's factor.
+
+    Where there is no picture to take anything from, all is made anew.
+    """
+    width, height = rounded_up(canvas.width, factor), rounded_up(canvas.height, factor)
+    return replace(request, width=width, height=height, strength=1.0 if canvas.picture is None else request.strength)
 
 
 def latent_shape(request: Request, spec: ModelSpec) -> tuple[int, int, int]:
     """Channels, height and width of the request's latent."""
     return spec.vae.latent_channels, request.height // spec.vae.factor, request.width // spec.vae.factor
+
+
+def enlarge(
+    request: Request, given: Given, device: str = "cpu", *, upscalers: tuple[str, ...] = ()  # noqa: ARG001  (as `generate` has it)
+) -> Generation:
+    """Make a picture larger, to the request's size; the names are those of networks, `LANCZOS`, `NEAREST`, or "" for none."""
+    return Picture(pixels=(yield from enlarged(request, given, upscalers)))
+
+
+def depth_map(
+    request: Request, given: Given, device: str = "cpu", *, estimator: str = ""  # noqa: ARG001  (as `generate` has it)
+) -> Generation:
+    """Make the depth map of a picture, at its own size; `pixels` are the map as a grey picture."""
+    depth = yield from map_alone(request, given, estimator)
+    return Picture(pixels=depth.expand(3, *depth.shape), maps={"depth": depth})

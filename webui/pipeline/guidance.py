@@ -13,9 +13,11 @@ from webui.pipeline.protocol import Asking, Conditioning, Denoise, Moment, Row, 
 MakeRow = Callable[[Tensor, Moment, Conditioning, str], Row]
 
 
-def plain_row(network: str = "model", patches: Patches = NO_PATCHES) -> MakeRow:
-    """How a row is made where nothing but the conditioning differs between cond and uncond."""
-    return lambda x, at, conditioning, role: Row(x, at, conditioning, network=network, patches=patches, role=role)
+def plain_row(network: str = "model", patches: Patches = NO_PATCHES, channels: Tensor | None = None) -> MakeRow:
+    """How a row is made where nothing but the conditioning differs between cond and uncond; `channels` go beside x."""
+    return lambda x, at, conditioning, role: Row(
+        x, at, conditioning, network=network, channels=channels, patches=patches, role=role
+    )
 
 
 def guided(cond: Conditioning, uncond: Conditioning, scale: float, row: MakeRow) -> Denoise:

@@ -22,7 +22,10 @@ from webui.ui.controls import described
 TITLE = "Stable Diffusion web UI"
 BRAND = "Stable Diffusion"
 STATIC = Path(__file__).parent / "static"
-STYLES = ("page.css", "parts.css", "controls.css", "stage.css", "queue.css", "gallery.css", "dialogs.css", "models.css")
+STYLES = (
+    "page.css", "parts.css", "controls.css", "stage.css", "queue.css", "gallery.css", "dialogs.css", "models.css", "picker.css",
+    "canvas.css", "compare.css",
+)  # fmt: skip
 ENTRY = "main.js"
 EARLY = "theme.js"  # runs before the page is painted
 OWN_META = re.compile(r'\s*<meta\s+(?:property="og:|name="twitter:)[^>]*>')  # Gradio's advertisement, with an address beyond ours

@@ -26,6 +26,10 @@ export class Pane {
     return this.#image.naturalWidth || 1;
   }
 
+  get height() {
+    return this.#image.naturalHeight || 1;
+  }
+
   name(label) {
     if (this.#label.textContent === label) return;
     this.#label.textContent = label;

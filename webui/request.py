@@ -10,7 +10,7 @@ from typing import Any
 
 from webui.errors import UserError, unknown
 from webui.params import AUTOMATIC, LARGEST_SEED, NONE, RANDOM_SEED, SWITCH_AT, Params, Txt2Img, parameters
-from webui.tasks import A1111, MAP, MASKED, ORIGINAL, STRETCH, TASKS, WHOLE, Depth, Extras, task_of
+from webui.tasks import A1111, EXTRAS, MAP, MASKED, ORIGINAL, STRETCH, TASKS, WHOLE, Depth, Extras, task_of
 
 SHORT_HASH = 10  # digits by which the community names a model
 
@@ -267,7 +267,7 @@ def parameters_of(request: Request) -> Params:
 
 def needs_model(request: Request) -> bool:
     """Whether a model is asked for the request's picture."""
-    return request.task not in ("extras", MAP) or bool(request.model)
+    return request.task not in (EXTRAS, MAP) or bool(request.model)
 
 
 def named(name: str, digest: str) -> str:

@@ -146,6 +146,7 @@ TASKS: Mapping[str, type[Params]] = MappingProxyType(
     {"txt2img": Txt2Img, "img2img": Img2Img, "inpaint": Inpaint, "depth": Depth, "extras": Extras}
 )
 """By the name that a request, a tab and a command have for it."""
+EXTRAS = "extras"
 MAP = "map"  # a depth map alone, by the parameters of `Depth`
 TAKES: Mapping[str, tuple[str, ...]] = MappingProxyType({
     "txt2img": (), "img2img": ("picture", "sketch"), "inpaint": ("picture", "sketch", "mask"),

@@ -13,7 +13,7 @@ from typing import Self
 from torch import Tensor
 
 from webui.engine.allocator import keep_freed_memory
-from webui.engine.device import by_rule, facts
+from webui.engine.device import Choice, by_rule, facts
 from webui.engine.engine import Engine
 from webui.engine.jobs import Source
 from webui.engine.limits import USUAL, Limits
@@ -23,13 +23,16 @@ from webui.engine.trial import choice_for
 from webui.facts import memory_sizes
 from webui.nets.spec import VAESpec
 from webui.params import Txt2Img
-from webui.pipeline.generate import Model, Registry, generate
+from webui.pipeline.generate import Model, Registry, depth_map, enlarge, generate
 from webui.pipeline.protocol import EncodePicture
 from webui.request import Request, named
 from webui.service.folders import DATA, cache_folder
+from webui.service.further_sources import Further, as_opened
+from webui.service.given import OpenInput, given, nothing, stored
 from webui.service.overrides import FILE, Overrides, override_of
 from webui.service.previews import FITTED, Previews
 from webui.service.requests import Resolver
+from webui.tasks import EXTRAS, MAP
 from webui.weights.families import Override
 from webui.weights.headers import read_header
 from webui.weights.settling import PREDICTIONS, settled
@@ -47,17 +50,23 @@ class Service:
     engine: Engine = field(init=False)
     exact: bool = False
     registry: Registry = field(default_factory=Registry)
+    open_input: OpenInput = nothing  # the pictures that requests name
     memory_megabytes: int = 0  # that weights may take on the device; 0: what is sensible of what is free
     _networks: LocalNetworks = field(init=False)
     _sources: dict[str, ModelSource] = field(default_factory=dict)  # of models, by the networks' names for them
     _vaes: dict[tuple[str, VAESpec], VAESource] = field(default_factory=dict)  # by name, and in place of which
+    _further: Further = field(init=False)
 
     def __post_init__(self) -> None:
         keep_freed_memory()
         choice = partial(choice_for, memory=self.cache / DEVICES, exact=self.exact)
         device = by_rule(facts(), exact=self.exact).device
         room = Room(weights=weights_budget(free_bytes(device, *memory_sizes()), self.memory_megabytes))
-        self._networks = LocalNetworks(self._sources.__getitem__, choice, open_vae=self._open_vae, room=room)
+        self._further = Further(self.resolver.networks, device)
+        self._networks = LocalNetworks(
+            self._sources.__getitem__, choice, open_vae=self._open_vae, open_other=self._further.open,
+            other_choice=Choice(device=device), room=room,
+        )
         preview = Previews(self.resolver.path_of, self._encode, self.cache / FITTED)
         self.engine = Engine(self._start, self._networks, preview=preview, limits=limits_on(device))
 
@@ -80,14 +89,26 @@ class Service:
             self.close()
 
     def _start(self, request: Request) -> Sequence[Source]:
-        """One generation a picture. Runs in the engine's thread, which loads the model."""
-        model = self._describe(request)
-        device = self._networks.device_of(model.name)
+        """One generation a picture. Runs in the engine's thread, which decodes what is given and opens the models."""
+        pictures = [request.picture(index) for index in range(request.count)]
+        brought = given(request, self.open_input)
+        if request.task == EXTRAS:
+            upscalers = tuple(self._further.name(request, each) for each in ("upscaler", "upscaler_2"))
+            return [enlarge(each, brought, self._further.device, upscalers=upscalers) for each in pictures]
+        model = self._describe(request) if request.model else None
+        own = self._sources[model.name] if model is not None else None
+        estimator = self._further.name(request, "estimator", model, own)
+        if request.task == MAP:
+            return [depth_map(each, brought, self._further.device, estimator=estimator) for each in pictures]
+        assert model is not None
         refiner = self._describe(_second(request)) if request.refiner else None
         vae = self._name_vae(request, model.spec.vae) if request.vae else ""
+        device = self._networks.device_of(model.name)
         return [
-            generate(request.picture(index), model, self.registry, device=device, refiner=refiner, vae=vae)
-            for index in range(request.count)
+            generate(
+                each, model, self.registry, device=device, refiner=refiner, vae=vae, given=brought, estimator=estimator,
+            )
+            for each in pictures
         ]
 
     def _describe(self, request: Request) -> Model:
@@ -130,32 +151,26 @@ def limits_on(device: str) -> Limits:
     return USUAL if device == "cpu" else replace(USUAL, in_flight=2)
 
 
-def as_opened(source: ModelSource | VAESource) -> bool:
-    """Whether all files of a model or VAE are still as they were when it was opened; else they are opened anew."""
-    try:
-        found = {path: path.stat() for path in source.stamps}
-    except OSError:
-        return False
-    return all((found[path].st_size, found[path].st_mtime_ns) == stamp for path, stamp in source.stamps.items())
-
-
 def _second(request: Request) -> Request:
     """The request as if its refiner were the model."""
     return replace(request, model=request.refiner, model_hash=request.refiner_hash, override=request.refiner_override)
 
 
 def open_engine(
-    root: Path, *, paths: bool = False, exact: bool = False, models_from: Sequence[Path] = (), memory_megabytes: int = 0
+    root: Path, *, paths: bool = False, exact: bool = False, models_from: Sequence[Path] = (), memory_megabytes: int = 0,
+    open_input: OpenInput | None = None,
 ) -> Service:
     """The service of the models under `root`/models and in `models_from`; nothing is loaded before it is needed.
 
     What is measured and computed once is kept in `root`/cache. `paths` lets a model be named by the path of a file, which only
     the machine's owner may; `exact` computes in float32 on the CPU, whatever else there is. `memory_megabytes` is what models may
-    take on the device, 0 what is sensible of what is free.
+    take on the device, 0 what is sensible of what is free. `open_input` gives the pictures that requests name, if they are not
+    those that were brought to the page of this folder.
     """
     cache = cache_folder(root)
     overrides = Overrides(root / DATA / FILE)
+    opened = stored(root) if open_input is None else open_input
     resolver = Resolver(
-        models_folder=root / "models", cache=cache, others=tuple(models_from), paths=paths, overrides=overrides
+        models_folder=root / "models", cache=cache, others=tuple(models_from), paths=paths, overrides=overrides, open_input=opened
     )
-    return Service(resolver=resolver, cache=cache, exact=exact, memory_megabytes=memory_megabytes)
+    return Service(resolver=resolver, cache=cache, exact=exact, open_input=opened, memory_megabytes=memory_megabytes)

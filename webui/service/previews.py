@@ -70,6 +70,8 @@ class Previews:
         self._known: dict[str, Preview | None] = {}
 
     def __call__(self, request: Request, latent: Tensor) -> Tensor | None:
+        if not request.model:  # nor are there latents
+            return None
         override = json.dumps(dict(request.override), sort_keys=True) if request.override else ""
         model = f"{request.model_hash or request.model}{override}"  # by hash, for a file may be replaced by another
         if model not in self._known:

@@ -41,10 +41,16 @@ class Infotext:
     values: Mapping[str, str] = field(default_factory=dict)
 
 
-def write(params: Params, extra: Mapping[str, str] | None = None, version: str = VERSION) -> str:
-    """The text of a picture made with `params`; `extra` values come after theirs, the version last."""
-    values = {**_in_order(params), **(extra or {}), "Version": version}
-    given = {name: str(getattr(params, name, "")) for name in EXACT}
+def write(
+    params: Params, extra: Mapping[str, str] | None = None, version: str = VERSION, before: Infotext | None = None
+) -> str:
+    """The text of a picture made with `params`; `extra` values come after theirs, the version last.
+
+    `before` is what the text of the picture it was made of says: its prompts and values stay where `params` have none.
+    """
+    values = {**(before.values if before else {}), **_in_order(params), **(extra or {})}
+    values = {**{key: value for key, value in values.items() if key != "Version"}, "Version": version}
+    given = {name: str(getattr(params, name, getattr(before, name, ""))) for name in EXACT}
     text = _joined(given, values)
     plain = parse(text)
     lost = {EXACT[name]: original for name, original in given.items() if getattr(plain, name) != original}
@@ -65,6 +71,21 @@ def parse(text: str) -> Infotext:
     read = {"prompt": "\n".join(lines[:first]).strip(), "negative": negative.strip()}
     exact = {name: values.pop(key) for name, key in EXACT.items() if key in values}
     return Infotext(**read | exact, values=values)
+
+
+def task_said(info: Infotext) -> str:
+    """The task that a text is of, by the values that only its pictures have; "" where it has no values."""
+    said = info.values.keys()
+    if not said:
+        return ""
+    if "Postprocess upscaler" in said:
+        return "extras"
+    if said & {"Depth estimator", "Depth map"}:
+        return "depth"
+    if said & {"Mask blur", "Mask mode", "Mask hash", "Masked content", "Inpaint area"}:
+        return "inpaint"
+    # Pictures from text that were enlarged on the way (hires fix) have a strength too.
+    return "img2img" if "Denoising strength" in said and not any(key.startswith("Hires") for key in said) else "txt2img"
 
 
 def raw_parameters(info: Infotext, cls: type[Params] = Txt2Img) -> tuple[dict[str, str], dict[str, str]]:
@@ -101,7 +122,8 @@ def _in_order(params: Params) -> dict[str, str]:
     options |= {key for parameter in parameters(params).values() for key in parameter.infotext_by_sampler.values()}
     values = encoded(params)
     last = {key: value for key, value in values.items() if key in options}
-    return {**{key: value for key, value in values.items() if key not in options}, **ALWAYS, **last}
+    always = ALWAYS if "seed" in parameters(params) else {}
+    return {**{key: value for key, value in values.items() if key not in options}, **always, **last}
 
 
 def quote(value: str) -> str:

@@ -14,6 +14,7 @@ from webui.request import NO_INPUTS, InputFacts, ModelFacts, Request, SamplerFac
 from webui.service.broadcast import Broadcast, Subscription
 from webui.service.database import Database
 from webui.service.engines import EngineHandle
+from webui.service.inputs import Inputs
 from webui.service.jobs import Job, Jobs
 from webui.service.keeping import Keeper
 from webui.service.limits import UserLimits
@@ -71,6 +72,7 @@ class Core:
     queue: Queue
     engine: EngineHandle
     clock: Clock
+    inputs: Inputs
     owner: User = field(default_factory=lambda: User(id=1, name="owner", owner=True))
 
     def user(self, name: str) -> User:
@@ -143,12 +145,13 @@ def core(
     broadcast = Broadcast()
     jobs = Jobs(database, clock, broadcast)
     pictures = Pictures(database, root / "outputs", clock)
-    keeper = Keeper(database=database, jobs=jobs, pictures=pictures)
+    inputs = Inputs(database, root, clock)
+    keeper = Keeper(database=database, jobs=jobs, pictures=pictures, inputs=inputs)
     worker = Worker(jobs, engine, broadcast, keeper, slots=slots or Slots(), timer=time.monotonic, complete=complete)
-    queue = Queue(jobs, worker, Model(known=known), broadcast, lambda: limits or UserLimits())  # type: ignore[arg-type]
+    queue = Queue(jobs, worker, Model(known=known), broadcast, lambda: limits or UserLimits(), inputs)  # type: ignore[arg-type]
     made = Core(
         database=database, broadcast=broadcast, jobs=jobs, pictures=pictures, worker=worker, queue=queue, engine=engine,
-        clock=clock,
+        clock=clock, inputs=inputs,
     )  # fmt: skip
     if start:
         worker.start()

@@ -171,7 +171,7 @@ def test_the_quota_is_exact_even_when_many_come_at_once(inputs: Inputs, monkeypa
         thread.join()
     refused = [each for each in results if len(each) != 64]
     assert len(results) == 12 and len(refused) == 7 and inputs.used(ANNA) == 5 * size
-    assert refused[0] == "Your uploads take 5 MB and may take 5; remove some, or ask an owner for more."
+    assert refused[0] == "Your uploads take 5 MB and may take 5; remove some, or pictures made of them, or ask an owner for more."
     assert inputs.add(BOB, contents[0], megabytes=5)
     inputs.remove(ANNA, next(each for each in results if len(each) == 64))
     assert inputs.used(ANNA) == 4 * size

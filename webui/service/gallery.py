@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from PIL import Image
@@ -24,14 +25,22 @@ from PIL.PngImagePlugin import PngInfo
 from webui import infotext
 from webui.errors import StorageError, UserError, quoted
 from webui.infotext import PNG_KEY
-from webui.request import Request, parameters_of
+from webui.request import SHORT_HASH, Request, parameters_of
 from webui.service.overrides import in_words
 
 NUMBERED = re.compile(r"\.?(\d{5,})(?:-.*\.png|\.part)")
 COMPRESSION = 1  # zlib's level: a tenth of the time of the usual 6 for a few percent of size
 MOST_TRIES = 1000  # to claim a number while others do
 SET_KEY, REFINER_SET_KEY = "Model set to", "Refiner set to"  # what an owner had set for the file against what it says itself
+INPUT_KEYS = {"picture": "Init image hash", "sketch": "Sketch hash", "mask": "Mask hash"}
+NETWORK_KEYS = {
+    "estimator_hash": "Depth estimator hash", "upscaler_hash": "Postprocess upscaler hash",
+    "upscaler_2_hash": "Postprocess upscaler 2 hash",
+}  # fmt: skip
 COMPUTED_KEY = "Computed on"  # among a picture's values: what beside the request decides on its last bits
+LONGEST_SOURCE = 100_000  # characters of another picture's text
+LONGEST_SEED = 20  # digits
+NO_MAPS: Mapping[str, str] = MappingProxyType({})
 FALLBACK = "webui-pictures"  # in the user's home, else among temporary files
 Foretell = Callable[[Path, int], None]  # told the path and bytes of a picture before it is written
 
@@ -54,17 +63,46 @@ def check_folder(folder: Path) -> None:
         raise UserError(f"The folder {quoted(str(folder))} cannot be written to ({_why(error)}); name another one.") from error
 
 
-def text_of(request: Request, *, batched: bool, interrupted: bool, computed: str = "") -> str:
+def text_of(
+    request: Request, *, batched: bool, interrupted: bool, computed: str = "", maps: Mapping[str, str] = NO_MAPS, source: str = ""
+) -> str:
     """The parameters' text for the one picture of `request`, as every picture's file has it.
 
-    `computed` says on what it was, such as "cpu float32". Like the other remarks it has a key of its own behind the community's,
-    which programs that do not know it pass over.
+    `maps` are the digests of what it was made to; `source` is the text of the picture that it is an enlargement of. `computed`
+    says on what it was, such as "cpu float32". Like the other remarks it has a key of its own behind the community's, which
+    programs that do not know it pass over.
     """
     remarks = {"Shared calls": batched, "Interrupted": interrupted}
-    said = {COMPUTED_KEY: computed} if computed else {}
+    said = _files_said(request, maps) | ({COMPUTED_KEY: computed} if computed else {})
     said |= {SET_KEY: in_words(request.override)} if request.override else {}
     said |= {REFINER_SET_KEY: in_words(request.refiner_override)} if request.refiner_override else {}
-    return infotext.write(parameters_of(request), {key: "True" for key, true in remarks.items() if true} | said)
+    before = infotext.parse(source) if source else None
+    return infotext.write(parameters_of(request), {key: "True" for key, true in remarks.items() if true} | said, before=before)
+
+
+def source_text(content: bytes) -> str:
+    """The parameters' text in the file of a picture that another one was made of; "" where it has none that can be read."""
+    try:
+        with Image.open(io.BytesIO(content), formats=("PNG",)) as picture:
+            text = picture.info.get(PNG_KEY, "")
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return ""
+    return text.replace("\0", " ") if isinstance(text, str) and len(text) <= LONGEST_SOURCE else ""
+
+
+def seed_said(request: Request, text: str) -> int:
+    """The seed that a picture's file is named after: its own, or that of the picture it was made of."""
+    said = infotext.parse(text).values.get("Seed", "")
+    own = request.task != "extras" or not (said.isascii() and said.isdecimal() and len(said) <= LONGEST_SEED)
+    return request.seed if own else int(said)
+
+
+def _files_said(request: Request, maps: Mapping[str, str]) -> dict[str, str]:
+    """The short hashes of the files that a picture was made of and by, as the community names them."""
+    named = {key: request.inputs.get(name, "") for name, key in INPUT_KEYS.items()}
+    named |= {"Depth map": maps.get("depth", request.inputs.get("depth", ""))} if request.task == "depth" else {}
+    named |= {key: getattr(request, name) for name, key in NETWORK_KEYS.items()}
+    return {key: digest[:SHORT_HASH] for key, digest in named.items() if digest}
 
 
 def save(

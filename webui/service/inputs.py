@@ -11,7 +11,7 @@ import hashlib
 import os
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from sqlite3 import Row
@@ -23,14 +23,18 @@ from webui.service.database import Database
 from webui.service.decoding import Seen, examine
 from webui.service.folders import DATA, own_folder
 from webui.service.foreign_files import refusal
-from webui.service.given import FOLDER
+from webui.service.given import FOLDER, stored
 from webui.service.picture_heads import Head, read_head, scans
+from webui.service.references import referred
 from webui.service.users import User
 from webui.settings import Settings
 
 LARGEST = 64 * 2**20  # bytes of one file
 LONGEST_SIDE = 16384  # pixels
 MEGABYTE = 2**20
+FRESH_SECONDS = 3600.0  # in which an upload may be on somebody's page, about to be used
+MADE_KEPT_SECONDS = 86400.0
+KEPT_SECONDS = 30 * 86400.0
 MOST_SCANS = 50  # of a JPEG; programs make ten or so
 DECODING = 2  # at the same time
 TYPES = {"PNG": "image/png", "JPEG": "image/jpeg", "WEBP": "image/webp"}
@@ -59,6 +63,7 @@ class Inputs:
 
     def __init__(self, database: Database, root: Path, clock: Callable[[], float]) -> None:
         self._database = database
+        self._root = root
         self._folder = own_folder(root, DATA) / FOLDER
         self._clock = clock
         self._turn = threading.Lock()  # held while files and rows change together
@@ -84,15 +89,25 @@ class Inputs:
                 return digest
             used = self.used(user)
             if used + len(content) > megabytes * MEGABYTE:
+                used -= self._make_room(user, used + len(content) - megabytes * MEGABYTE)
+            if used + len(content) > megabytes * MEGABYTE:
                 taken = f"{used / MEGABYTE:,.0f} MB"
-                raise TooMany(f"Your uploads take {taken} and may take {megabytes:,}; remove some, or ask an owner for more.")
-            if not self._file(digest).is_file():
-                self._write(self._file(digest), content)
-            with self._database.write() as connection:
-                connection.execute(
-                    f"INSERT INTO inputs ({COLUMNS}, user, created) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                    (digest, len(content), seen.width, seen.height, TYPES[head.kind], seen.transparent, user.id, self._clock()),
+                raise TooMany(
+                    f"Your uploads take {taken} and may take {megabytes:,}; remove some, or pictures made of them, or ask an "
+                    "owner for more."
                 )
+            self._keep(user.id, digest, content, head.kind, seen)
+        return digest
+
+    def keep_made(self, user: int, content: bytes) -> str:
+        """Keep a map that was made here among a user's pictures, and return its digest; it is nothing they have brought."""
+        digest, head = hashlib.sha256(content).hexdigest(), checked_head(content)
+        with self._turn:
+            if self._database.one("SELECT 1 FROM inputs WHERE digest = ? AND user = ?", (digest, user)) is None:
+                seen = Seen(width=head.width, height=head.height, transparent=False)
+                self._keep(user, digest, content, head.kind, seen, made=True)
+            elif not self._file(digest).is_file():
+                self._write(self._file(digest), content)
         return digest
 
     def get(self, user: User, digest: str) -> Input:
@@ -119,6 +134,10 @@ class Inputs:
             raise StorageError(f"The upload {digest[:10]} is not what it was; upload it again.")
         return content
 
+    def read(self, digest: str) -> bytes:
+        """A picture's bytes, whoever's it is: for what a job was allowed to use; `UserError` where it is gone."""
+        return stored(self._root)(digest)
+
     def used(self, user: User) -> int:
         """How many bytes a user's pictures take."""
         row = self._database.one("SELECT COALESCE(SUM(bytes), 0) FROM inputs WHERE user = ? AND made = 0", (user.id,))
@@ -128,22 +147,59 @@ class Inputs:
         """Let go of a picture."""
         self.get(user, digest)
         with self._turn:
-            with self._database.write() as connection:
-                connection.execute("DELETE FROM inputs WHERE digest = ? AND user = ?", (digest, user.id))
-                left = connection.execute("SELECT COUNT(*) FROM inputs WHERE digest = ?", (digest,)).fetchone()[0]
-            if not left:
-                with contextlib.suppress(OSError):
-                    self._file(digest).unlink(missing_ok=True)
+            self._forget([(user.id, digest)])
+            self._unlink(digest)
 
     def sweep(self) -> int:
-        """Remove files that belong to nobody any more, such as those of accounts that were removed; returns how many."""
+        """Remove what nobody needs any more, and files of nobody, such as of accounts that were removed; returns how many files.
+
+        That is what no picture refers to, nor a job that has not ended long ago: maps after a day, uploads after a month.
+        """
         with self._turn:
+            now = self._clock()
+            kept = referred(self._database, jobs_ended_after=now - KEPT_SECONDS)
+            query = "SELECT digest, user FROM inputs WHERE created < CASE made WHEN 1 THEN ? ELSE ? END"
+            old = self._database.all(query, (now - MADE_KEPT_SECONDS, now - KEPT_SECONDS))
+            self._forget((row["user"], row["digest"]) for row in old if (row["user"], row["digest"]) not in kept)
             known = {str(row["digest"]) for row in self._database.all("SELECT DISTINCT digest FROM inputs")}
             left = [path for path in self._folder.glob("*/*") if path.name not in known]
             for path in left:
                 with contextlib.suppress(OSError):
                     path.unlink()
         return len(left)
+
+    def _keep(self, user: int, digest: str, content: bytes, kind: str, seen: Seen, *, made: bool = False) -> None:
+        if not self._file(digest).is_file():
+            self._write(self._file(digest), content)
+        values = (digest, len(content), seen.width, seen.height, TYPES[kind], seen.transparent, user, self._clock(), made)
+        with self._database.write() as connection:
+            connection.execute(
+                f"INSERT INTO inputs ({COLUMNS}, user, created, made) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", values
+            )
+
+    def _make_room(self, user: User, wanted: int) -> int:
+        """Let go of the oldest uploads that no picture and no job refers to, until there is room; returns the bytes."""
+        query = "SELECT digest, bytes FROM inputs WHERE user = ? AND made = 0 AND created < ? ORDER BY created"
+        rows = self._database.all(query, (user.id, self._clock() - FRESH_SECONDS))
+        kept = referred(self._database, jobs_ended_after=None) if rows else set()
+        going: list[Row] = []
+        for row in rows:
+            if sum(each["bytes"] for each in going) < wanted and (user.id, row["digest"]) not in kept:
+                going.append(row)
+        self._forget((user.id, row["digest"]) for row in going)
+        for row in going:
+            self._unlink(row["digest"])
+        return sum(row["bytes"] for row in going)
+
+    def _forget(self, whose: Iterable[tuple[int, str]]) -> None:
+        with self._database.write() as connection:
+            connection.executemany("DELETE FROM inputs WHERE user = ? AND digest = ?", list(whose))
+
+    def _unlink(self, digest: str) -> None:
+        """Remove a file that belongs to nobody."""
+        if self._database.one("SELECT 1 FROM inputs WHERE digest = ?", (digest,)) is None:
+            with contextlib.suppress(OSError):
+                self._file(digest).unlink(missing_ok=True)
 
     def _is_own(self, user: User, digest: str) -> bool:
         """Whether the user has it, and it is really there: what the disk has lost can be brought again."""

@@ -22,6 +22,7 @@ from webui.service.turns import Slots, following, in_order
 
 Clock = Callable[[], float]
 ENDS = {"finished": "done", "failed": "failed", "cancelled": "cancelled", "interrupted": "interrupted"}  # event: state
+SETTLES = ("picture", "skipped", "map")
 KEPT_SECONDS = 90 * 86400.0  # jobs that ended longer ago are forgotten; their pictures stay
 GOES_ON = "The program was ended while this job ran; it goes on, and keeps the pictures that were finished."
 GIVEN_UP = (
@@ -163,7 +164,7 @@ class Jobs:
 
     def settled(self, job: str) -> dict[int, Event]:
         """The pictures of a job that need not be made any more, and the event that says why: it is there, or was skipped."""
-        return {event["picture"]: event for event in self.events(job) if event["kind"] in ("picture", "skipped")}
+        return {event["picture"]: event for event in self.events(job) if event["kind"] in SETTLES}
 
     def counts(self, jobs: Sequence[str]) -> dict[str, tuple[int, int]]:
         """How many pictures of each job there are, and the number of its newest event."""

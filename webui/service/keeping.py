@@ -1,11 +1,13 @@
 """Keeping finished pictures: first the file, then its row and the event that tells of it, in one transaction.
 
 What is about to be written is noted before, so that a file whose row was lost with the process is found again at the next start.
+What a picture was made to, such as a depth map, is kept among the inputs of its user, so that it can be given again.
 """
 
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import logging
 from collections.abc import Mapping
@@ -13,44 +15,61 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
 from webui.engine.events import Picture
-from webui.errors import StorageError
+from webui.errors import StorageError, UserError
+from webui.request import Request
 from webui.service.database import Database
-from webui.service.gallery import part_of, save, text_of
+from webui.service.gallery import part_of, save, seed_said, source_text, text_of
+from webui.service.inputs import Inputs
 from webui.service.jobs import Change, Job, Jobs
 from webui.service.pictures import Pictures
+from webui.tasks import MAP
 
 LOGGER = logging.getLogger(__name__)
+COMPRESSION = 3  # zlib's level for maps, which are smooth
 
 
 @dataclass(kw_only=True, eq=False)
 class Keeper:
-    """Saves pictures into `pictures.outputs`, and writes their rows."""
+    """Saves pictures into `pictures.outputs`, and writes their rows; maps go into `inputs`."""
 
     database: Database
     jobs: Jobs
     pictures: Pictures
+    inputs: Inputs
 
     def keep(self, job: Job, place: int, event: Picture) -> None:
         """Save picture number `place` of a job and tell of it; `StorageError` says what is where if that fails."""
-        text = text_of(event.request, batched=event.batched, interrupted=event.interrupted, computed=event.computed)
+        if job.kind == MAP:
+            self._keep_map(job, place, event)
+            return
+        maps, trouble = self._maps(job, event)
+        source = self._source(event.request)
+        text = text_of(
+            event.request, batched=event.batched, interrupted=event.interrupted, computed=event.computed, maps=maps, source=source
+        )
         height, width = event.pixels.shape[:2]
         rows: dict[Path, dict[str, Any]] = {}
 
         def foretell(path: Path, size: int) -> None:
             rows[path] = self.pictures.row_values(
                 user=job.user, job=job.id, place=place, path=path, size=size, width=width, height=height, request=event.request,
-                parameters=text, interrupted=event.interrupted,
+                parameters=text, interrupted=event.interrupted, maps=maps,
             )  # fmt: skip
             self._note(path, rows[path])
 
-        saved = save(self.pictures.outputs, event.pixels, event.request.seed, text, foretell=foretell)
+        saved = save(self.pictures.outputs, event.pixels, seed_said(event.request, text), text, foretell=foretell)
         try:
             with self.jobs.change() as change:
                 change.connection.executemany("DELETE FROM saving WHERE path = ?", [(str(path),) for path in rows])
                 self._tell(change, job, rows[saved.path])
-                if saved.notice:
-                    change.event(job, "notice", sentence=saved.notice)
+                for sentence in (saved.notice, trouble):
+                    if sentence:
+                        change.event(job, "notice", sentence=sentence)
         except StorageError as error:
             raise StorageError(f"The picture is in {saved.path}, but the gallery could not be told: {error}") from error
 
@@ -68,6 +87,32 @@ class Keeper:
                     with contextlib.suppress(OSError):
                         part_of(path).unlink(missing_ok=True)
 
+    def _keep_map(self, job: Job, place: int, event: Picture) -> None:
+        """Keep the map that is all a job makes: no picture of the gallery, but one that can be given."""
+        values = event.maps["depth"]
+        digest = self.inputs.keep_made(job.user, encoded_map(values))
+        height, width = values.shape
+        with self.jobs.change() as change:
+            present = self.jobs.get(job.id)
+            if present is not None and present.open:
+                change.event(job, MAP, picture=place, digest=digest, width=width, height=height)
+
+    def _maps(self, job: Job, event: Picture) -> tuple[dict[str, str], str]:
+        """The digests of a picture's maps, which are kept; a sentence where they cannot be: the picture is worth more."""
+        try:
+            return {name: self.inputs.keep_made(job.user, encoded_map(values)) for name, values in event.maps.items()}, ""
+        except StorageError as error:
+            return {}, f"The depth map could not be kept: {error}"
+
+    def _source(self, request: Request) -> str:
+        """The text of the picture that is made larger, which goes on with it."""
+        if request.task != "extras":
+            return ""
+        try:
+            return source_text(self.inputs.read(request.inputs["picture"]))
+        except (UserError, StorageError):  # gone meanwhile; the picture is there all the same
+            return ""
+
     def _note(self, path: Path, row: Mapping[str, Any]) -> None:
         try:
             with self.database.write() as connection:
@@ -83,6 +128,15 @@ class Keeper:
             return
         size = {"width": row["width"], "height": row["height"]}
         interrupted = bool(row["interrupted"])
-        change.event(job, "picture", picture=row["place"], id=name, **size, seed=row["seed"], interrupted=interrupted)
+        maps = json.loads(row.get("maps", "{}"))
+        more = {"maps": maps} if maps else {}
+        change.event(job, "picture", picture=row["place"], id=name, **size, seed=row["seed"], interrupted=interrupted, **more)
         if present.attempts > 1:  # it does get on, so it is not what ended the program
             change.set(job, attempts=1)
+
+
+def encoded_map(values: NDArray[np.uint16]) -> bytes:
+    """A greyscale PNG of 16 bits of uint16 [H, W]."""
+    buffer = io.BytesIO()
+    Image.fromarray(values).save(buffer, "PNG", compress_level=COMPRESSION)
+    return buffer.getvalue()

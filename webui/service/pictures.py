@@ -10,14 +10,16 @@ import json
 import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from sqlite3 import Connection, Row
 from typing import Any
 
 from webui.errors import NotAllowed, NotFound, StorageError, UserError, quoted
+from webui.infotext import parse
 from webui.request import Request
 from webui.service.database import Database, Value
+from webui.service.gallery import seed_said
 from webui.service.thumbnails import Thumbnails
 from webui.service.users import User
 
@@ -27,14 +29,18 @@ MOST_AT_ONCE = 1000  # pictures that one call names
 LONGEST_SEARCH = 500  # characters
 MOST_WORDS = 20
 COLUMNS = (
-    "number, id, user, job, place, path, bytes, width, height, seed, prompt, parameters, interrupted, starred, trashed, created"
+    "number, id, user, job, place, path, bytes, width, height, seed, prompt, parameters, interrupted, starred, trashed, created, "
+    "maps, json_extract(request, '$.inputs') AS inputs"
 )
 Clock = Callable[[], float]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Picture:
-    """A row of the table `pictures`; `number` rises with time, `trashed` is when it was put into the trash."""
+    """A row of the table `pictures`; `number` rises with time, `trashed` is when it was put into the trash.
+
+    `inputs` and `maps` are digests of what it was made of, and of what was made on the way, by name.
+    """
 
     number: int
     id: str
@@ -52,6 +58,8 @@ class Picture:
     starred: bool
     trashed: float | None
     created: float
+    maps: Mapping[str, str] = field(default_factory=dict)
+    inputs: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def gone(self) -> bool:
@@ -154,13 +162,15 @@ class Pictures:
 
     def row_values(
         self, *, user: int, job: str | None, place: int, path: Path, size: int, width: int, height: int, request: Request,
-        parameters: str, interrupted: bool = False, created: float | None = None,
+        parameters: str, interrupted: bool = False, created: float | None = None, maps: Mapping[str, str] | None = None,
     ) -> dict[str, Any]:  # fmt: skip
         """The row of a picture as plain data, ready for JSON: what `insert` takes, now or after a crash."""
         return {
             "id": secrets.token_hex(8), "user": user, "job": job, "place": place, "path": self.stored(path), "bytes": size,
-            "width": width, "height": height, "seed": str(request.seed), "prompt": request.prompt, "parameters": parameters,
-            "request": json.dumps(request.to_dict(), ensure_ascii=False), "interrupted": int(interrupted),
+            "width": width, "height": height, "seed": str(seed_said(request, parameters)),
+            "prompt": request.prompt if request.task != "extras" else parse(parameters).prompt, "parameters": parameters,
+            "maps": json.dumps(maps or {}), "request": json.dumps(request.to_dict(), ensure_ascii=False),
+            "interrupted": int(interrupted),
             "created": self._clock() if created is None else created,
         }  # fmt: skip
 
@@ -226,7 +236,8 @@ class Pictures:
     def _picture(self, row: Row) -> Picture:
         plain = {name: row[name] for name in row.keys()}  # noqa: SIM118  a Row iterates over its values
         flags = {name: bool(plain[name]) for name in ("interrupted", "starred")}
-        return Picture(**plain | flags | {"path": self._root / plain["path"]})
+        texts = {name: json.loads(plain[name] or "{}") for name in ("maps", "inputs")}
+        return Picture(**plain | flags | texts | {"path": self._root / plain["path"]})
 
 
 def _matching(text: str) -> tuple[list[str], list[Value]]:

@@ -82,7 +82,8 @@ def open_studio(
             models_folder=root / "models", cache=cache, others=tuple(models_from), overrides=overrides, open_input=stored(root)
         )
         pictures = Pictures(database, outputs, clock, thumbnails=cache / THUMBNAILS)
-        keeper = Keeper(database=database, jobs=jobs, pictures=pictures)
+        inputs, styles = Inputs(database, root, clock), Styles(database)
+        keeper = Keeper(database=database, jobs=jobs, pictures=pictures, inputs=inputs)
         preferences = Preferences(database)
         handle = engine or ThreadEngine(
             root, models_from=models_from, memory=lambda: preferences.for_everybody().memory_megabytes
@@ -90,7 +91,6 @@ def open_studio(
         worker = Worker(jobs, handle, broadcast, keeper, slots=slots, timer=time.monotonic, complete=resolver.complete)
         opened.callback(worker.close)
         users = Users(database, clock, longest=lambda: preferences.for_everybody().session_days * DAY)
-        inputs, styles = Inputs(database, root, clock), Styles(database)
         queue = Queue(jobs, worker, resolver, broadcast, lambda: limits_of(preferences.for_everybody()), inputs)
         worker.start()
         return Studio(

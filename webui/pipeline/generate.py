@@ -154,13 +154,11 @@ def sample(
     path = way(request, info, registry.schedules[schedule], table)
     shape = latent_shape(request, model.spec)
     first = noise.initial(request.seed, shape, device=device)
-    start, denoise = yield from started(
-        request, model.spec, canvas, path, info, first, denoise, network=model.name, vae=means.vae
-    )
+    start = yield from started(request, model.spec, canvas, path, info, first, denoise, network=model.name, vae=means.vae)
     fresh = noise.per_step(request.seed, shape, device=device)
     options = {name: value for name, value in request.sampler_options.items() if name in info.options}
-    latent: Tensor = yield from info.function(denoise, start, path.sigmas, fresh, **options)
-    return latent
+    latent: Tensor = yield from info.function(start.denoise, start.state, path.sigmas, fresh, **options)
+    return start.settle(latent)
 
 
 def of_size(request: Request, canvas: Canvas, factor: int) -> Request:

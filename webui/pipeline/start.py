@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -20,11 +21,20 @@ from webui.pipeline.strength import Way, begun
 from webui.request import Request
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Start:
+    """The `state` [C, h, w] to begin with, the denoiser to go on with, and what is done to the clean latent at the end."""
+
+    state: Tensor
+    denoise: Denoise
+    settle: Callable[[Tensor], Tensor] = lambda latent: latent
+
+
 def started(
     request: Request, spec: ModelSpec, canvas: Canvas, way: Way, info: SamplerInfo, noise: Tensor, denoise: Denoise,
     *, network: str, vae: str,
-) -> Generator[Ask, Any, tuple[Tensor, Denoise]]:
-    """The state [C, h, w] to begin with, from unit `noise`, and the denoiser to go on with.
+) -> Generator[Ask, Any, Start]:
+    """What to begin with, from unit `noise`.
 
     A network made for inpainting is told what is masked, and draws the rest again as it is; every other one is kept from touching
     it, and so is that one where the mask is a strength for each pixel.
@@ -32,10 +42,10 @@ def started(
     begin = info.start(noise, way.sigmas[0])
     keeps = canvas.mask is not None and (request.soft or spec.beside != "inpaint")
     if canvas.picture is None or (way.fresh and not keeps):
-        return begin, denoise
+        return Start(state=begin, denoise=denoise)
     if canvas.mask is None or canvas.free is None:
         clean = yield from latent_of(canvas, canvas.picture, spec.vae.factor, noise, network, vae)
-        return begun(clean, noise, way), denoise
+        return Start(state=begun(clean, noise, way), denoise=denoise)
     mask = canvas.mask_part(canvas.free)
     picture = content(canvas.part(canvas.picture), mask, request.masked_content)
     clean = yield from latent_of(canvas, picture, spec.vae.factor, noise, network, vae)
@@ -45,7 +55,11 @@ def started(
     if way.fresh:
         first = Moment(way.sigmas[0], 0, len(way.sigmas) - 1)
         state = torch.where(free(first), begin, state)
-    return state, kept(denoise, clean, free) if keeps else denoise
+    if not keeps:
+        return Start(state=state, denoise=denoise)
+    return Start(
+        state=state, denoise=kept(denoise, clean, free), settle=lambda latent: torch.where(strengths > 0, latent, clean)
+    )
 
 
 def latent_of(

@@ -11,10 +11,12 @@ from functools import cache, partial
 
 import torch
 
+from tests.networks_beside import OTHER_UPSCALERS, bsrgan, compact, esrgan, midas_shapes, real_esrgan
 from tests.random_weights import header as recorded_header
 from webui.nets.autoencoder import AutoencoderKL
 from webui.nets.text import TextTower
 from webui.nets.unet import UNetModel
+from webui.nets.upscaler_spec import CompactSpec, RRDBSpec
 from webui.weights import layouts
 from webui.weights.families import FAMILIES
 from webui.weights.files import Header, TensorInfo
@@ -83,10 +85,7 @@ CHECKPOINTS: dict[str, tuple[str, Callable[[], Shapes]]] = {  # what it is -> it
     "SDXL inpainting": ("sdxl-inpaint", lambda: with_channels("sdxl-full", 9)),
     "SD 2 inpainting": ("sd2-inpaint", lambda: with_channels("sd21-v-full", 9)),
     "SD 2 depth": ("sd2-depth", lambda: with_channels("sd21-v-full", 5)),
-    "SD 2 depth with MiDaS": ("sd2-depth", lambda: with_channels("sd21-v-full", 5) | {
-        "depth_model.model.pretrained.model.cls_token": (1, 1, 768),
-        "depth_model.model.scratch.layer1_rn.weight": (256, 256, 3, 3),
-    }),
+    "SD 2 depth with MiDaS": ("sd2-depth", lambda: with_channels("sd21-v-full", 5) | midas_shapes("depth_model.model.")),
     "SD Turbo": ("sd-turbo", lambda: renamed(recorded("sd21-v-full"), "cond_stage_model.", "conditioner.embedders.0.")),
     "LCM": ("sd15-lcm", lambda: as_lcm("sd15-full")),
     "LCM XL": ("sdxl-lcm", lambda: as_lcm("sdxl-full")),
@@ -158,13 +157,14 @@ OTHERS: dict[str, tuple[str, Callable[[], Shapes]]] = {  # what it is -> how its
     "ControlNet, diffusers": ("a ControlNet", lambda: only(
         "controlnet_cond_embedding.conv_in.weight", "conv_in.weight", "down_blocks.0.resnets.0.conv1.weight"
     )),
-    "ESRGAN": ("an upscaler", lambda: only("model.0.weight", "model.1.sub.0.RDB1.conv1.0.weight")),
-    "Real-ESRGAN": ("an upscaler", lambda: only("conv_first.weight", "body.0.rdb1.conv1.weight")),
-    "Real-ESRGAN with params_ema": ("an upscaler", lambda: only(
-        "params_ema.conv_first.weight", "params_ema.body.0.rdb1.conv1.weight"
-    )),
-    "SRVGG": ("an upscaler", lambda: only("body.0.weight", "body.1.weight", "body.66.bias")),
-    "SwinIR": ("an upscaler", lambda: only("conv_first.weight", "layers.0.residual_group.blocks.0.norm1.weight")),
+    "ESRGAN": ("an upscaler", lambda: esrgan(RRDBSpec())),
+    "BSRGAN": ("an upscaler", lambda: bsrgan(RRDBSpec())),
+    "Real-ESRGAN": ("an upscaler", lambda: real_esrgan(RRDBSpec())),
+    "Real-ESRGAN with params_ema": ("an upscaler", lambda: real_esrgan(RRDBSpec(unshuffle=2), "params_ema.")),
+    "SRVGG": ("an upscaler", lambda: compact(CompactSpec(), "params.")),
+    **{name: ("an upscaler", partial(dict, keys)) for name, keys in OTHER_UPSCALERS.items()},
+    "MiDaS": ("a depth estimator", midas_shapes),
+    "MiDaS of a checkpoint": ("a depth estimator", lambda: midas_shapes("depth_model.model.")),
     "CLIP-L": ("a text encoder alone", lambda: tower("cond_stage_model.transformer.")),
     "CLIP-L without text_model.": ("a text encoder alone", lambda: tower("cond_stage_model.transformer.text_model.")),
     "OpenCLIP": ("a text encoder alone", lambda: tower("cond_stage_model.model.", "sd21-base-tiny")),

@@ -37,7 +37,7 @@ class DepthEstimator(Estimator):
         self.spec = spec
         model = dpt(spec) if spec.family == "dpt" else depth_anything(spec)
         if spec.family == "dpt":
-            self.dpt = nn.ModuleDict({"embeddings": model.dpt.embeddings, "encoder": model.dpt.encoder})
+            self.dpt = Transformer(model.dpt)
         else:
             self.backbone = model.backbone
             self.backbone.embeddings.mask_token = None
@@ -54,7 +54,7 @@ class DepthEstimator(Estimator):
     def seen(self, picture: Tensor) -> Tensor:
         """Pictures [B, 3, H, W] as the network takes them: resized and normalised, in the type of its numbers."""
         sight = self.spec.sight
-        x = resized(picture, *fitted_size(*picture.shape[-2:], sight.side, sight.multiple))
+        x = resized(picture, *fitted_size(picture.shape[-2], picture.shape[-1], sight.side, sight.multiple))
         mean, std = (torch.tensor(each, device=x.device)[:, None, None] for each in (sight.mean, sight.std))
         return ((x - mean) / std).to(next(self.head.parameters()).dtype)
 
@@ -71,10 +71,10 @@ class DepthEstimator(Estimator):
     def _dpt_features(self, x: Tensor) -> list[Tensor]:
         hybrid = self.spec.bit is not None
         more = {"interpolate_pos_encoding": True} if hybrid else {}
-        embedded = self.dpt["embeddings"](x, **more)
+        embedded = self.dpt.embeddings(x, **more)
         features = list(embedded.intermediate_activations or ())  # of a hybrid, in place of the first two
         hidden = embedded.last_hidden_states
-        for number, layer in enumerate(self.dpt["encoder"].layer, start=1):
+        for number, layer in enumerate(self.dpt.get_submodule("encoder.layer").children(), start=1):
             hidden = layer(hidden)
             if number in self.spec.taps[len(features) :]:
                 features.append(hidden)
@@ -83,11 +83,20 @@ class DepthEstimator(Estimator):
     def _dinov2_features(self, x: Tensor) -> list[Tensor]:
         features = []
         hidden = self.backbone.embeddings(x)
-        for number, layer in enumerate(self.backbone.encoder.layer, start=1):
+        for number, layer in enumerate(self.backbone.get_submodule("encoder.layer").children(), start=1):
             hidden = layer(hidden)
             if number in self.spec.taps:
                 features.append(self.backbone.layernorm(hidden) if self.spec.normed else hidden)
         return features
+
+
+class Transformer(nn.Module):
+    """A vision transformer whose layers are read one by one, without the norm that follows the last."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.embeddings = model.get_submodule("embeddings")
+        self.encoder = model.get_submodule("encoder")
 
 
 class SmallEstimator(SmallDepth, Estimator):

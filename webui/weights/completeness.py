@@ -10,10 +10,12 @@ from types import MappingProxyType
 from webui.errors import ModelFileError, quoted
 from webui.nets.spec import ModelSpec
 from webui.weights import layouts
+from webui.weights.depth_expected import depth_weights
 from webui.weights.expected import Shape, expected
 from webui.weights.families import Override, detect
 from webui.weights.files import Header
 from webui.weights.first_bytes import header_at
+from webui.weights.midas import midas_rules, own_estimator
 from webui.weights.plans import PARTS, Given, single_file, tokenizers_of
 from webui.weights.rules import Rule
 
@@ -38,12 +40,17 @@ def faults(spec: ModelSpec, header: Header) -> Iterator[str]:
     except ModelFileError as error:
         yield str(error)
     try:
+        estimator = own_estimator(spec, {key: info.shape for key, info in header.tensors.items()})
         offers = list(single_file(spec, header, Path()))
     except ModelFileError as error:  # a key that belongs nowhere
         yield str(error)
         return
     rules = {f"text{index}": layouts.TEXT[tower.kind] for index, tower in enumerate(spec.text)}
-    yield from misfits(expected(spec), offers, rules)
+    wanted = expected(spec)
+    if estimator is not None:
+        rules["depth"] = midas_rules(hybrid=estimator.bit is not None)
+        wanted["depth"] = dict(depth_weights(estimator))
+    yield from misfits(wanted, offers, rules)
 
 
 def misfits(

@@ -23,6 +23,7 @@ from webui.nets.tokenizer import Tokenizer
 from webui.weights import folder_configs, folders, layouts
 from webui.weights.families import SPEC_KEY
 from webui.weights.files import write
+from webui.weights.midas import midas_rules
 from webui.weights.remembered import MODEL_INDEX
 from webui.weights.rules import Piece, Rule
 from webui.weights.source import ModelSource
@@ -55,6 +56,9 @@ def single_targets(spec: ModelSpec, shapes: Mapping[str, Mapping[str, Shape]]) -
             tower = spec.text[at]
             prefix = layouts.text_prefix(at, tower.kind, conditioner=spec.unet.label_width is not None)
             named = _undone(layouts.TEXT[tower.kind], own)
+        elif part == "depth":
+            prefix = layouts.DEPTH
+            named = _undone(midas_rules(hybrid=any(".backbone." in key for key in own)), own)
         else:
             prefix = layouts.UNET if part == "unet" else layouts.VAE
             named = {key: Target(pieces=(Piece(key),), shape=shape) for key, shape in own.items()}

@@ -11,9 +11,10 @@ from typing import Any
 
 from webui.errors import ModelFileError, quoted
 from webui.nets.depth_spec import HEAD, STAGES, BitSpec, DepthSpec, Readout, SightSpec
+from webui.weights.remembered import CONFIG
 
 Plain = Mapping[str, Any]
-CONFIG, SIGHT = "config.json", "preprocessor_config.json"
+SIGHT = "preprocessor_config.json"
 WIDEST, MOST_LAYERS, LARGEST_SIDE, FARTHEST = 8192, 128, 2048, 1000
 HALF = (0.5, 0.5, 0.5)
 IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # mean and spread of the pictures that DINOv2 was trained on

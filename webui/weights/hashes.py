@@ -1,7 +1,7 @@
 """Hashes of weight files as the community writes them; the whole file's is remembered by path, size and time of change.
 
-The hash of a diffusers folder is that of its noise predictor's file (in unet/, the one that would be loaded); where that is in
-several parts, of the parts one after the other, by name.
+The hash of a diffusers folder is that of its noise predictor's file (in unet/, the one that would be loaded), of a folder with a
+single network of transformers that of its file; where that is in several parts, of the parts one after the other, by name.
 """
 
 from __future__ import annotations
@@ -40,7 +40,9 @@ def known(path: Path, cache: Path | None) -> str:
 
 
 def _hashed_files(path: Path) -> tuple[Path, ...]:
-    return folders.weight_files(path / folders.UNET, path) if folders.is_folder(path) else (path,)
+    if folders.is_folder(path):
+        return folders.weight_files(path / folders.UNET, path)
+    return folders.weight_files(path, path) if path.is_dir() else (path,)
 
 
 def _digest(paths: Sequence[Path], told: Told | None) -> str:

@@ -7,13 +7,15 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from webui.errors import ModelFileError
-from webui.weights import kinds, vae_files
+from webui.weights import depth_layouts, kinds, upscaler_layouts, vae_files
 from webui.weights.completeness import misfits
+from webui.weights.depth_expected import depth_weights
 from webui.weights.expected import vae_weights
 from webui.weights.files import Header
 from webui.weights.kinds import Kind
 from webui.weights.plans import some
 from webui.weights.shapes import vae_spec
+from webui.weights.upscaler_layouts import upscaler_weights
 
 Details = tuple[str, tuple[str, ...]]  # what it is, in words that end a sentence; what is wrong with it, as sentences
 MODELS = {768: "Stable Diffusion 1", 1024: "Stable Diffusion 2", 2048: "Stable Diffusion XL", 1280: "Stable Diffusion XL"}
@@ -90,10 +92,42 @@ def hypernetwork(header: Header) -> Details:
     return f"a hypernetwork for the widths {', '.join(sorted(found, key=int))}", faults
 
 
+def upscaler(header: Header) -> Details:
+    """A network that enlarges pictures; of one that is not built in nothing more is known than its name."""
+    try:
+        if (other := upscaler_layouts.other_in(header)) is not None:
+            return f"an upscaler of another kind ({other}), which is not built in; an extension can add it", ()
+        found = upscaler_layouts.described(header, Path())
+    except ModelFileError as error:
+        return kinds.UPSCALER.name, (str(error),)
+    part, title = upscaler_layouts.PART, upscaler_layouts.title(found.spec)
+    return title, tuple(misfits({part: dict(upscaler_weights(found.spec))}, found.offers, {part: found.rules}))
+
+
+def estimator(header: Header) -> Details:
+    """A network that sees how near things are."""
+    try:
+        if depth_layouts.SMALL_MARK in header.tensors:
+            # It needs torch, which is imported for nothing else of what is here.
+            from webui.weights.depth_files import small_offers, small_spec, small_title, small_weights
+
+            small = small_spec(header)
+            if small is None:
+                return kinds.ESTIMATOR.name, ("its metadata does not describe it.",)
+            return small_title(small), tuple(misfits({depth_layouts.PART: small_weights(small)}, small_offers(header, Path())))
+        found = depth_layouts.described_header(header)
+    except ModelFileError as error:
+        return kinds.ESTIMATOR.name, (str(error),)
+    part = depth_layouts.PART
+    wrong = misfits({part: dict(depth_weights(found.spec))}, found.offers, {part: found.rules})
+    return depth_layouts.title(found.spec), tuple(wrong)
+
+
 def _modules(pattern: re.Pattern[str], header: Header) -> dict[str, tuple[int, ...]]:
     return {match["module"]: info.shape for key, info in header.tensors.items() if (match := pattern.fullmatch(key))}
 
 
 TABLE: Mapping[str, Callable[[Header], Details]] = {
     kinds.LORA.name: lora, kinds.VAE_FILE.name: vae, kinds.EMBEDDING.name: embedding, kinds.HYPERNETWORK.name: hypernetwork,
+    kinds.UPSCALER.name: upscaler, kinds.ESTIMATOR.name: estimator,
 }  # fmt: skip

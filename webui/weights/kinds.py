@@ -13,6 +13,7 @@ from itertools import islice
 
 from webui.errors import quoted
 from webui.weights import layouts
+from webui.weights.upscaler_kinds import NETWORKS
 
 NEAREST = 3  # kinds told of a file that is none
 LONGEST_KEY, MOST_KEYS = 300, 50_000  # looked at; published files stay far below
@@ -82,10 +83,19 @@ CONTROLNET = _kind(
     ("layers that control another network", r"control_model\.|(.*\.)?controlnet_|zero_convs\.|input_hint_block\.|lora_controln"),
 )  # fmt: skip
 UPSCALER = _kind(
-    "an upscaler", "Upscalers are not supported yet",
+    "an upscaler", "Put it into models/upscalers",
     (
         "the first layers of an upscaling network (conv_first, body, model.0)",
-        r"(params(_ema)?\.)?(conv_first\.|body\.\d+\.(weight|rdb)|model\.(0\.(weight|bias)|1\.sub\.)|layers\.0\.residual_group\.)",
+        r"((params(_ema)?|(model_)?state_dict|module|generator)\.)?(conv_first\.|body\.\d+\.(weight|rdb)|RRDB_trunk\."
+        rf"|model\.(0\.(weight|bias)|1\.sub\.)|{'|'.join(NETWORKS.values())})",
+    ),
+)  # fmt: skip
+ESTIMATOR = _kind(
+    "a depth estimator", "Put it into models/depth",
+    (
+        "the layers of an estimator of depth (neck.fusion_stage, scratch.refinenet)",
+        r"neck\.(reassemble|fusion)_stage\.|scratch\.refinenet|pretrained\.model\.blocks\.|depth_head\.|depth_model\.model\."
+        r"|start\.0\.weight$",
     ),
 )  # fmt: skip
 TEXT_ENCODER = _kind(
@@ -128,7 +138,8 @@ OTHERS = tuple(
     )
 )
 KINDS = (
-    LORA, *OTHERS, UNET_ALONE, CHECKPOINT, VAE_FILE, EMBEDDING, HYPERNETWORK, CONTROLNET, DIFFUSERS_UNET, TEXT_ENCODER, UPSCALER,
+    LORA, *OTHERS, UNET_ALONE, CHECKPOINT, VAE_FILE, EMBEDDING, HYPERNETWORK, CONTROLNET, DIFFUSERS_UNET, ESTIMATOR, TEXT_ENCODER,
+    UPSCALER,
 )  # fmt: skip
 
 

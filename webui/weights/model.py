@@ -54,7 +54,7 @@ def load(
     Raises `ModelFileError`, one sentence that says what is wrong with the file.
     """
     source = open_model(path, override)
-    networks = {part: _filled(source, part, torch.device(device), dtype) for part in source.parts}
+    networks = {part: _filled(source, part, torch.device(device), dtype) for part in source.parts if part != "depth"}
     unet, vae, text = _typed(networks)
     spec = as_velocity(source.spec) if source.undecided and predicts_velocity(unet) else source.spec
     digest = None if hash_cache is None else hashes.sha256(path, hash_cache)

@@ -14,6 +14,7 @@ from webui.nets.tokenizer import Tokenizer
 from webui.weights import layouts
 from webui.weights.families import MERGES_KEY
 from webui.weights.files import Header, TensorInfo
+from webui.weights.midas import is_hybrid, midas_rules
 from webui.weights.rules import Piece, translate
 from webui.weights.vocabulary import clip_tokenizer
 
@@ -51,10 +52,14 @@ class Given:
 def plan_of(spec: ModelSpec, header: Header) -> Plan:
     """Return where every key of a single file goes; keys that nobody needs have no place, unknown ones raise `ModelFileError`."""
     towers = {prefix: index for index, (prefix, _) in enumerate(layouts.text_place(header.tensors))}
+    estimator = midas_rules(hybrid=is_hybrid(header.tensors)) if spec.beside == "depth" else ()
     plan: dict[str, tuple[tuple[str, Piece], ...]] = {}
     for key in header.tensors:
         tower = next((prefix for prefix in towers if key.startswith(prefix)), None)
-        if layouts.IGNORED.fullmatch(key):
+        if estimator and key.startswith(layouts.DEPTH):
+            pieces = translate(estimator, key.removeprefix(layouts.DEPTH), f"the depth estimator of a {spec.title} checkpoint")
+            plan[key] = tuple(("depth", piece) for piece in pieces)
+        elif layouts.IGNORED.fullmatch(key):
             plan[key] = ()
         elif key.startswith(layouts.UNET):
             plan[key] = (("unet", Piece(key.removeprefix(layouts.UNET))),)

@@ -14,6 +14,7 @@ from typing import Any
 
 NO_FILE = "it is no ordinary file"
 MODEL_INDEX = "model_index.json"  # what makes a folder a model, as diffusers writes one
+CONFIG = "config.json"  # and what makes it a single network, as transformers does
 
 
 def read(memory: Path | None) -> dict[str, Any]:
@@ -33,10 +34,10 @@ def place(path: Path) -> str:
 def stamp(path: Path) -> dict[str, int]:
     """What changes when a file does: its size and time of change; raises OSError, also for pipes, which nobody may write to.
 
-    Of a diffusers folder it is the size of all files in it and the latest time.
+    Of a folder of diffusers or transformers it is the size of all files in it and the latest time.
     """
     found = path.stat()
-    if stat.S_ISDIR(found.st_mode) and os.path.isfile(path / MODEL_INDEX):
+    if stat.S_ISDIR(found.st_mode) and any(os.path.isfile(path / name) for name in (MODEL_INDEX, CONFIG)):
         each = [file.stat() for file in path.rglob("*") if file.is_file()]
         return {"size": sum(one.st_size for one in each), "mtime_ns": max(one.st_mtime_ns for one in each)}
     if not stat.S_ISREG(found.st_mode):

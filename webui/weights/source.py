@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import torch
@@ -16,8 +17,8 @@ from torch import Tensor
 
 from webui.errors import ModelFileError
 from webui.nets.autoencoder import AutoencoderKL
-from webui.nets.depth import DepthEstimator, estimator
-from webui.nets.depth_small import SmallDepth, SmallDepthSpec
+from webui.nets.depth import Estimator, estimator
+from webui.nets.depth_small import SmallDepthSpec
 from webui.nets.depth_spec import DepthSpec
 from webui.nets.spec import ModelSpec, TextSpec, UNetSpec, VAESpec
 from webui.nets.text import TextTower
@@ -25,7 +26,8 @@ from webui.nets.tokenizer import Tokenizer
 from webui.nets.unet import UNetModel
 from webui.nets.upscaler import Upscaler, upscaler
 from webui.nets.upscaler_spec import CompactSpec, RRDBSpec, UpscalerSpec
-from webui.weights import folders, vae_files
+from webui.weights import depth_layouts, folders, vae_files
+from webui.weights.depth_expected import depth_weights
 from webui.weights.expected import expected, vae_weights
 from webui.weights.families import Override, detect, is_undecided
 from webui.weights.files import Header, Stamp
@@ -34,7 +36,7 @@ from webui.weights.headers import read_header
 from webui.weights.plans import Place, places_of, single_file, tokenizers_of
 from webui.weights.reading import Form, read_places
 
-Network = UNetModel | AutoencoderKL | TextTower | Upscaler | DepthEstimator | SmallDepth
+Network = UNetModel | AutoencoderKL | TextTower | Upscaler | Estimator
 Spec = UNetSpec | VAESpec | TextSpec | UpscalerSpec | DepthSpec | SmallDepthSpec
 
 
@@ -78,6 +80,7 @@ class Source:
 class ModelSource(Source):
     """A whole model: the parts "unet", "vae", "text0" and, where there is a second tower, "text1".
 
+    A model that takes a depth map may bring its own estimator of depth, the part "depth".
     `tokenizers` has one entry a text tower. `undecided` says that the files leave open whether it predicts noise or velocity.
     """
 
@@ -112,12 +115,19 @@ def described_source(path: Path, header: Header, spec: ModelSpec, override: Over
         folder = folders.opened(path) if folders.is_folder(path) else None
         if folder is not None:
             spec = structure(spec, detect(header))
+        wanted, specs = expected(spec), specs_of(spec)
+        estimator = depth_layouts.brought(spec, header, path)
+        if estimator is not None:
+            specs[depth_layouts.PART], wanted[depth_layouts.PART] = estimator.spec, dict(depth_weights(estimator.spec))
+        stamps = {path: header.stamp} if folder is None else folder.stamps
         offers = single_file(spec, header, path) if folder is None else folders.offered(folder)
+        if folder is not None and estimator is not None:
+            offers, stamps = chain(offers, estimator.offers), {**stamps, **estimator.stamps}
         return ModelSource(
             path=path,
-            specs=specs_of(spec),
-            places=places_of(expected(spec), offers),
-            stamps={path: header.stamp} if folder is None else folder.stamps,
+            specs=specs,
+            places=places_of(wanted, offers),
+            stamps=stamps,
             spec=spec,
             tokenizers=tokenizers_of(spec, header),
             undecided=is_undecided(header, spec, override),

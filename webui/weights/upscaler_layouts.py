@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from webui.weights.files import Header
 from webui.weights.plans import Given
 from webui.weights.rules import Rule, translate
 from webui.weights.shapes import MOST_BLOCKS
+from webui.weights.upscaler_kinds import other_network
 
 PART = "upscaler"
 AROUND = ("params_ema.", "params.", "state_dict.", "model_state_dict.", "module.", "generator.")  # what may stand before keys
@@ -38,25 +39,6 @@ TRUNK = (
 )
 OURS = (Rule("{rest}", "{rest}"),)
 
-# Other networks for the same purpose, by a key that only they have: so that people learn what they have got.
-OTHERS: Mapping[str, str] = {
-    "HAT": r"layers\.\d+\.residual_group\.(overlap_attn|blocks\.\d+\.conv_block\.cab)\.",
-    "Swin2SR": r"layers\.\d+\.residual_group\.blocks\.\d+\.attn\.(logit_scale|cpb_mlp)",
-    "SwinIR": r"layers\.\d+\.residual_group\.blocks\.\d+\.attn\.relative_position_bias_table",
-    "DAT": r"(before_RG\.|layers\.\d+\.blocks\.\d+\.attn\.(attns|temperature))",
-    "DRCT": r"layers\.\d+\.swin\d\.",
-    "ATD": r"layers\.\d+\.residual_group\.layers\.\d+\.(attn_win|assign)",
-    "OmniSR": r"residual_layer\.\d+\.residual_layer\.",
-    "SPAN": r"(block_\d+\.c1_r\.|conv_1\.sk\.)",
-    "PLKSR": r"feats\.\d+\.(channe_mixer|channel_mixer|lk|refine)\.",
-    "Real-CUGAN": r"unet1\.conv1\.conv\.",
-    "EDSR or RCAN": r"(head\.0\.weight|body\.\d+\.body\.\d+\.)",
-    "SCUNet": r"m_(head|body|tail)\.",
-    "SRResNet": r"model\.1\.sub\.\d+\.res\.",
-    "GFPGAN": r"stylegan_decoder\.",
-    "CodeFormer": r"(quantize\.embedding|ft_layers\.\d+\.self_attn)",
-}
-
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Described:
@@ -69,12 +51,10 @@ class Described:
 
 def described(header: Header, path: Path) -> Described:
     """What an upscaler's file holds; `ModelFileError` says what else it is, or why it cannot be used."""
-    around = next((each for each in AROUND if any(key.startswith(each) for key in header.tensors)), "")
-    names = {key.removeprefix(around): key for key in header.tensors if key.startswith(around)}
-    shapes = {name: header.tensors[key].shape for name, key in names.items()}
-    if (other := other_kind(shapes)) is not None:
-        raise ModelFileError(f"It is an upscaler of the kind {other}, which is not built in. {ADVICE}.")
-    rules = rules_of(shapes)
+    if (other := other_in(header)) is not None:
+        raise ModelFileError(f"It is an upscaler of another kind ({other}), which is not built in. {ADVICE}.")
+    names = names_in(header)
+    rules = rules_of(names)
     offers = tuple(
         Given(part=PART, file=path, key=key, piece=piece, info=header.tensors[key])
         for name, key in names.items()
@@ -83,19 +63,25 @@ def described(header: Header, path: Path) -> Described:
     return Described(spec=spec_of({given.piece.key: given.info.shape for given in offers}), offers=offers, rules=rules)
 
 
-def other_kind(names: Mapping[str, tuple[int, ...]]) -> str | None:
-    """The name of another upscaler's network that these are keys of, None where they are of none known."""
-    return next((kind for kind, pattern in OTHERS.items() if any(re.match(pattern, name) for name in names)), None)
+def other_in(header: Header) -> str | None:
+    """Which network that is not built in a file holds, as far as it is known by name."""
+    return other_network(names_in(header))
 
 
-def rules_of(names: Mapping[str, tuple[int, ...]]) -> tuple[Rule, ...]:
+def names_in(header: Header) -> dict[str, str]:
+    """A file's keys by what is left of them without what stands around the network."""
+    around = next((each for each in AROUND if any(key.startswith(each) for key in header.tensors)), "")
+    return {key.removeprefix(around): key for key in header.tensors if key.startswith(around)}
+
+
+def rules_of(names: Collection[str]) -> tuple[Rule, ...]:
     """The rules from a file's names, without what stands around them, to ours."""
     if any(name.startswith("model.1.sub.") for name in names):
         return old_rules(names)
     return TRUNK if any(name.startswith("RRDB_trunk.") for name in names) else OURS
 
 
-def old_rules(names: Mapping[str, tuple[int, ...]]) -> tuple[Rule, ...]:
+def old_rules(names: Collection[str]) -> tuple[Rule, ...]:
     """The rules from ESRGAN's first names: layers are numbered through, those without weights too."""
     blocks = [int(match[1]) for name in names if (match := OLD_BLOCK.match(name)) and not match[2]]
     layers = sorted({int(match[1]) for name in names if (match := OLD_LAYER.fullmatch(name))})

@@ -14,6 +14,7 @@ from webui.errors import ModelFileError
 from webui.nets.spec import ModelSpec
 from webui.weights import kinds, remembered
 from webui.weights.completeness import faults
+from webui.weights.depth_layouts import is_estimator_folder
 from webui.weights.families import Override, detect
 from webui.weights.files import TORCH_NAMES, Header, TensorInfo, is_pickle, read_some
 from webui.weights.first_bytes import header_at
@@ -125,7 +126,7 @@ def _values(path: Path, header: Header, told: Told | None) -> Iterator[str]:
     total = sum(_bytes(info.shape, info.item_bytes) for info in header.tensors.values())
     needed = _needed(header)
     for key, value in _tensors(path, header):
-        if key in needed and (odd := _not_finite(value)):
+        if (path.is_dir() or key in needed) and (odd := _not_finite(value)):
             broken.append(f"{some([key])} ({odd})")
         done += value.nbytes
         if told is not None:
@@ -137,9 +138,10 @@ def _values(path: Path, header: Header, told: Told | None) -> Iterator[str]:
 
 def _tensors(path: Path, header: Header) -> Iterator[tuple[str, Tensor]]:
     if path.is_dir():
+        from webui.weights.depth_files import open_estimator
         from webui.weights.source import open_model
 
-        source = open_model(path)
+        source = open_estimator(path) if is_estimator_folder(path) else open_model(path)
         for part in source.parts:
             yield from source.read(part)
     elif is_pickle(path) and not header_at(path).tensors:

@@ -140,7 +140,7 @@ class Stream(Response):
             await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
             await _write(send, f"retry: {RETRY_MILLISECONDS}\n\n")
             views = await self._views()
-            await _write(send, _messages({**view, "kind": "view"} for view in views))
+            await _write(send, _messages({**view, "task": view["kind"], "kind": "view"} for view in views))
             await self._follow(send, subscription, Previews(settings), idle=not views)
             if not self._streams.closing:
                 await _write(send, _messages([IDLE]))

@@ -10,14 +10,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from webui.errors import NotAllowed, TooMany, UserError, quoted
-from webui.params import Params, Txt2Img, Value, parameters
+from webui.params import Params, Value, parameters
 from webui.service.database import Database
 from webui.service.users import OWNER_ID, User
 from webui.settings import Settings, places
+from webui.tasks import TASKS
 
 SETTINGS = "settings"
 FOR_EVERYBODY = "settings of everybody"  # an area of the first owner
-KINDS: Mapping[str, type[Params]] = {"txt2img": Txt2Img, "txt2img defaults": Txt2Img}
+KINDS: Mapping[str, type[Params]] = {f"{task}{part}": kind for task, kind in TASKS.items() for part in ("", " defaults")}
 """What the areas hold whose values are parameters; the others hold whatever the page keeps there."""
 AREA = re.compile(r"[a-z0-9][a-z0-9 _-]{0,59}")
 LARGEST = 256 * 2**10  # bytes of an area

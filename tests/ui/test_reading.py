@@ -15,9 +15,17 @@ from webui import infotext
 from webui.params import LARGEST_SEED, Txt2Img
 from webui.request import parameters_of
 from webui.service.requests import Resolver
-from webui.ui.reading import read
+from webui.ui.areas import TXT2IMG
+from webui.ui.reading import read as read_for
 
 Reading = Callable[[str], tuple[dict[str, object], list[str]]]
+
+
+def taken(text: str, resolver: Resolver) -> tuple[dict[str, object], list[str]]:
+    """What is read for the txt2img tab."""
+    found = read_for(text, resolver, TXT2IMG)
+    assert found.area == "txt2img"
+    return found.values, found.notes
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +54,7 @@ PARAMS = st.builds(
 @settings(deadline=None, max_examples=60)
 def test_what_is_read_from_a_picture_makes_the_same_request_again(resolver: Resolver, params: Txt2Img) -> None:
     request = resolver.request(params)
-    values, notes = read(infotext.write(parameters_of(request)), resolver)
+    values, notes = taken(infotext.write(parameters_of(request)), resolver)
     assert notes == []
     del values["styles"]
     again = Txt2Img.read({name: value for name, value in values.items() if value is not None})
@@ -54,19 +62,19 @@ def test_what_is_read_from_a_picture_makes_the_same_request_again(resolver: Reso
 
 
 def test_text_without_values_is_only_a_prompt(resolver: Resolver) -> None:
-    values, (note,) = read("a ball\nNegative prompt: a cube", resolver)
+    values, (note,) = taken("a ball\nNegative prompt: a cube", resolver)
     assert values == {"prompt": "a ball", "negative": "a cube"}
     assert "only the prompt" in note
 
 
 def test_old_names_of_samplers_become_the_ones_of_the_lists(resolver: Resolver) -> None:
-    values, _ = read("a\nSteps: 5, Sampler: DPM++ 2M Karras, Seed: 1, Size: 64x64", resolver)
+    values, _ = taken("a\nSteps: 5, Sampler: DPM++ 2M Karras, Seed: 1, Size: 64x64", resolver)
     assert (values["sampler"], values["schedule"]) == ("DPM++ 2M", "Karras")
 
 
 def test_what_is_not_known_here_is_said_and_the_rest_is_taken(resolver: Resolver) -> None:
     text = "a\nSteps: 7, Sampler: Wonder, Seed: 3, Size: 64x128, Model: other, Lora hashes: \"x: 1\", Version: v1"
-    values, notes = read(text, resolver)
+    values, notes = taken(text, resolver)
     assert (values["steps"], values["seed"], values["width"], values["height"]) == (7, "3", 64, 128)
     assert "model" not in values and "sampler" not in values
     said = " ".join(notes)
@@ -74,16 +82,16 @@ def test_what_is_not_known_here_is_said_and_the_rest_is_taken(resolver: Resolver
 
 
 def test_what_the_text_does_not_say_is_the_default_but_for_count_and_model(resolver: Resolver) -> None:
-    values, _ = read("a\nSteps: 7, Sampler: Euler, Seed: 3", resolver)
+    values, _ = taken("a\nSteps: 7, Sampler: Euler, Seed: 3", resolver)
     assert values["width"] is None and values["scale"] is None and values["eta"] is None and values["reproducible"] is False
     assert "count" not in values and "model" not in values
 
 
 def test_a_value_out_of_range_is_a_sentence(resolver: Resolver) -> None:
-    values, notes = read("a\nSteps: 7000, Sampler: Euler, Seed: 3", resolver)
+    values, notes = taken("a\nSteps: 7000, Sampler: Euler, Seed: 3", resolver)
     assert "steps" not in values and notes == ["Steps was 7000; it must be a whole number from 1 to 150."]
 
 
 def test_a_model_is_found_by_its_name_whatever_its_case(resolver: Resolver, tmp_path: Path) -> None:
-    values, notes = read("a\nSteps: 7, Sampler: Euler, Seed: 3, Model: Builtin", resolver)
+    values, notes = taken("a\nSteps: 7, Sampler: Euler, Seed: 3, Model: Builtin", resolver)
     assert values["model"] == "builtin" and notes == []

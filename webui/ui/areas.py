@@ -7,19 +7,29 @@ from dataclasses import dataclass, replace
 
 from webui.params import Parameter, Params, Txt2Img, parameters
 from webui.settings import Settings, places
+from webui.tasks import Depth, Extras, Img2Img, Inpaint
 
 STYLES = "styles"  # the control beside the prompt that is no parameter: names of styles, applied when a job is submitted
+MODEL, PROMPT, SEED, MORE = "Model", "Prompt", "Seed", "More"  # groups that have their own place in every tab
 
 
 @dataclass(frozen=True, kw_only=True)
 class Area:
-    """The controls of one tab. `hidden` names parameters that need none; what is in no group comes under "More"."""
+    """The controls of one tab. `hidden` names parameters that need none; what is in no group comes under "More".
+
+    A tab that makes pictures says with `run` what its button does, with `inputs` which pictures it starts from, in the order in
+    which they are asked for; the groups in `beside` stand with these, and those in `folds` are closed at first.
+    """
 
     name: str
     params: type[Params]
     groups: Mapping[str, Sequence[str]]
     hidden: Sequence[str] = ()
     styled: bool = False
+    run: str = ""
+    inputs: Sequence[str] = ()
+    beside: Sequence[str] = ()
+    folds: Sequence[str] = ()
 
     def parameters(self) -> dict[str, Parameter]:
         """The parameters that have controls, by name."""
@@ -38,22 +48,63 @@ class Area:
         return [each for name, each in known.items() if name not in placed]
 
 
+WORDS = {MODEL: ("model",), PROMPT: ("prompt", "negative")}
+SAMPLING = {
+    "Steps": ("steps", "scale"),
+    "Sampler": ("sampler", "schedule"),
+    SEED: ("seed", "count"),
+    "Refiner": ("refiner", "refiner_switch_at"),
+    "Sampler options": ("eta", "s_churn", "s_tmin", "s_tmax", "s_noise"),
+}
+FROM_PICTURE = {
+    "Strength": ("strength",),
+    "Size": ("width", "height"),
+    "Fit": ("resize_mode", "scale_by"),
+    **SAMPLING,
+    "Strength in detail": ("convention", "all_steps", "loops"),
+}
+FOLDS = ("Strength in detail", "Refiner", "Sampler options")
+FILES_BY_HASH = ("model_hash", "vae_hash")  # find files when a picture's text is read; who has chosen one needs none
+
 TXT2IMG = Area(
-    name="txt2img",
-    params=Txt2Img,
+    name="txt2img", params=Txt2Img, groups={**WORDS, "Size": ("width", "height"), **SAMPLING}, hidden=FILES_BY_HASH, styled=True,
+    run="Generate", folds=FOLDS,
+)  # fmt: skip
+IMG2IMG = Area(
+    name="img2img", params=Img2Img, groups={**WORDS, **FROM_PICTURE}, hidden=FILES_BY_HASH, styled=True,
+    run="Generate", inputs=("picture", "sketch"), folds=FOLDS,
+)  # fmt: skip
+INPAINT = Area(
+    name="inpaint", params=Inpaint, hidden=FILES_BY_HASH, styled=True, run="Generate", inputs=("picture", "mask"),
     groups={
-        "Model": ("model",),
-        "Prompt": ("prompt", "negative"),
-        "Size": ("width", "height"),
-        "Steps": ("steps", "scale"),
-        "Sampler": ("sampler", "schedule"),
-        "Seed": ("seed", "count"),
-        "Refiner": ("refiner", "refiner_switch_at"),
-        "Sampler options": ("eta", "s_churn", "s_tmin", "s_tmax", "s_noise"),
+        **WORDS,
+        "Mask": ("mask_mode",),
+        "Area": ("area",),
+        "Masked": ("masked_content",),
+        "Edges": ("mask_blur", "padding"),
+        "Mask in detail": ("mask_grow", "soft"),
+        "Outpaint": ("outpaint_left", "outpaint_right", "outpaint_top", "outpaint_bottom"),
+        **FROM_PICTURE,
     },
-    hidden=("model_hash", "vae_hash"),  # find files when a picture's text is read; who has chosen one needs none
-    styled=True,
-)
+    beside=("Mask", "Area", "Masked", "Edges", "Mask in detail", "Outpaint"), folds=("Mask in detail", "Outpaint", *FOLDS),
+)  # fmt: skip
+DEPTH = Area(
+    name="depth", params=Depth, hidden=FILES_BY_HASH, styled=True, run="Generate", inputs=("picture", "depth"),
+    groups={
+        **WORDS, "Estimator": ("estimator",), "Adjust the map": ("depth_invert", "depth_near", "depth_far"), **FROM_PICTURE,
+    },
+    beside=("Estimator", "Adjust the map"), folds=("Adjust the map", *FOLDS),
+)  # fmt: skip
+EXTRAS = Area(
+    name="extras", params=Extras, run="Enlarge", inputs=("picture",),
+    groups={
+        "Upscaler": ("upscaler",),
+        "Scale": ("scale_by",),
+        "Exact size": ("width", "height", "crop"),
+        "Second upscaler": ("upscaler_2", "visibility_2"),
+    },
+    folds=("Exact size", "Second upscaler"),
+)  # fmt: skip
 SETTINGS = Area(
     name="settings",
     params=Settings,
@@ -64,7 +115,9 @@ SETTINGS = Area(
 )
 OWNERS = frozenset(name for name, place in places().items() if place.owner)
 """Settings that hold for everybody, so that only an owner may change them."""
-AREAS: Mapping[str, Area] = {area.name: area for area in (TXT2IMG, SETTINGS)}
+GENERATING: Mapping[str, Area] = {area.name: area for area in (TXT2IMG, IMG2IMG, INPAINT, DEPTH, EXTRAS)}
+"""The tabs that make pictures, by their task, in their order."""
+AREAS: Mapping[str, Area] = {**GENERATING, SETTINGS.name: SETTINGS}
 
 
 def styles_parameter() -> Parameter:

@@ -35,5 +35,5 @@ def connect(page: gr.Blocks, area: Area, controls: Mapping[str, gr.components.Co
     fill = gr.Button("Fill", elem_id=f"{area.name}_fill", visible="hidden")
     fill.click(None, None, all_, js=f"() => webui.controls.{area.name}.handOver()", **QUIETLY)
     if run is not None:
-        run.click(None, all_, js="(...values) => { webui.generate(values); }", **QUIETLY)
+        run.click(None, all_, js=f"(...values) => {{ webui.generate('{area.name}', values); }}", **QUIETLY)
     page.load(None, None, all_, js=f"() => webui.begin('{area.name}')", **QUIETLY)

@@ -11,6 +11,7 @@ from webui.params import LONGEST_NAME, Parameter
 
 LARGEST_EXACT = 2**53 - 1  # of the whole numbers a browser can count with; larger ones are kept as text
 LONGEST_SLIDER = 200  # steps: with more a slider is too fine to aim with
+MOST_ABREAST = 2  # values that are all shown beside each other; more are a list
 Choices = Mapping[str, Sequence[tuple[str, str]]]
 """By registry ("samplers"): what people read and the value it stands for."""
 
@@ -29,6 +30,9 @@ def control(parameter: Parameter, area: str, choices: Choices | None = None, **m
         return gr.Checkbox(**known)
     if parameter.choices is not None:
         return gr.Dropdown(list((choices or {}).get(parameter.choices, [])), **known)
+    if parameter.one_of:
+        kind = gr.Radio if len(parameter.one_of) <= MOST_ABREAST else gr.Dropdown
+        return kind(list(parameter.one_of), **known)
     if parameter.kind is str:
         return _text(parameter, known)
     if parameter.kind is int and (parameter.max is None or parameter.max > LARGEST_EXACT):

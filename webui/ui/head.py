@@ -9,14 +9,15 @@ import gzip
 import html
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from webui.ui.areas import OWNERS, SETTINGS
+from webui.params import Parameter
+from webui.ui.areas import GENERATING, OWNERS, SETTINGS, Area
 from webui.ui.controls import described
 
 TITLE = "Stable Diffusion web UI"
@@ -24,7 +25,7 @@ BRAND = "Stable Diffusion"
 STATIC = Path(__file__).parent / "static"
 STYLES = (
     "page.css", "parts.css", "controls.css", "stage.css", "queue.css", "gallery.css", "dialogs.css", "models.css", "picker.css",
-    "canvas.css", "compare.css",
+    "canvas.css", "compare.css", "start.css",
 )  # fmt: skip
 ENTRY = "main.js"
 EARLY = "theme.js"  # runs before the page is painted
@@ -114,16 +115,20 @@ def body() -> str:
     )
 
 
-def config(areas: Mapping[str, Any], hint: Mapping[str, Any], extra: Mapping[str, list[Any]]) -> dict[str, Any]:
-    """What the page's code knows of the controls; `extra` are further ones by area."""
+def config(areas: Mapping[str, Area], hint: Mapping[str, Any], styles: Sequence[Parameter]) -> dict[str, Any]:
+    """What the page's code knows of the controls; `styles` are further ones of areas that have styles.
+
+    "generating" are the tabs that make pictures: their tasks, and the pictures that they start from.
+    """
     described_areas = {
         name: [
             described(each) | {"owner": name == SETTINGS.name and each.name in OWNERS}
-            for each in (*area.parameters().values(), *extra.get(name, []))
+            for each in (*area.parameters().values(), *(styles if area.styled else []))
         ]
         for name, area in areas.items()
     }
-    return {"title": TITLE, "areas": described_areas, "hint": hint}
+    generating = {name: list(area.inputs) for name, area in GENERATING.items()}
+    return {"title": TITLE, "areas": described_areas, "generating": generating, "hint": hint}
 
 
 def as_script(value: Any) -> str:

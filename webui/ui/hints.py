@@ -16,10 +16,29 @@ OTHER_TEXT = (
     "gallery."
 )
 EXAMPLES = ("a large blue cube on a sand floor", "a green cone left of an orange cylinder", "a red ball on a wooden table")
+TASKS = {
+    "img2img": (
+        "A picture from a picture",
+        "Choose, drop or paste a picture, say what it should become, and press Generate. Denoising strength says how much of it "
+        "is made anew: at 0 it comes back unchanged, at 1 nothing of it is left.",
+    ),
+    "inpaint": (
+        "A part made anew",
+        "Choose a picture, paint over what should change, say what should be there, and press Generate. Everything that is not "
+        "painted over stays exactly as it is.",
+    ),
+    "depth": (
+        "The same space, another picture",
+        "Choose a picture, or bring a depth map: what is near and what is far is taken over, and everything else comes from the "
+        "prompt.",
+    ),
+    "extras": ("Larger", "Choose one or several pictures, say how many times as large they should be, and press Enlarge."),
+}
+"""What the tabs say that start from a picture, while they have made none."""
 
 
 def hint(models: list[dict[str, Any]]) -> dict[str, Any]:
-    """A title, a text, examples to try, and where other models go; `models` are those of the resolver."""
+    """A title, a text, examples to try, and where other models go; `models` are the resolver's. "tasks" are hints of other tabs."""
     builtin = any(each["name"] == BUILTIN and not each["problem"] for each in models)
     where = f"Other Stable Diffusion checkpoints go into models/{FOLDERS[0]}; they are found without a restart."
     return {
@@ -27,4 +46,5 @@ def hint(models: list[dict[str, Any]]) -> dict[str, Any]:
         "text": BUILTIN_TEXT if builtin else OTHER_TEXT,
         "examples": EXAMPLES if builtin else (),
         "models": where,
+        "tasks": {task: {"title": title, "text": text} for task, (title, text) in TASKS.items()},
     }

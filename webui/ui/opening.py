@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,41 +10,51 @@ from webui.errors import NotFound, quoted
 from webui.params import NONE
 from webui.service.studio import Studio
 from webui.service.users import User
-from webui.ui.areas import AREAS, SETTINGS, STYLES, TXT2IMG, Area
+from webui.ui.areas import AREAS, GENERATING, SETTINGS, STYLES, Area
 from webui.ui.controls import as_shown
 
 DEFAULTS = " defaults"  # after an area's name: what a person saved as their defaults
 CHOSEN_STYLES = " styles"  # which styles were chosen beside the prompt
+INPUTS = " inputs"  # which pictures were chosen
 AUTOMATIC_CHOICES = {"sampler": "samplers", "schedule": "schedules", "vae": "vaes"}  # whose first says what it is for a model
-FILE_CHOICES = {"model": "models", "vae": "vaes", "refiner": "refiners"}  # what comes and goes while the program runs
+FILE_CHOICES = {
+    "model": "models", "vae": "vaes", "refiner": "refiners", "estimator": "estimators", "upscaler": "upscalers",
+    "upscaler_2": "upscalers",
+}  # what comes and goes while the program runs
 NEWER = "vae"  # a control that older versions did not have
 OLD_DEFAULTS = {"steps": 20, "sampler": "DPM++ 2M"}
 VAE_LABELS = {NONE: "None: the model's own"}
+ESTIMATOR_LABELS = {NONE: "None: no map"}
+LONGEST_NAME = 300  # of a picture's file
 Plain = dict[str, Any]
 Choices = dict[str, list[tuple[str, str]]]
+Found = tuple[list[Plain], Choices]  # the models there are, and what can be chosen
 
 
 def opening(studio: Studio, user: User, *, signed_in: bool) -> Plain:
     """Everything the page asks for once, before its controls are filled; who sits at this machine need not sign in."""
-    models = studio.resolver.models()
-    named = choices(studio, models)
+    models, named = found = find(studio)
+    fill = {name: _filled(studio, user, area, found) for name, area in GENERATING.items()}
     return {
         "user": {"name": user.name, "owner": user.owner, "signed_in": signed_in},
         "models": models,
         "choices": {name: named[registry] for name, registry in AUTOMATIC_CHOICES.items()},
-        "fill": {TXT2IMG.name: _txt2img(studio, user, models), SETTINGS.name: _settings(studio, user)},
+        "fill": fill | {SETTINGS.name: _settings(studio, user)},
+        "inputs": {name: kept_inputs(studio, user, area) for name, area in GENERATING.items() if area.inputs},
     }
 
 
-def choices(studio: Studio, models: list[Plain] | None = None) -> Choices:
-    """What can be chosen, by registry, as people read it and as it is meant; `models` spares looking for them again."""
-    found = studio.resolver.models() if models is None else models
-    return {
+def find(studio: Studio) -> Found:
+    """The models there are now, and what can be chosen, by registry, as people read it and as it is meant."""
+    found = studio.resolver.models()
+    return found, {
         "models": model_choices(found),
         "refiners": [(NONE, NONE), *((each["title"], each["name"]) for each in found if not each["problem"])],
         "vaes": [(VAE_LABELS.get(name, name), name) for name in studio.resolver.vae_names()],
         "samplers": [(name, name) for name in studio.resolver.samplers()],
         "schedules": [(name, name) for name in studio.resolver.schedules()],
+        "estimators": [(ESTIMATOR_LABELS.get(name, name), name) for name in studio.resolver.estimator_names()],
+        "upscalers": [(name, name) for name in studio.resolver.networks.upscaler_names()],
     }
 
 
@@ -52,7 +63,7 @@ def model_choices(models: list[Plain]) -> list[tuple[str, str]]:
     return [(f"{each['title']} (cannot be used)" if each["problem"] else each["title"], each["name"]) for each in models]
 
 
-def kept(studio: Studio, user: User, area: Area, *, defaults_only: bool = False) -> Plain:
+def kept(studio: Studio, user: User, area: Area, *, defaults_only: bool = False, found: Found | None = None) -> Plain:
     """The values of an area's controls: the program's defaults, over them the person's, over them what they last set.
 
     What was kept once and can be chosen no more, such as a model whose file is gone, is left out.
@@ -62,8 +73,8 @@ def kept(studio: Studio, user: User, area: Area, *, defaults_only: bool = False)
     if not defaults_only:
         stored |= _as_now(studio.preferences.read(user, area.name))
     values |= {name: value for name, value in stored.items() if name in values}
-    models = studio.resolver.models()
-    known = {registry: {value for _, value in pairs} for registry, pairs in choices(studio, models).items()}
+    models, named = find(studio) if found is None else found
+    known = {registry: {value for _, value in pairs} for registry, pairs in named.items()}
     usable = [each["name"] for each in models if not each["problem"]]
     known["models"] = set(usable)
     for name, parameter in area.parameters().items():
@@ -88,6 +99,27 @@ def keep(studio: Studio, user: User, area: Area, values: Mapping[str, Any], suff
         studio.preferences.write(user, area.name + CHOSEN_STYLES, {STYLES: chosen})
 
 
+def keep_inputs(studio: Studio, user: User, area: Area, inputs: Mapping[str, Any]) -> None:
+    """Remember which pictures were chosen: {name: {"digest", "name"}}; what is said of others is left out."""
+    chosen = {}
+    for name, given in inputs.items():
+        if name in area.inputs and isinstance(given, dict) and isinstance(given.get("digest"), str):
+            chosen[name] = {"digest": given["digest"], "name": str(given.get("name", ""))[:LONGEST_NAME]}
+    studio.preferences.write(user, area.name + INPUTS, chosen)
+
+
+def kept_inputs(studio: Studio, user: User, area: Area) -> Plain:
+    """The pictures that were chosen, with what is known of each; what this person has no more is left out."""
+    found: Plain = {}
+    for name, given in studio.preferences.read(user, area.name + INPUTS).items():
+        if name not in area.inputs:
+            continue
+        with contextlib.suppress(NotFound):
+            known = studio.inputs.get(user, given["digest"])
+            found[name] = {"digest": known.digest, "width": known.width, "height": known.height, "name": given["name"]}
+    return found
+
+
 def area_of(name: str) -> Area:
     """The area of that name whose controls are remembered; `NotFound` where there is none. Settings are kept as settings."""
     if name not in AREAS or name == SETTINGS.name:
@@ -95,14 +127,17 @@ def area_of(name: str) -> Area:
     return AREAS[name]
 
 
-def _txt2img(studio: Studio, user: User, models: list[Plain]) -> Plain:
-    values = kept(studio, user, TXT2IMG)
-    names = [style.name for style in studio.styles.list(user)]
-    chosen = studio.preferences.read(user, TXT2IMG.name + CHOSEN_STYLES).get(STYLES, [])
-    styles = {"choices": [(name, name) for name in names], "value": [each for each in chosen if each in names]}
-    known = choices(studio, models)
-    files = {name: {"choices": known[registry], "value": values[name]} for name, registry in FILE_CHOICES.items()}
-    return values | files | {STYLES: styles}
+def _filled(studio: Studio, user: User, area: Area, found: Found) -> Plain:
+    """What a tab's controls begin with: values, and choices where files may have come."""
+    values = kept(studio, user, area, found=found)
+    for name, registry in FILE_CHOICES.items():
+        if name in values:
+            values[name] = {"choices": found[1][registry], "value": values[name]}
+    if area.styled:
+        names = [style.name for style in studio.styles.list(user)]
+        chosen = studio.preferences.read(user, area.name + CHOSEN_STYLES).get(STYLES, [])
+        values[STYLES] = {"choices": [(name, name) for name in names], "value": [each for each in chosen if each in names]}
+    return values
 
 
 def _settings(studio: Studio, user: User) -> Plain:

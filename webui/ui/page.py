@@ -14,11 +14,11 @@ import gradio as gr
 from fastapi import FastAPI
 
 from webui.service.studio import Studio
-from webui.ui import head, settings_tab, txt2img
-from webui.ui.areas import AREAS, SETTINGS, TXT2IMG, styles_parameter
+from webui.ui import generating, head, settings_tab
+from webui.ui.areas import AREAS, GENERATING, SETTINGS, styles_parameter
 from webui.ui.bridge import connect, element
 from webui.ui.hints import hint
-from webui.ui.opening import choices
+from webui.ui.opening import find
 from webui.ui.routes import add_routes
 from webui.ui.theme import gradio_theme, variables
 
@@ -45,19 +45,22 @@ def in_a_loop(make: Callable[[], T]) -> T:
 
 
 def _lay_out(studio: Studio) -> gr.Blocks:
-    known = choices(studio)
+    _, known = find(studio)
     page = gr.Blocks(title=head.TITLE, analytics_enabled=False, fill_width=True)
     with page:
         with gr.Tabs(elem_id="w-tabs"):
-            with gr.Tab("txt2img", id="txt2img", elem_id="tab_txt2img"):
-                pictures, run = txt2img.tab(known)
+            made = {}
+            for name, area in GENERATING.items():
+                with gr.Tab(name, id=name, elem_id=f"tab_{name}"):
+                    made[name] = generating.tab(area, known)
             with gr.Tab("Gallery", id="gallery", elem_id="tab_gallery"):
                 element("webui-gallery", "gallery")
             with gr.Tab("Models", id="models", elem_id="tab_models"):
                 element("webui-model-files", "models")
             with gr.Tab("Settings", id="settings", elem_id="tab_settings"):
                 settings = settings_tab.tab()
-        connect(page, TXT2IMG, pictures, run)
+        for name, area in GENERATING.items():
+            connect(page, area, *made[name])
         connect(page, SETTINGS, settings)
     return page
 
@@ -68,7 +71,7 @@ def mount(app: FastAPI, studio: Studio) -> None:
     page = build(studio)
     page.state_session_capacity = SESSIONS
     app.state.page_calls = any(each.fn is not None for each in page.fns.values())  # else Gradio's ways to call are closed
-    config = head.config(AREAS, hint(studio.resolver.models()), {TXT2IMG.name: [styles_parameter()]})
+    config = head.config(AREAS, hint(studio.resolver.models()), [styles_parameter()])
     put = partial(
         gr.mount_gradio_app, app, page, path="/", theme=gradio_theme(), footer_links=[], run_history=False, ssr_mode=False,
         show_error=False, enable_monitoring=False, pwa=False, mcp_server=False, max_file_size="64mb",

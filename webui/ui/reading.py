@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Mapping, Set
+from dataclasses import dataclass
 from typing import Any
 
 from webui import infotext
@@ -15,48 +17,124 @@ from webui.service.checkpoints import Checkpoint, choose
 from webui.service.gallery import REFINER_SET_KEY, SET_KEY
 from webui.service.overrides import in_words
 from webui.service.requests import Resolver
-from webui.ui.areas import STYLES, TXT2IMG
+from webui.tasks import TASKS
+from webui.ui.areas import GENERATING, MODEL, STYLES, Area
 from webui.ui.controls import as_shown
 
 SAYS_NOTHING = {
     "Version", "User", "Shared calls", "Interrupted", "Computed on", "Model hash", "VAE hash", SET_KEY,
-    REFINER_SET_KEY,
+    REFINER_SET_KEY, "Init image hash", "Sketch hash", "Mask hash", "Depth map", "Depth estimator hash",
+    "Postprocess upscaler hash", "Postprocess upscaler 2 hash",
 }  # of the picture
 OURS = infotext.VERSION.partition(" ")[0]
-KEEPS = {"count", "model", "vae", "refiner"}  # what stays as it is where the text does not say it
+KEEPS = {"count", "model", "vae", "refiner", "estimator", "upscaler"}  # what stays as it is where the text does not say it
+PROMPTS = {"prompt", "negative"}
+ALWAYS_SAID = {"schedule"}  # by old names of samplers
+SIGNS: Mapping[str, Set[str]] = {
+    "depth": {"Depth map", "Depth estimator"},
+    "inpaint": {"Mask blur", "Mask hash", "Masked content", "Inpaint area"},
+}
+"""Values that only some tasks' pictures have."""
 MOST_NAMED = 6
 
 
-def read(text: str, resolver: Resolver) -> tuple[dict[str, Any], list[str]]:
-    """Values for the controls by name, and sentences about what could not be taken over."""
+@dataclass(frozen=True, kw_only=True)
+class Read:
+    """What a text says: values for the controls of `area` by name, and sentences about what could not be taken over."""
+
+    area: str
+    values: dict[str, Any]
+    notes: list[str]
+
+
+def read(text: str, resolver: Resolver, area: Area | None = None, *, keep: bool = False) -> Read:
+    """Read a picture's text for an area, or for that whose task made the picture.
+
+    With `keep` what the text does not say stays as it is, and of another task only what all pictures from text have is taken.
+    """
     info = infotext.parse(text)
+    task = task_in(info.values)
+    wanted = GENERATING[task] if area is None else area
     if not info.values:
-        return {"prompt": info.prompt, "negative": info.negative}, ["It holds no values, so only the prompt was taken."]
-    raw, unknown = infotext.raw_parameters(info)
-    values: dict[str, Any] = {}
-    notes = []
+        words = {name: value for name, value in (("prompt", info.prompt), ("negative", info.negative)) if name in wanted.names()}
+        return Read(area=wanted.name, values=words, notes=["It holds no values, so only the prompt was taken."])
+    raw, unknown = infotext.raw_parameters(info, wanted.params)
     if "sampler" in raw:  # old names hold a schedule too
         raw.setdefault("schedule", Txt2Img.schedule)
-    for name, parameter in parameters(Txt2Img).items():
+    left_out = _unsaid(info, wanted, task) if keep else KEEPS
+    values: dict[str, Any] = {}
+    notes = []
+    for name, parameter in parameters(wanted.params).items():
+        if name in left_out and (keep or name not in raw):
+            continue
         if name not in raw:
-            if name not in KEEPS:
-                values[name] = parameter.default
+            values[name] = parameter.default
             continue
         try:
             values[name] = _value(name, parameter, raw, resolver)
         except UserError as error:
             notes.append(str(error))
-    notes += _model(values, raw, resolver)
     ours = info.values.get("Version", "").startswith(OURS)
-    notes += _vae(values, "VAE" in info.values, ours, resolver)
-    notes += _refiner(values, resolver)
-    sides = {str(each.infotext).removesuffix("-1") for each in parameters(Txt2Img).values()}  # "Size", of which both are known
-    notes += _set(unknown, values, resolver) if ours else []
-    left = [key for key in unknown if key not in SAYS_NOTHING | sides]
+    if MODEL in wanted.groups:
+        notes += _model(values, raw, resolver)
+        notes += _vae(values, "VAE" in info.values, ours, resolver)
+        notes += _refiner(values, resolver)
+        notes += _set(unknown, values, resolver) if ours else []
+    notes += _networks(values, resolver)
+    if not keep:
+        notes += _left_over(unknown, wanted, task)
+    shown = {name: as_shown(each, values[name]) for name, each in wanted.parameters().items() if name in values}
+    styles: dict[str, Any] = {STYLES: []} if wanted.styled else {}  # the text holds what styles added already
+    return Read(area=wanted.name, values=shown | styles, notes=notes)
+
+
+def task_in(values: Mapping[str, str]) -> str:
+    """Which task made a picture, by what is said of it; other programs' tasks have the names of ours."""
+    for task, keys in SIGNS.items():
+        if keys & set(values):
+            return task
+    if "Steps" not in values and "Postprocess upscaler" in values:
+        return "extras"
+    later = any(key.startswith("Hires") for key in values)  # such a picture has a strength too
+    return "img2img" if "Denoising strength" in values and not later else "txt2img"
+
+
+def _unsaid(info: infotext.Infotext, area: Area, task: str) -> set[str]:
+    """Parameters that a text says nothing of, or that mean something else for another task."""
+    said = {key for side in ("", "-1", "-2") for key in (f"{each}{side}" for each in info.values)}
+    shared = parameters(Txt2Img)
+    unsaid = set()
+    for name, each in parameters(area.params).items():
+        keys = {each.infotext, *each.infotext_by_sampler.values()}
+        foreign = area.name != task and name not in shared
+        if (name not in PROMPTS and not keys & said and name not in ALWAYS_SAID) or foreign:
+            unsaid.add(name)
+    return unsaid
+
+
+def _networks(values: dict[str, Any], resolver: Resolver) -> list[str]:
+    """Leave out estimators and upscalers that are not here; a sentence for each."""
+    notes = []
+    for name, there, what in (
+        ("estimator", resolver.estimator_names, "depth estimator"), ("upscaler", resolver.networks.upscaler_names, "upscaler"),
+        ("upscaler_2", resolver.networks.upscaler_names, "upscaler"),
+    ):  # fmt: skip
+        if name in values and values[name] not in there():
+            notes.append(f"The {what} {values.pop(name)} is not here; the one that was chosen stays.")
+    return notes
+
+
+def _left_over(unknown: Mapping[str, str], area: Area, task: str) -> list[str]:
+    """Name what a text says and nobody here knows; what only another task's tab has is said as such."""
+    sides = {str(each.infotext).removesuffix("-1") for each in parameters(area.params).values()}  # "Size": both are known
+    foreign = {str(each.infotext) for each in parameters(TASKS[task]).values()} if task != area.name else set()
+    left = [key for key in unknown if key not in SAYS_NOTHING | sides | foreign]
+    notes = []
+    if task != area.name and foreign & set(unknown):
+        notes.append(f"The picture was made by {task}; what only that has was left out.")
     if left:
         notes.append(f"Not known here: {', '.join(left[:MOST_NAMED])}{' and more' if len(left) > MOST_NAMED else ''}.")
-    shown = {name: as_shown(each, values[name]) for name, each in TXT2IMG.parameters().items() if name in values}
-    return shown | {STYLES: []}, notes  # the text holds what styles added already
+    return notes
 
 
 def _value(name: str, parameter: Parameter, raw: dict[str, str], resolver: Resolver) -> Any:

@@ -28,22 +28,31 @@ def add_routes(app: FastAPI, studio: Studio) -> None:
 
     @app.get("/x/models")
     def models() -> JSONResponse:
-        found = studio.resolver.models()
-        known = opening.choices(studio, found)
+        found, known = opening.find(studio)
         choices = {name: known[registry] for name, registry in (opening.FILE_CHOICES | opening.AUTOMATIC_CHOICES).items()}
         return JSONResponse({"models": found, "choices": choices})
 
     @app.post("/x/read")
     async def parameters(request: Request) -> JSONResponse:
-        text = (await body(request)).get("text", "")
+        given = await body(request)
+        text, name = given.get("text", ""), given.get("area")
         if not isinstance(text, str):
             raise UserError("The parameters to read must be a text.")
-        values, notes = await run_in_threadpool(read, text, studio.resolver)
-        return JSONResponse({"values": values, "notes": notes})
+        area = None if name is None else opening.area_of(str(name))
+        found = await run_in_threadpool(read, text, studio.resolver, area, keep=given.get("keep") is True)
+        return JSONResponse({"area": found.area, "values": found.values, "notes": found.notes})
 
     @app.post("/x/state/{area}")
     async def keep_state(area: str, request: Request) -> JSONResponse:
         await store(request, area, "")
+        return JSONResponse({})
+
+    @app.post("/x/state/{area}/inputs")
+    async def keep_inputs(area: str, request: Request) -> JSONResponse:
+        given = (await body(request)).get("inputs")
+        if not isinstance(given, dict):
+            raise UserError("The pictures must be a JSON object.")
+        await run_in_threadpool(opening.keep_inputs, studio, user_of(request), opening.area_of(area), given)
         return JSONResponse({})
 
     @app.get("/x/defaults/{area}")

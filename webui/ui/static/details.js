@@ -4,6 +4,9 @@ import { button, icon, make } from "./dom.js";
 import { readInfotext } from "./infotext.js";
 import { download, downloadJob } from "./pictures.js";
 import { say, tried } from "./say.js";
+import { mapButtons, sendButton } from "./send.js";
+import { ask } from "./server.js";
+import { inputSource } from "./inputs.js";
 
 /** The parameters as a list of names and values. */
 export function parameterList(text) {
@@ -35,6 +38,8 @@ export function actionBar(page, picture, { siblings = 1, full = null } = {}) {
       data: { act: "zip" }, "aria-label": `Download all ${siblings} pictures of this job as a zip` }) : null,
     star,
     ...out,
+    sendButton(page, picture),
+    ...mapButtons(page, picture),
     make("span", { class: "w-gap" }),
     button("Reuse seed", "seed", () => reuseSeed(page, picture), { data: { act: "seed" } }),
     button("Reuse all", "redo", () => reuseAll(page, picture), { data: { act: "all" } }),
@@ -54,14 +59,25 @@ async function toggleStar({ pictures }, picture) {
 }
 
 async function reuseSeed(page, picture) {
-  await page.controls.txt2img.fill({ seed: String(picture.seed) });
-  page.show("txt2img");
+  const { tab } = page;
+  const { controls, task } = tab.controls.names.includes("seed") ? tab : page.tabs.txt2img;
+  await controls.fill({ seed: String(picture.seed) });
+  page.show(task);
   say(`The seed is ${picture.seed} now.`);
 }
 
+/** Everything as it was: the controls, and the pictures it began with, in the tab it was made in. */
 async function reuseAll(page, picture) {
-  await tried(() => page.read(picture.parameters));
-  page.show("txt2img");
+  const found = await tried(() => ask("/x/read", { text: picture.parameters, area: page.tabs[picture.task] ? picture.task : null }));
+  if (!found) return;
+  const tab = page.tabs[found.area];
+  const known = picture.inputs ?? {};
+  const start = Object.entries(known).map(([name, digest]) => [name, { url: inputSource(digest), digest, width: 0, height: 0, name: "" }]);
+  if (start.length > 0) tab.start(Object.fromEntries(start));
+  await tab.controls.fill(found.values);
+  tab.refuse("");
+  page.show(tab.task);
+  say(["The parameters are in the controls.", ...found.notes].join(" "));
 }
 
 /** Put a text where it can be pasted from. */

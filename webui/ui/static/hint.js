@@ -2,10 +2,12 @@
 
 import { make } from "./dom.js";
 
-export function hint(page) {
+export function hint(page, tab) {
+  const own = page.hint.tasks[tab.task];
+  if (own) return make("div", { class: "w-hint" }, make("h2", {}, own.title), make("p", {}, own.text));
   const { hint: words } = page;
   const examples = words.examples.map((prompt) =>
-    make("button", { type: "button", class: "w-example", onclick: () => page.tryOut(prompt) }, prompt));
+    make("button", { type: "button", class: "w-example", onclick: () => tab.tryOut(prompt) }, prompt));
   return make("div", { class: "w-hint" },
     make("h2", {}, words.title),
     make("p", {}, words.text),

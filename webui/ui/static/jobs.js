@@ -7,6 +7,7 @@ export class Jobs extends EventTarget {
   open = new Map(); // by id, in the order in which they run
   #stream;
   #ended = new Set(); // ids
+  #past = new Map(); // the last that ended, by id
   #unseen = new Set(); // jobs that a new connection has not told of yet
 
   constructor(stream) {
@@ -25,15 +26,30 @@ export class Jobs extends EventTarget {
   }
 
   /** Queue a job; it is known at once, before anything is heard of it. */
-  async submit(kind, parameters, styles) {
-    const { job } = await ask("/x/jobs", { kind, parameters, styles });
-    this.#expect(job, { prompt: parameters.prompt ?? "", pictures: parameters.count ?? 1 });
+  async submit(kind, parameters, styles = [], inputs = {}) {
+    const { job } = await ask("/x/jobs", { kind, parameters, styles, inputs });
+    this.#expect(job, { task: kind, inputs, prompt: parameters.prompt ?? "", pictures: parameters.count ?? 1 });
+    return job;
   }
 
   /** Queue the request of a job once more. */
-  async retry({ id, prompt, pictures }) {
+  async retry({ id, task, inputs, prompt, pictures }) {
     const { job } = await ask(`/x/jobs/${encodeURIComponent(id)}/retry`, {});
-    this.#expect(job, { prompt, pictures });
+    this.#expect(job, { task, inputs, prompt, pictures });
+  }
+
+  /** The job with that id, once it has ended, whatever came of it. */
+  ended(id) {
+    return new Promise((resolve) => {
+      const look = ({ detail: { job } }) => {
+        if (job.id !== id || !job.ended) return;
+        this.removeEventListener("change", look);
+        resolve(job);
+      };
+      this.addEventListener("change", look);
+      const done = this.#past.get(id);
+      if (done) look({ detail: { job: done } });
+    });
   }
 
   /** Interrupt, skip, cancel or move a job. */
@@ -80,8 +96,8 @@ export class Jobs extends EventTarget {
     const { jobs } = await ask("/x/jobs").catch(() => ({ jobs: [] }));
     const view = jobs.find((each) => each.job === job.id);
     if (!view || job.ended) return;
-    const { prompt, pictures, created, again } = view;
-    Object.assign(job, { prompt, pictures, created, again });
+    const { kind: task, inputs, prompt, pictures, created, again } = view;
+    Object.assign(job, { task, inputs, prompt, pictures, created, again });
     this.#tell(job, "view", view);
   }
 
@@ -94,6 +110,8 @@ export class Jobs extends EventTarget {
   #end(job, kind) {
     job.ended = kind;
     this.#ended.add(job.id);
+    this.#past.set(job.id, job);
+    if (this.#past.size > MOST_PAST) this.#past.delete(this.#past.keys().next().value);
     this.open.delete(job.id);
     this.#tell(job, kind);
   }
@@ -116,9 +134,12 @@ export class Jobs extends EventTarget {
   }
 }
 
+const MOST_PAST = 50;
 const ENDS = new Set(["finished", "interrupted", "cancelled", "failed"]);
 
 class Job {
+  task = ""; // until it is known
+  inputs = {};
   state = "queued";
   pictures = 1;
   prompt = "";
@@ -177,6 +198,7 @@ const FOLDS = {
     Object.assign(job.cell(picture), { state: "done", id, width, height, seed, interrupted });
   },
   skipped: (job, event) => Object.assign(job.cell(event.picture), { state: "skipped" }),
+  map: (job, { digest, width, height }) => Object.assign(job, { map: { digest, width, height } }),
   notice: (job, event) => Object.assign(job, { sentence: event.sentence }),
   failed: (job, event) => Object.assign(job, { sentence: event.sentence, error: event.error }),
 };

@@ -2,8 +2,8 @@
 
 import { page } from "./page.js";
 import "./account.js";
+import "./compare.js";
 import "./gallery.js";
-import "./help.js";
 import "./keys.js";
 import "./modelfiles.js";
 import "./models.js";
@@ -15,6 +15,7 @@ import "./seed.js";
 import "./settings.js";
 import "./sizes.js";
 import "./stage.js";
+import "./start.js";
 import "./styles.js";
 import "./tabs.js";
 import "./viewer.js";

@@ -77,8 +77,9 @@ class ModelFiles extends HTMLElement {
   }
 
   async #use(model) {
-    await page.controls.txt2img.fill({ model: model.name });
-    page.show("txt2img");
+    const { controls, task } = page.tab.controls.names.includes("model") ? page.tab : page.tabs.txt2img;
+    await controls.fill({ model: model.name });
+    page.show(task);
     say(`${model.title} is chosen.`);
   }
 

@@ -18,7 +18,7 @@ class Queue extends HTMLElement {
   }
 
   #draw() {
-    const shown = page.stage?.job;
+    const shown = page.tabOf(this).stage?.job;
     const jobs = inOrder([...page.jobs.open.values()].filter((job) => job !== shown || job.state === "queued"));
     for (const [id, row] of this.#rows) {
       if (jobs.some((job) => job.id === id)) continue;
@@ -29,11 +29,18 @@ class Queue extends HTMLElement {
     for (const job of jobs) {
       if (!this.#rows.has(job.id)) this.#rows.set(job.id, new Row(job));
       const row = this.#rows.get(job.id);
-      row.draw(job, waiting[waiting.indexOf(job) - 1] ?? null);
+      row.draw(job, waiting[waiting.indexOf(job) - 1] ?? null, shown);
       if (this.#list.children[jobs.indexOf(job)] !== row.node) this.#list.insertBefore(row.node, this.#list.children[jobs.indexOf(job)] ?? null);
     }
     this.hidden = jobs.length === 0;
   }
+}
+
+/** A job is seen where it was asked for. */
+function show(job) {
+  const tab = page.tabs[job.task];
+  tab.withStage((stage) => stage.showJob(job));
+  page.show(job.task);
 }
 
 /** Those that run, then the others as they will begin. */
@@ -49,21 +56,21 @@ class Row {
 
   constructor(job) {
     const act = (what, body) => tried(() => page.jobs.act(job.id, what, body));
-    this.show = button("Show", null, () => page.stage.showJob(job), { class: "w-slim" });
+    this.show = button("Show", null, () => show(job), { class: "w-slim" });
     this.up = button("Move up", "up", () => act("move", { before: this.#before }), { shown: false });
     this.stop = button("Interrupt, keep the pictures", "stop", () => act("interrupt"), { shown: false });
     this.cancel = button("Cancel", "cancel", () => act("cancel"), { shown: false });
     this.node = make("li", { data: { job: job.id } }, this.#prompt, this.#state, this.show, this.up, this.stop, this.cancel);
   }
 
-  draw(job, before) {
+  draw(job, before, shown) {
     const runs = job.state === "running";
     this.#before = before?.id ?? null;
     this.node.dataset.state = job.state;
     this.#prompt.textContent = job.prompt.trim() || "(no prompt)";
     this.#prompt.title = job.prompt;
     this.#state.textContent = `${job.pictures > 1 ? `${job.pictures} pictures · ` : ""}${brief(job)}`;
-    this.show.hidden = page.stage?.job === job;
+    this.show.hidden = job === shown || !page.tabs[job.task];
     this.stop.hidden = !runs;
     this.up.hidden = runs || before === null;
     this.cancel.hidden = runs;

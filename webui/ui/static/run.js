@@ -5,15 +5,17 @@ import { page } from "./page.js";
 import { tried } from "./say.js";
 
 class Run extends HTMLElement {
-  #interrupt = button("Interrupt", "stop", () => this.#act("interrupt"), {
-    id: "txt2img_interrupt", title: "End now and keep the picture as it is",
-  });
+  #interrupt = button("Interrupt", "stop", () => this.#act("interrupt"), { title: "End now and keep the picture as it is" });
   #skip = button("Skip", "next", () => this.#act("skip"), {
-    id: "txt2img_skip", title: "Drop the picture that is being drawn and go on with the next (Alt+Enter)",
+    title: "Drop the picture that is being drawn and go on with the next (Alt+Enter)",
   });
 
   connectedCallback() {
-    this.replaceChildren(this.#interrupt, this.#skip);
+    if (this.childElementCount > 0) return;
+    const { task } = page.tabOf(this);
+    this.#interrupt.id = `${task}_interrupt`;
+    this.#skip.id = `${task}_skip`;
+    this.append(this.#interrupt, this.#skip);
     page.addEventListener("drawn", () => this.#draw());
     page.jobs.addEventListener("change", () => this.#draw());
     this.#draw();

@@ -8,15 +8,15 @@ const RANDOM = "-1";
 
 class Seed extends HTMLElement {
   connectedCallback() {
-    const random = button("Random seed", "dice", () => page.controls.txt2img.fill({ seed: RANDOM }), { shown: false, id: "txt2img_seed_random" });
-    const reuse = button("Seed of the last picture", "redo", () => this.#reuse(), { shown: false, id: "txt2img_seed_reuse" });
+    const tab = page.tabOf(this);
+    const random = button("Random seed", "dice", () => tab.controls.fill({ seed: RANDOM }), { shown: false, id: `${tab.task}_seed_random` });
+    const reuse = button("Seed of the last picture", "redo", () => this.#reuse(tab), { shown: false, id: `${tab.task}_seed_reuse` });
     this.replaceChildren(random, reuse);
   }
 
-  async #reuse() {
-    const { picture } = page.stage;
+  async #reuse({ stage: { picture }, controls }) {
     if (!picture) return say("There is no picture yet whose seed could be used again.");
-    return page.controls.txt2img.fill({ seed: String(picture.seed) });
+    return controls.fill({ seed: String(picture.seed) });
   }
 }
 

@@ -9,37 +9,53 @@ const COARSE_STEP = 64; // for models of at least 512 pixels
 
 class Sizes extends HTMLElement {
   #buttons = [];
+  #tab = null;
+  #asPicture = null;
 
   connectedCallback() {
     if (this.childElementCount > 0) return;
-    this.#buttons = SHAPES.map(([name, wide, high]) => {
-      const own = wide === high;
-      const take = () => page.controls.txt2img.fill(own ? { width: null, height: null } : this.#size(wide, high));
+    this.#tab = page.tabOf(this);
+    const { controls, inputs, task } = this.#tab;
+    const given = inputs.names.length > 0; // then empty fields mean the picture's shape, and a square is one of the others
+    if (given) {
+      const as = () => controls.fill({ width: null, height: null });
+      this.#asPicture = make("button", { type: "button", "aria-pressed": "false", data: { shape: "Picture" }, onclick: as, title: "The picture's own shape" }, "As picture");
+    }
+    this.#buttons = this.#shapes.map(([name, wide, high]) => {
+      const own = wide === high && !given;
+      const take = () => controls.fill(own ? { width: null, height: null } : this.#size(wide, high));
       return make("button", { type: "button", "aria-pressed": "false", data: { shape: name }, onclick: take }, name);
     });
-    const swap = button("Exchange width and height", "swap", () => this.#swap(), { shown: false, id: "txt2img_swap" });
-    this.append(make("div", { class: "w-segments", role: "group", "aria-label": "Shape" }, ...this.#buttons), swap);
-    page.controls.txt2img.addEventListener("change", () => this.#draw());
+    const swap = button("Exchange width and height", "swap", () => this.#swap(), { shown: false, id: `${task}_swap` });
+    this.append(make("div", { class: "w-segments", role: "group", "aria-label": "Shape" }, this.#asPicture, ...this.#buttons), swap);
+    controls.addEventListener("change", () => this.#draw());
     page.addEventListener("model", () => this.#draw());
     this.#draw();
   }
 
+  /** Beside a picture's own shape there is room for the most common ones. */
+  get #shapes() {
+    return this.#asPicture ? SHAPES.slice(0, 3) : SHAPES;
+  }
+
   #draw() {
-    const { shape } = page;
-    SHAPES.forEach(([, wide, high], at) => {
+    const { shape, values } = this.#tab;
+    const open = !values.width && !values.height;
+    this.#asPicture?.setAttribute("aria-pressed", String(open));
+    this.#shapes.forEach(([, wide, high], at) => {
       const { width, height } = this.#size(wide, high);
       this.#buttons[at].title = `${width} × ${height}`;
-      this.#buttons[at].setAttribute("aria-pressed", String(width === shape.width && height === shape.height));
+      this.#buttons[at].setAttribute("aria-pressed", String(width === shape.width && height === shape.height && !(open && this.#asPicture)));
     });
   }
 
   #size(wide, high) {
-    return size(wide, high, page.model?.native_size ?? 512);
+    return size(wide, high, this.#tab.model?.native_size ?? 512);
   }
 
   #swap() {
-    const { width, height } = page.controls.txt2img.values;
-    return page.controls.txt2img.fill({ width: height ?? null, height: width ?? null });
+    const { width, height } = this.#tab.values;
+    return this.#tab.controls.fill({ width: height ?? null, height: width ?? null });
   }
 }
 

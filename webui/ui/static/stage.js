@@ -3,8 +3,10 @@
 import { Cells } from "./cells.js";
 import { actionBar, parameterFold } from "./details.js";
 import { button, make } from "./dom.js";
+import { explained } from "./help.js";
 import { hint } from "./hint.js";
 import { page } from "./page.js";
+import { Pair } from "./pair.js";
 import { jobSource } from "./sources.js";
 import { status } from "./status.js";
 import { Strip } from "./strip.js";
@@ -19,8 +21,10 @@ class Stage extends HTMLElement {
   #timer = null; // runs while a job that just ended is looked at
   #pinned = false; // whether this person chose what is shown
   #lost = false;
+  #tab = null;
+  #pair = new Pair();
   #cells = new Cells((place) => this.pick(place));
-  #strip = new Strip((picture) => this.showPicture(picture, true));
+  #strip = null;
   #head = make("div", { class: "w-stage-head" });
   #bar = make("div", { class: "w-bar", role: "progressbar", "aria-label": "Progress", "aria-valuemin": "0", "aria-valuemax": "100" }, make("i"));
   #canvas = make("div", { class: "w-canvas" });
@@ -28,6 +32,8 @@ class Stage extends HTMLElement {
 
   connectedCallback() {
     if (this.isConnected && this.childElementCount > 0) return;
+    this.#tab = page.tabOf(this);
+    this.#strip = new Strip(this.#tab, (picture) => this.showPicture(picture, true));
     this.append(this.#head, this.#bar, this.#canvas, this.#strip.node, this.#below);
     const { jobs, pictures } = page;
     jobs.addEventListener("change", ({ detail }) => this.#changed(detail));
@@ -35,9 +41,11 @@ class Stage extends HTMLElement {
     jobs.addEventListener("found", () => this.#connection(false));
     jobs.addEventListener("idle", () => this.#connection(false));
     pictures.addEventListener("change", ({ detail }) => this.#touched(detail));
-    page.stage = this;
+    page.addEventListener("shown", () => this.#tab.shown && this.draw());
+    explained(this.#tab);
     this.draw();
     this.#begin();
+    this.#tab.arrive(this);
   }
 
   /** This person asked for something new: it is shown as soon as it is heard of. */
@@ -65,7 +73,7 @@ class Stage extends HTMLElement {
     }
     const found = picture.job ? await tried(() => page.pictures.search({ job: picture.job, limit: 100 })) : null;
     const siblings = inOrder(found?.pictures.length ? found.pictures : [picture]);
-    this.job = page.jobs.open.get(picture.job) ?? past(picture.job, siblings);
+    this.job = page.jobs.open.get(picture.job) ?? past(picture, siblings);
     fillIn(this.job, siblings);
     this.selected = Math.max(this.job.cells.findIndex((cell) => cell.picture?.id === picture.id), 0);
     return this.draw();
@@ -109,13 +117,15 @@ class Stage extends HTMLElement {
 
   #drawCells(job) {
     if (!job) {
-      if (!this.#canvas.querySelector(".w-hint")) this.#canvas.replaceChildren(hint(page));
+      if (!this.#canvas.querySelector(".w-hint")) this.#canvas.replaceChildren(hint(page, this.#tab));
       return;
     }
+    if (!this.#tab.shown) return; // drawn when it is looked at
+    if (this.#pair.draws(job, this.selected, this.#canvas)) return;
     if (!this.#cells.node.isConnected) this.#canvas.replaceChildren(this.#cells.node);
     const least = job.ended ? job.cells.length : Math.max(job.pictures, job.cells.length);
     const cells = Array.from({ length: least }, (_, place) => job.cells[place] ?? { state: "waiting" });
-    this.#cells.show(job.id, cells, this.selected, page.shape);
+    this.#cells.show(job.id, cells, this.selected, this.#tab.shape);
   }
 
   #drawBelow() {
@@ -126,7 +136,7 @@ class Stage extends HTMLElement {
     if (!picture) return this.#below.replaceChildren();
     const made = this.job.cells.filter((cell) => cell.picture).length;
     this.#below.replaceChildren(
-      actionBar(page, picture, { siblings: made, full: () => this.openViewer() }),
+      actionBar(page, picture, { siblings: made, full: () => this.openViewer(), task: this.#tab.task }),
       parameterFold(picture.parameters, this.#open, (open) => (this.#open = open)),
     );
     return undefined;
@@ -140,8 +150,13 @@ class Stage extends HTMLElement {
   }
 
   #offers(job) {
+    const compare = this.#pair.button(job, this.selected, () => this.draw());
+    return compare ? [...this.#others(job), compare] : this.#others(job);
+  }
+
+  #others(job) {
     if (job?.ended === "failed") return [button("Try again", "redo", () => this.#retry(job))];
-    const other = [...page.jobs.open.values()].find((each) => each !== job && each.state === "running");
+    const other = this.#own.find((each) => each !== job && each.state === "running");
     return job?.ended && other ? [button("Show what runs now", "next", () => this.showJob(other))] : [];
   }
 
@@ -150,7 +165,13 @@ class Stage extends HTMLElement {
     await tried(() => page.jobs.retry(job));
   }
 
+  /** The open jobs that were asked for here. */
+  get #own() {
+    return [...page.jobs.open.values()].filter((job) => job.task === this.#tab.task);
+  }
+
   #changed({ job, kind, event }) {
+    if (job.task !== this.#tab.task) return;
     if (kind === "picture") this.#made(job, event);
     if (kind === "started") tell("Drawing.");
     if (job !== this.job) {
@@ -175,8 +196,7 @@ class Stage extends HTMLElement {
     clearTimeout(this.#timer);
     const goOn = () => {
       this.#timer = null;
-      const open = [...page.jobs.open.values()];
-      const next = open.find((job) => job.state === "running") ?? open[0];
+      const next = this.#own.find((job) => job.state === "running") ?? this.#own[0];
       if (next) this.showJob(next);
     };
     this.#timer = on ? setTimeout(goOn, LINGER) : null;
@@ -213,9 +233,11 @@ class Stage extends HTMLElement {
 
   /** What runs is shown, whose view may have come before the stage; else the newest picture, so that the page goes on where it was left. */
   async #begin() {
-    if (page.target) this.showJob(page.target);
+    const open = this.#own.find((job) => job.state === "running") ?? this.#own[0];
+    if (open && !this.job) this.showJob(open);
     await this.#strip.fill();
-    if (!this.job && this.#strip.newest) await this.showPicture(this.#strip.newest);
+    const newest = this.#strip.newest(this.#tab.task);
+    if (!this.job && newest) await this.showPicture(newest);
     else this.draw();
   }
 }
@@ -238,9 +260,9 @@ function cellAt(job, place) {
 }
 
 /** A job that ended before this page was opened; its pictures are numbered anew, for some may be gone. */
-function past(id, pictures) {
+function past({ job: id, inputs = {} }, pictures) {
   pictures.forEach((picture, place) => (picture.place = place));
-  return { id, ended: "past", cells: [], pictures: pictures.length, done: 0, fraction: 1 };
+  return { id, inputs, ended: "past", cells: [], pictures: pictures.length, done: 0, fraction: 1 };
 }
 
 customElements.define("webui-stage", Stage);

@@ -11,19 +11,24 @@ export class Strip {
   node = make("div", { class: "w-strip", role: "group", "aria-label": "Newest pictures" });
   #pictures = [];
   #onpick;
+  #tab;
+  #stale = false;
   #marked = null;
   #asking = null;
   #again = false;
 
-  constructor(onpick) {
+  constructor(tab, onpick) {
+    this.#tab = tab;
     this.#onpick = onpick;
     this.node.hidden = true;
     page.pictures.addEventListener("change", ({ detail }) => this.#changed(detail));
-    document.addEventListener("visibilitychange", () => document.hidden || this.fill()); // what was made meanwhile
+    document.addEventListener("visibilitychange", () => document.hidden || this.#soon()); // what was made meanwhile
+    page.addEventListener("shown", () => this.#stale && this.#soon());
   }
 
-  get newest() {
-    return this.#pictures[0] ?? null;
+  /** The newest picture that a task made. */
+  newest(task) {
+    return this.#pictures.find((picture) => (picture.task ?? "txt2img") === task) ?? null;
   }
 
   /** Look up which pictures are the newest; what is asked for meanwhile is one more look. */
@@ -65,6 +70,12 @@ export class Strip {
   }
 
   #changed({ what }) {
-    if (["made", "trash", "restore", "delete"].includes(what)) this.fill();
+    if (["made", "trash", "restore", "delete"].includes(what)) this.#soon();
+  }
+
+  /** Now, or when the tab is looked at. */
+  #soon() {
+    this.#stale = !this.#tab.shown;
+    if (!this.#stale) this.fill();
   }
 }

@@ -5,7 +5,8 @@ import { page } from "./page.js";
 import { say, tried } from "./say.js";
 import { ask } from "./server.js";
 
-class Styles extends HTMLElement {
+/** The dialog, which all tabs share. */
+class Dialog {
   #styles = [];
   #chosen = null;
   #list = make("ul", { class: "w-style-list", role: "listbox", "aria-label": "Styles" });
@@ -17,9 +18,7 @@ class Styles extends HTMLElement {
   #remove = button("Delete", "trash", () => this.#delete(), { class: "w-danger" });
   #dialog;
 
-  connectedCallback() {
-    if (this.#dialog) return;
-    this.append(button("Edit styles", "gear", () => this.#open(), { shown: false, id: "txt2img_styles_edit" }));
+  constructor() {
     const field = (label, input, note) => make("label", { class: "w-field" }, make("span", {}, label), input, note ? make("small", {}, note) : null);
     this.#dialog = make("dialog", { class: "w-dialog w-styles", id: "w-styles", "aria-label": "Styles" },
       make("h2", {}, "Styles"),
@@ -42,7 +41,7 @@ class Styles extends HTMLElement {
     document.body.append(this.#dialog);
   }
 
-  async #open() {
+  async open() {
     if (!(await this.#look())) return;
     this.#choose(this.#styles[0] ?? null);
     this.#dialog.showModal();
@@ -53,8 +52,11 @@ class Styles extends HTMLElement {
     if (!found) return false;
     this.#styles = found.styles;
     const names = this.#styles.map((style) => style.name);
-    const chosen = (page.controls.txt2img.values.styles ?? []).filter((name) => names.includes(name));
-    page.controls.txt2img.fill({ styles: { choices: names.map((name) => [name, name]), value: chosen } });
+    for (const { controls } of Object.values(page.tabs)) {
+      if (!controls.names.includes("styles")) continue;
+      const chosen = (controls.values.styles ?? []).filter((name) => names.includes(name));
+      controls.fill({ styles: { choices: names.map((name) => [name, name]), value: chosen } });
+    }
     return true;
   }
 
@@ -108,6 +110,16 @@ class Styles extends HTMLElement {
   #complain(sentence) {
     this.#wrong.textContent = sentence;
     this.#wrong.hidden = sentence === "";
+  }
+}
+
+let dialog = null;
+
+class Styles extends HTMLElement {
+  connectedCallback() {
+    if (this.childElementCount > 0) return;
+    const open = () => (dialog ??= new Dialog()).open();
+    this.append(button("Edit styles", "gear", open, { shown: false, id: `${page.tabOf(this).task}_styles_edit` }));
   }
 }
 

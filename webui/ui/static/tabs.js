@@ -1,5 +1,7 @@
 // Each tab has its own place: without this, another tab is shown wherever the one before was scrolled to.
 
+import { page } from "./page.js";
+
 const TABS = "#w-tabs > .tab-wrapper [role=tab]";
 const places = new Map();
 
@@ -9,5 +11,9 @@ document.addEventListener("click", (event) => {
   if (!tab || tab === before) return;
   if (before) places.set(before.id, scrollY);
   const place = () => scrollTo({ top: places.get(tab.id) ?? 0, behavior: "instant" });
-  requestAnimationFrame(() => requestAnimationFrame(place)); // once Gradio shows it
+  const shown = () => {
+    place();
+    page.dispatchEvent(new Event("shown"));
+  };
+  requestAnimationFrame(() => requestAnimationFrame(shown)); // once Gradio shows it
 }, { capture: true });

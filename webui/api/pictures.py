@@ -156,7 +156,7 @@ def described(picture: Picture) -> dict[str, Any]:
         "name": picture.path.name, "bytes": picture.bytes, "width": picture.width, "height": picture.height,
         "seed": picture.seed, "prompt": picture.prompt, "parameters": picture.parameters, "interrupted": picture.interrupted,
         "starred": picture.starred, "trashed": picture.trashed, "created": picture.created, "gone": picture.gone,
-        "inputs": dict(picture.inputs), "maps": dict(picture.maps),
+        "inputs": dict(picture.inputs), "maps": dict(picture.maps), "task": picture.task,
     }  # fmt: skip
 
 

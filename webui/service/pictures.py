@@ -30,7 +30,7 @@ LONGEST_SEARCH = 500  # characters
 MOST_WORDS = 20
 COLUMNS = (
     "number, id, user, job, place, path, bytes, width, height, seed, prompt, parameters, interrupted, starred, trashed, created, "
-    "maps, json_extract(request, '$.inputs') AS inputs"
+    "maps, json_extract(request, '$.inputs') AS inputs, json_extract(request, '$.task') AS task"
 )
 Clock = Callable[[], float]
 
@@ -39,7 +39,8 @@ Clock = Callable[[], float]
 class Picture:
     """A row of the table `pictures`; `number` rises with time, `trashed` is when it was put into the trash.
 
-    `inputs` and `maps` are digests of what it was made of, and of what was made on the way, by name.
+    `task` is what made it, "" where nobody knows; `inputs` and `maps` are digests of what it was made of, and of what was made on
+    the way, by name.
     """
 
     number: int
@@ -60,6 +61,7 @@ class Picture:
     created: float
     maps: Mapping[str, str] = field(default_factory=dict)
     inputs: Mapping[str, str] = field(default_factory=dict)
+    task: str = ""
 
     @property
     def gone(self) -> bool:
@@ -237,7 +239,7 @@ class Pictures:
         plain = {name: row[name] for name in row.keys()}  # noqa: SIM118  a Row iterates over its values
         flags = {name: bool(plain[name]) for name in ("interrupted", "starred")}
         texts = {name: json.loads(plain[name] or "{}") for name in ("maps", "inputs")}
-        return Picture(**plain | flags | texts | {"path": self._root / plain["path"]})
+        return Picture(**plain | flags | texts | {"path": self._root / plain["path"], "task": plain["task"] or ""})
 
 
 def _matching(text: str) -> tuple[list[str], list[Value]]:

@@ -24,7 +24,7 @@ from tests import tiny_checkpoint
 from tests.random_weights import checkpoint
 from webui import infotext
 from webui.cli import main
-from webui.commands import terminal, txt2img
+from webui.commands import making, terminal
 from webui.errors import StorageError
 from webui.params import Txt2Img
 from webui.service import gallery
@@ -141,7 +141,7 @@ def test_a_picture_kept_elsewhere_is_a_failure_that_names_the_place(
     def elsewhere(folder: Path, *rest: object) -> Saved:
         return Saved(path=tmp_path / "kept.png", notice=f"It is in {tmp_path / 'kept.png'} instead.")
 
-    monkeypatch.setattr(txt2img, "save", elsewhere)
+    monkeypatch.setattr(making, "save", elsewhere)
     assert run("x", "--steps", "1") == 1
     assert "kept.png instead." in capsys.readouterr().err
 
@@ -171,8 +171,8 @@ def test_pictures_saved_before_the_disk_was_full_are_told(
         saved.append(save_picture(*given))  # type: ignore[arg-type]
         return saved[0]
 
-    save_picture = txt2img.save
-    monkeypatch.setattr(txt2img, "save", filling)
+    save_picture = making.save
+    monkeypatch.setattr(making, "save", filling)
     assert run("x", "--steps", "1", "--count", "2", "--json") == 1
     shown = capsys.readouterr()
     told = json.loads(shown.out)
@@ -201,7 +201,7 @@ def test_ctrl_c_keeps_what_there_is(run: Run, tmp_path: Path, capsys: pytest.Cap
 
 
 def test_ctrl_c_twice_ends_at_once() -> None:
-    with pytest.raises(KeyboardInterrupt), txt2img.stopping() as stop:
+    with pytest.raises(KeyboardInterrupt), making.stopping() as stop:
         signal.raise_signal(signal.SIGINT)
         assert stop.pressed
         signal.raise_signal(signal.SIGINT)
@@ -220,7 +220,7 @@ def test_a_second_ctrl_c_waits_for_no_call_of_the_engine(root: Path, monkeypatch
     def left(code: int) -> None:
         raise SystemExit(code)
 
-    monkeypatch.setattr(txt2img, "follow", pressed)
+    monkeypatch.setattr(making, "follow", pressed)
     monkeypatch.setattr(terminal.os, "_exit", left)
     with pytest.raises(SystemExit) as ended:
         main(["txt2img", "x", "--exact"], root)

@@ -15,6 +15,10 @@ ROOT = Path(__file__).resolve().parents[1]
 OWN = {  # commands of webui/commands, and what they do
     "serve": "serve the page in the browser; what launch.py does without a command",
     "txt2img": "make pictures from a description",
+    "img2img": "make pictures from pictures",
+    "inpaint": "make a part of a picture anew, or add to its sides",
+    "depth": "make pictures that follow the depth of another one",
+    "extras": "make pictures larger",
     "models": "list the models found, say what one is, or whether it is whole",
     "parameters": "print what can be set (for docs/parameters.md)",
 }

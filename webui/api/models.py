@@ -27,8 +27,10 @@ class ModelRoutes:
 
     def look(self, user: Who) -> JSONResponse:
         """Every model and VAE file with what is known of it, and which families there are."""
+        networks = self._resolver.networks
         return JSONResponse({
             "models": self._resolver.models(), "vaes": self._resolver.vae_files(), "may_change": user.owner,
+            "estimators": networks.shown(networks.estimators()), "upscalers": networks.shown(networks.upscalers()),
             "families": [{"name": name, "title": spec.title} for name, spec in FAMILIES.items()],
         })  # fmt: skip
 

@@ -12,13 +12,19 @@ P = TypeVar("P", bound=Params)
 SIDES = {"width", "height"}
 
 
-def add_flags(parser: argparse.ArgumentParser, cls: type[Params], positional: str) -> None:
-    """Add a flag for each parameter of `cls`, the field `positional` as words without a flag, and --size for both sides."""
+def add_flags(parser: argparse.ArgumentParser, cls: type[Params], positional: str, *, optional: bool = False) -> None:
+    """Add a flag for each parameter of `cls`, the field `positional` as words without a flag, and --size for both sides.
+
+    `optional`: there may be no such words.
+    """
     for name, parameter in parameters(cls).items():
         if name == positional:
-            parser.add_argument(name, nargs="+", help=parameter.help)
-        elif parameter.kind is bool:
+            parser.add_argument(name, nargs="*" if optional else "+", help=parameter.help)
+        elif parameter.kind is bool and parameter.default is not True:
             parser.add_argument(parameter.flag, dest=name, action="store_const", const="true", help=parameter.help)
+        elif parameter.kind is bool:
+            flag = f"--no-{parameter.flag.removeprefix('--')}"
+            parser.add_argument(flag, dest=name, action="store_const", const="false", help=f"Not: {parameter.help}")
         else:
             parser.add_argument(parameter.flag, dest=name, metavar=metavar(parameter), help=escaped(explained(parameter)))
     if parameters(cls).keys() >= SIDES:
@@ -28,7 +34,8 @@ def add_flags(parser: argparse.ArgumentParser, cls: type[Params], positional: st
 def read_flags(options: argparse.Namespace, cls: type[P], positional: str) -> P:
     """The parameters that parsed flags give; `UserError` says in a sentence which is wrong."""
     given = {name: getattr(options, name) for name in parameters(cls) if getattr(options, name) is not None}
-    given[positional] = " ".join(given[positional])
+    if positional in given:
+        given[positional] = " ".join(given[positional])
     if getattr(options, "size", None) is not None:
         if SIDES & given.keys():
             raise UserError("Give either --size or --width and --height, not both.")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from webui.commands.model_lines import megabytes, show_lines, weights
 from webui.commands.terminal import Parser, show
 from webui.errors import ModelFileError, one_line
+from webui.service import estimators, upscalers
 from webui.service.checkpoints import FOLDERS, SUFFIXES, choose, find, is_there
 from webui.service.folders import DATA, cache_folder
 
@@ -60,7 +61,20 @@ def list_all(root: Path) -> int:
         show(one_line(f"{checkpoint.name:<30} {size:>8}  {what}"))
     if not found:
         show(f"There are no models. Put checkpoints into {root / 'models' / FOLDERS[0]}.")
+    for title, others in (("Depth estimators", estimators.find(root / "models")), ("Upscalers", upscalers.find(root / "models"))):
+        if others:
+            show(f"{title}:")
+        for each in others:
+            show(one_line(f"{each.name:<30} {size_of(each.path):>8}"))
     return 0
+
+
+def size_of(path: Path) -> str:
+    """The size of a file or folder, in words where it is gone."""
+    try:
+        return megabytes(path)
+    except ModelFileError:
+        return "gone"
 
 
 def in_short(path: Path, cache: Path) -> str:

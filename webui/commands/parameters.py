@@ -7,14 +7,17 @@ from pathlib import Path
 from webui.commands.flags import default
 from webui.commands.terminal import Parser, say, show
 from webui.errors import StorageError
-from webui.params import Parameter, Txt2Img, parameters
+from webui.params import Parameter, Params, parameters
+from webui.tasks import TASKS
 
 FILE = Path("docs") / "parameters.md"
 HEAD = """# Parameters
 
-What `launch.py txt2img` takes, made by `python -m webui parameters --write` from `webui/params.py`; do not edit it here.
-The last column is the key in a picture's text. `--size 512x768` sets width and height at once.
-
+What `launch.py txt2img` and the others take, made by `python -m webui parameters --write` from `webui/params.py` and
+`webui/tasks.py`; do not edit it here. The last column is the key in a picture's text. `--size 512x768` sets width and height at
+once. Pictures to begin with are given by `--picture` (files or folders), `--sketch`, `--mask` and `--depth-map`.
+"""
+TABLE = """
 | Parameter | Flag | Allowed | Default | What it does | In a picture's text |
 |---|---|---|---|---|---|
 """
@@ -38,12 +41,22 @@ def main(arguments: list[str], root: Path) -> int:
 
 def document() -> str:
     """The whole file."""
-    return HEAD + "".join(line(parameter) for parameter in parameters(Txt2Img).values())
+    return HEAD + "".join(section(task, cls) for task, cls in TASKS.items())
+
+
+def section(task: str, cls: type[Params]) -> str:
+    """What a task takes, without what another one, which it says, has alike."""
+    before = next((name for name, kind in TASKS.items() if kind in cls.__bases__), "")
+    known = parameters(TASKS[before]) if before else {}
+    own = [each for name, each in parameters(cls).items() if known.get(name) != each]
+    words = f"\nWhat {before} takes, and:\n" if before else ""
+    return f"\n## {task}\n{words}{TABLE}" + "".join(line(parameter) for parameter in own)
 
 
 def line(parameter: Parameter) -> str:
     """A parameter's line of the table."""
-    flag = "the text itself" if parameter.name == "prompt" else f"`{parameter.flag}`"
+    plain = parameter.flag if parameter.default is not True else f"--no-{parameter.name.replace('_', '-')}"
+    flag = "the text itself" if parameter.name == "prompt" else f"`{plain}`"
     cells = (parameter.label, flag, allowed(parameter), default(parameter), parameter.help, key(parameter))
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |\n"
 

@@ -73,7 +73,7 @@ def text_of(
     programs that do not know it pass over.
     """
     remarks = {"Shared calls": batched, "Interrupted": interrupted}
-    said = _files_said(request, maps) | ({COMPUTED_KEY: computed} if computed else {})
+    said = _files_said(request, maps, enlarged=bool(source)) | ({COMPUTED_KEY: computed} if computed else {})
     said |= {SET_KEY: in_words(request.override)} if request.override else {}
     said |= {REFINER_SET_KEY: in_words(request.refiner_override)} if request.refiner_override else {}
     before = infotext.parse(source) if source else None
@@ -97,9 +97,12 @@ def seed_said(request: Request, text: str) -> int:
     return request.seed if own else int(said)
 
 
-def _files_said(request: Request, maps: Mapping[str, str]) -> dict[str, str]:
-    """The short hashes of the files that a picture was made of and by, as the community names them."""
-    named = {key: request.inputs.get(name, "") for name, key in INPUT_KEYS.items()}
+def _files_said(request: Request, maps: Mapping[str, str], *, enlarged: bool) -> dict[str, str]:
+    """The short hashes of the files that a picture was made of and by, as the community names them.
+
+    Those that an `enlarged` picture was made of are said in its own text.
+    """
+    named = {} if enlarged else {key: request.inputs.get(name, "") for name, key in INPUT_KEYS.items()}
     named |= {"Depth map": maps.get("depth", request.inputs.get("depth", ""))} if request.task == "depth" else {}
     named |= {key: getattr(request, name) for name, key in NETWORK_KEYS.items()}
     return {key: digest[:SHORT_HASH] for key, digest in named.items() if digest}

@@ -7,6 +7,7 @@ What a picture was made to, such as a depth map, is kept among the inputs of its
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
 import json
 import logging
@@ -133,6 +134,11 @@ class Keeper:
         change.event(job, "picture", picture=row["place"], id=name, **size, seed=row["seed"], interrupted=interrupted, **more)
         if present.attempts > 1:  # it does get on, so it is not what ended the program
             change.set(job, attempts=1)
+
+
+def digest_of(content: bytes) -> str:
+    """The SHA-256 by which a file is known."""
+    return hashlib.sha256(content).hexdigest()
 
 
 def encoded_map(values: NDArray[np.uint16]) -> bytes:

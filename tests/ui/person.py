@@ -101,25 +101,26 @@ def choose(page: Page, name: str, option: str, area: str = "txt2img") -> None:
     page.get_by_role("option", name=option, exact=True).click()
 
 
-def value(page: Page, name: str) -> Any:
+def value(page: Page, name: str, area: str = "txt2img") -> Any:
     """What Gradio handed over as a control's value."""
-    return page.evaluate("name => webui.controls.txt2img.values[name]", name)
+    return page.evaluate("([area, name]) => webui.controls[area].values[name]", [area, name])
 
 
-def comes_to_be(page: Page, name: str, wanted: Any) -> None:
+def comes_to_be(page: Page, name: str, wanted: Any, area: str = "txt2img") -> None:
     """Wait until a control has a value."""
-    page.wait_for_function("([name, wanted]) => webui.controls.txt2img.values[name] === wanted", arg=[name, wanted])
+    holds = "([area, name, wanted]) => webui.controls[area].values[name] === wanted"
+    page.wait_for_function(holds, arg=[area, name, wanted])
 
 
-def kept(page: Page) -> None:
+def kept(page: Page, area: str = "txt2img") -> None:
     """Wait until the controls' values are kept."""
-    expect(page.locator("webui-preferences[data-state=kept]")).to_be_attached()
+    expect(page.locator(f"#{area} webui-preferences[data-state=kept]")).to_be_attached()
 
 
-def stage(page: Page, state: str) -> str:
+def stage(page: Page, state: str, area: str = "txt2img") -> str:
     """Wait for the stage to show a job in that state; returns the job's id."""
-    expect(page.locator(f"webui-stage[data-state={state}]")).to_be_attached()
-    return str(page.locator("webui-stage").get_attribute("data-job"))
+    expect(page.locator(f"#{area} webui-stage[data-state={state}]")).to_be_attached()
+    return str(page.locator(f"#{area} webui-stage").get_attribute("data-job"))
 
 
 def step(page: Page) -> int:
@@ -127,22 +128,33 @@ def step(page: Page) -> int:
     return int(page.locator(".w-cell").first.get_attribute("data-step") or 0)
 
 
-def generate(page: Page, **values: str) -> str:
+def generate(page: Page, area: str = "txt2img", **values: str) -> str:
     """Set controls, press Generate, and wait until the stage shows the job, which may have ended by then; returns its id."""
     for name, text in values.items():
-        write(page, name, text)
-    before = page.locator("webui-stage").get_attribute("data-job")
-    page.locator("#txt2img_generate").click()
-    return shown_after(page, before)
+        write(page, name, text, area)
+    before = page.locator(f"#{area} webui-stage").get_attribute("data-job")
+    page.locator(f"#{area}_generate").click()
+    return shown_after(page, before, area)
 
 
-def shown_after(page: Page, before: str | None) -> str:
+def shown_after(page: Page, before: str | None, area: str = "txt2img") -> str:
     """Wait until another job than `before` is on the stage and has begun; returns its id."""
     shown = (
-        "before => { const {job, state} = document.querySelector('webui-stage').dataset;"
+        "([area, before]) => { const {job, state} = document.querySelector(`#${area} webui-stage`).dataset;"
         " return job && job !== before && state !== 'queued' && job; }"
     )
-    return str(page.wait_for_function(shown, arg=before).json_value())
+    return str(page.wait_for_function(shown, arg=[area, before]).json_value())
+
+
+def choose_picture(page: Page, file: Any, area: str, name: str = "picture") -> None:
+    """Choose a picture's file for a place, and wait until the program has it."""
+    page.locator(f"#{area}_{name} input[type=file][name={name}]").set_input_files(file)
+    page.wait_for_function("([area, name]) => webui.tabs[area].inputs.digests[name]", arg=[area, name])
+
+
+def digests(page: Page, area: str) -> dict[str, str]:
+    """The pictures that a tab starts from, by name."""
+    return dict(page.evaluate("area => webui.tabs[area].inputs.digests", area))
 
 
 def wide(page: Page) -> int:

@@ -38,7 +38,7 @@ TASKS = {
 
 
 def hint(models: list[dict[str, Any]]) -> dict[str, Any]:
-    """A title, a text, examples to try, and where other models go; `models` are the resolver's. "tasks" are hints of other tabs."""
+    """A title, a text, examples to try, and where other models go; `models` are the resolver's. "tasks" are other tabs'."""
     builtin = any(each["name"] == BUILTIN and not each["problem"] for each in models)
     where = f"Other Stable Diffusion checkpoints go into models/{FOLDERS[0]}; they are found without a restart."
     return {

@@ -28,7 +28,7 @@ export class Strip {
 
   /** The newest picture that a task made. */
   newest(task) {
-    return this.#pictures.find((picture) => (picture.task ?? "txt2img") === task) ?? null;
+    return this.#pictures.find((picture) => (picture.task || "txt2img") === task) ?? null;
   }
 
   /** Look up which pictures are the newest; what is asked for meanwhile is one more look. */

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -23,14 +24,17 @@ SPEC = ModelSpec(
 )  # fmt: skip
 
 
-def write(path: Path, seed: int = 0, metadata: Mapping[str, str] | None = None) -> Path:
+DEPTH = replace(SPEC, family="tiny-depth", title="Tiny depth", unet=replace(SPEC.unet, in_channels=5), no_map=0.0)
+
+
+def write(path: Path, seed: int = 0, metadata: Mapping[str, str] | None = None, spec: ModelSpec = SPEC) -> Path:
     """Write one; another `seed` is another model. Returns the path."""
     generator = torch.Generator().manual_seed(seed)
-    networks = build(SPEC)
+    networks = build(spec)
     for network in networks.values():
         network.to_empty(device="cpu")
         for weight in network.parameters():
             torch.nn.init.normal_(weight, std=0.1, generator=generator)
     path.parent.mkdir(parents=True, exist_ok=True)
-    save_checkpoint(path, SPEC, networks["unet"], networks["vae"], [networks["text0"]], MERGES, metadata=metadata)
+    save_checkpoint(path, spec, networks["unet"], networks["vae"], [networks["text0"]], MERGES, metadata=metadata)
     return path

@@ -165,7 +165,8 @@ def _in_srgb(picture: Image.Image, profile: bytes) -> Image.Image:
 def _brightness(picture: Image.Image) -> Floats:
     if picture.mode in SIXTEEN_BITS:
         return (_sixteen(picture) / np.float32(65535)).astype(np.float32)
-    grey = picture if picture.mode == "L" else picture.convert("RGB").convert("L")
+    plain = picture if picture.mode in ("L", "RGB", "CMYK") else picture.convert("RGBA")  # palettes may have see-through entries
+    grey = plain if plain.mode == "L" else plain.convert("RGB").convert("L")
     return (np.asarray(grey) / np.float32(255)).astype(np.float32)
 
 

@@ -5,6 +5,7 @@ The engine makes one network call at a time, so what it has done between two pie
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -30,6 +31,13 @@ def work(request: Request, steps: float) -> Work:
     rows = 1 if request.scale in (0, 1) else 2
     pixels = request.width * request.height
     return Work(model=request.model, pixels=pixels, amount=steps * evaluations * rows * pixels)
+
+
+def planned(request: Request) -> int:
+    """About how many steps a request's pictures take together: of a picture that is made anew in part, a part."""
+    partly = "picture" in request.inputs and not request.all_steps
+    steps = max(math.ceil(request.steps * request.strength), 1) if partly else request.steps
+    return steps * request.loops * request.count
 
 
 class Pace:

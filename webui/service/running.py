@@ -6,9 +6,10 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from webui.request import Request
+from webui.request import Request, needs_model
+from webui.service.further_networks import unhashed
 from webui.service.jobs import Job
-from webui.service.pace import Work, work
+from webui.service.pace import Work, planned, work
 
 Last = tuple[int | None, int | None, int | None]  # picture, step and steps as last heard
 Complete = Callable[[Request, Callable[[int, int], None]], Request]
@@ -44,10 +45,16 @@ class Running:
 
     def left(self) -> Work:
         """What is still to be made."""
-        wanted = self.request.count - len(self.settled)
+        wanted = (self.request.count - len(self.settled)) / self.request.count
         # A list, for whoever looks does so while the worker's thread changes it.
         done = sum(step for picture, (step, _) in list(self.steps.items()) if picture not in self.settled)
-        return work(self.request, max(wanted * self.request.steps - done, 0))
+        return work(self.request, max(wanted * planned(self.request) - done, 0))
+
+
+def new_here(request: Request) -> str:
+    """What is read for the first time before a request can be carried out."""
+    names = [getattr(request, each) for each in unhashed(request)]
+    return request.model if needs_model(request) and not request.model_hash else ", ".join(names) or request.model
 
 
 def gaps(count: int, settled: set[int]) -> Iterator[tuple[int, int]]:

@@ -22,9 +22,9 @@ from webui.service.engines import EngineHandle
 from webui.service.jobs import Job, Jobs
 from webui.service.keeping import Keeper
 from webui.service.logs import fault
-from webui.service.pace import Pace, Work, seconds_left, work
+from webui.service.pace import Pace, Work, planned, seconds_left, work
 from webui.service.requests import is_complete
-from webui.service.running import Complete, Last, NotWanted, Running, as_it_is, gaps
+from webui.service.running import Complete, Last, NotWanted, Running, as_it_is, gaps, new_here
 from webui.service.turns import Slots
 
 LOGGER = logging.getLogger(__name__)
@@ -181,7 +181,7 @@ class Worker:
                 request = Request.from_dict(job.request)
             except UserError:  # another version's; it fails when its turn comes, and until then keeps nobody from looking
                 return Work(model="", pixels=0, amount=0.0)
-            found = self._waiting[job.id] = work(request, request.steps * request.count)
+            found = self._waiting[job.id] = work(request, planned(request))
         return found
 
     # Into the engine and out of it.
@@ -192,7 +192,7 @@ class Worker:
             if is_complete(running.request):
                 self._hand_over(running)
             else:
-                running.reading = f"Reading {running.request.model}, which is new here …"
+                running.reading = f"Reading {new_here(running.request)}, which is new here …"
                 running.reader = threading.Thread(target=self._read, args=(running,), name=f"reads for {job.id}", daemon=True)
                 running.reader.start()
         except Exception as error:  # noqa: BLE001  the edge of a job
@@ -221,7 +221,7 @@ class Worker:
                 raise NotWanted
             if self._timer() >= told + READING_SECONDS:
                 told = self._timer()
-                running.reading = f"Reading {running.request.model}, which is new here: {100 * done // max(size, 1)} %"
+                running.reading = f"Reading {new_here(running.request)}, which is new here: {100 * done // max(size, 1)} %"
                 self._tell(running.job, "reading", sentence=running.reading)
 
         try:

@@ -48,7 +48,7 @@ def _lay_out(studio: Studio) -> gr.Blocks:
     _, known = find(studio)
     page = gr.Blocks(title=head.TITLE, analytics_enabled=False, fill_width=True)
     with page:
-        with gr.Tabs(elem_id="w-tabs"):
+        with gr.Tabs(elem_id="w-tabs", overflow_behavior="wrap"):
             made = {}
             for name, area in GENERATING.items():
                 with gr.Tab(name, id=name, elem_id=f"tab_{name}"):

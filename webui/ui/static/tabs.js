@@ -13,6 +13,7 @@ document.addEventListener("click", (event) => {
   const place = () => scrollTo({ top: places.get(tab.id) ?? 0, behavior: "instant" });
   const shown = () => {
     place();
+    tab.scrollIntoView({ block: "nearest", inline: "center", behavior: "instant" }); // of the bar, on a phone
     page.dispatchEvent(new Event("shown"));
   };
   requestAnimationFrame(() => requestAnimationFrame(shown)); // once Gradio shows it

@@ -12,6 +12,7 @@ from PIL import Image
 
 from tests.api.house import House, house
 from webui.service.styles import Style
+from webui.service.users import User
 
 ACTS = ["interrupt", "skip", "cancel", "retry", "move"]
 
@@ -179,3 +180,72 @@ def test_half_a_sign_is_no_text(home: House, address: str) -> None:
     assert reply.status == 400 and "not Unicode" in reply.json()["error"]
     whole = body.replace(b"ud800", b"u00e4")
     assert home.send("POST", address.format(job=job), whole, home.anna).status in (200, 400, 404)
+
+
+def upload(home: House, user: User, size: tuple[int, int] = (90, 60), colour: int = 1) -> str:
+    """A picture that somebody brings; its digest."""
+    buffer = io.BytesIO()
+    Image.new("RGB", size, (colour, 2, 3)).save(buffer, "PNG")
+    return str(home.send("POST", "/x/inputs", buffer.getvalue(), user).json()["digest"])
+
+
+def test_a_job_begins_with_ones_own_picture(home: House) -> None:
+    digest = upload(home, home.anna)
+    told = {"kind": "img2img", "parameters": {"steps": 1, "prompt": "a ball"}, "inputs": {"picture": digest, "sketch": None}}
+    with home.held():
+        job = home.post("/x/jobs", told, home.anna).json()["job"]
+        (listed,) = home.get("/x/jobs", home.anna).json()["jobs"]
+        assert (listed["job"], listed["kind"], listed["inputs"]) == (job, "img2img", {"picture": digest})
+    asyncio.run(home.until_idle(home.anna))
+    (made,) = home.pictures(home.anna, f"?job={job}")
+    assert made["inputs"] == {"picture": digest} and (made["width"], made["height"], made["maps"]) == (160, 104, {})
+    assert f"Init image hash: {digest[:10]}" in made["parameters"] and "Denoising strength: 0.75" in made["parameters"]
+
+
+@pytest.mark.parametrize(
+    ("inputs", "status", "sentence"),
+    [
+        ({"picture": "0" * 64}, 404, "no uploaded picture '0000"), ({"picture": "../../x"}, 404, "no uploaded picture"),
+        ({"picture": 3}, 400, "picture was 3; it must be a text"), ({"pictures": "x"}, 400, "Unknown input 'pictures'"),
+        ([], 400, "inputs was []"), ({}, 400, "img2img needs a picture"),
+    ],
+)  # fmt: skip
+def test_a_picture_that_cannot_be_begun_with_is_a_sentence(home: House, inputs: object, status: int, sentence: str) -> None:
+    reply = home.post("/x/jobs", {"kind": "img2img", "inputs": inputs}, home.anna)
+    assert reply.status == status and sentence in reply.json()["error"]
+    assert home.get("/x/jobs", home.anna).json()["jobs"] == []
+
+
+def test_the_picture_of_somebody_else_does_not_exist(home: House) -> None:
+    digest = upload(home, home.anna)
+    for user in (home.bob, home.owner):
+        reply = home.post("/x/jobs", {"kind": "extras", "inputs": {"picture": digest}}, user)
+        assert reply.status == 404 and "no uploaded picture" in reply.json()["error"]
+
+
+def test_a_job_is_tried_again_only_while_its_picture_is_there(home: House) -> None:
+    digest = upload(home, home.anna, colour=99)
+    told = {"kind": "img2img", "parameters": {"steps": 1, "prompt": "fail"}, "inputs": {"picture": digest}}
+    job = home.post("/x/jobs", told, home.anna).json()["job"]
+    asyncio.run(home.until_idle(home.anna))
+    assert home.post(f"/x/jobs/{job}/retry", {}, home.anna).status == 200
+    asyncio.run(home.until_idle(home.anna))
+    home.send("DELETE", f"/x/inputs/{digest}", user=home.anna)
+    reply = home.post(f"/x/jobs/{job}/retry", {}, home.anna)
+    assert reply.status == 404 and "upload it again" in reply.json()["error"]
+
+
+def test_a_map_alone_is_no_picture_of_the_gallery_but_an_input(home: House) -> None:
+    digest, before = upload(home, home.anna), len(home.pictures(home.anna))
+    (home.studio.root / "models" / "depth").mkdir()
+    (home.studio.root / "models" / "depth" / "one.pt").write_bytes(b"weights")
+    job = home.post("/x/jobs", {"kind": "map", "inputs": {"picture": digest}}, home.anna).json()["job"]
+    asyncio.run(home.until_idle(home.anna))
+    events = home.get(f"/x/jobs/{job}/events", home.anna).json()["events"]
+    (made,) = [event for event in events if event["kind"] == "map"]
+    assert (made["picture"], made["width"], made["height"]) == (0, 90, 60) and events[-1]["kind"] == "finished"
+    content = home.get(f"/x/inputs/{made['digest']}", home.anna)
+    with Image.open(io.BytesIO(content.body)) as shown:
+        assert shown.size == (90, 60) and shown.mode == "I;16"
+    assert home.get(f"/x/inputs/{made['digest']}", home.bob).status == 404
+    assert len(home.pictures(home.anna)) == before

@@ -152,3 +152,16 @@ def test_a_flood_ends_at_the_quota(home: House) -> None:
         statuses.append(home.send("POST", "/x/inputs", buffer.getvalue(), home.bob).status)
     assert statuses == [200, 200, 429, 429]
     home.post("/x/settings", {"values": {"upload_megabytes": None}})
+
+
+def test_a_picture_of_the_gallery_becomes_an_input_without_passing_through_the_browser(home: House) -> None:
+    (made,) = home.make(home.anna, prompt="a cat", seed=3)
+    told = home.post("/x/inputs/from-picture", {"id": made}, home.anna).json()
+    whole = home.get(f"/x/pictures/{made}", home.anna).body
+    assert home.get(f"/x/inputs/{told['digest']}", home.anna).body == whole and (told["width"], told["height"]) == (128, 128)
+    for user in (home.bob, home.owner):
+        assert home.post("/x/inputs/from-picture", {"id": made}, user).status == 404
+    home.studio.pictures.get(home.anna, made).path.unlink()
+    gone = home.post("/x/inputs/from-picture", {"id": made}, home.anna)
+    assert gone.status == 404 and "is gone; somebody took it away" in gone.json()["error"]
+    home.send("DELETE", f"/x/inputs/{told['digest']}", user=home.anna)

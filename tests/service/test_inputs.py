@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import struct
 import threading
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from tests.service.shelf import ANNA, BOB, OWNER, Clock, shelf
 from webui.errors import NotFound, StorageError, TooMany, UserError
+from webui.request import Request
 from webui.service import decoding
 from webui.service import inputs as module
 from webui.service.database import Database
 from webui.service.inputs import LARGEST, Inputs
+from webui.service.keeping import encoded_map
 
 
 @pytest.fixture
@@ -206,3 +210,110 @@ def test_a_disk_that_is_full_keeps_nothing(inputs: Inputs, tmp_path: Path, monke
     with pytest.raises(StorageError, match="No space left"):
         inputs.add(ANNA, picture())
     assert files(tmp_path) == [] and inputs.used(ANNA) == 0
+
+
+NAMED = [
+    (b"\0\0\0\x18ftypheic\0\0\0\0", "That is a HEIC picture, as phones make them, which is no picture that is taken here; "),
+    (b"\0\0\0\x18ftypavif\0\0\0\0", "an AVIF picture"), (SVG, "an SVG drawing"), (b"<svg></svg>", "an SVG drawing"),
+    (b"GIF89a\1\0\1\0\0\0\0", "a GIF"), (b"BM\x46\0\0\0", "a BMP picture"), (b"II*\0\x08\0\0\0", "a TIFF picture"),
+    (b"MM\0*\0\0\0\x08", "a TIFF picture"), (b"8BPS\0\1", "a Photoshop file"), (b"hello, w\xc3\xb6rld", "That is text"),
+    (b"\xff\x0a\0\0", "a JPEG XL picture"), (b"%PDF-1.7", "a PDF"), (b"", "The file is empty"), (b"\0" * 99, "The file is empty"),
+    (b"\x93\x07\x80\x99", "That is no picture that is taken here; save it as PNG, JPEG or WebP."), (HTML, "a web page"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("content", "sentence"), NAMED, ids=lambda value: value[:20] if isinstance(value, str) else "")
+def test_a_file_of_another_kind_is_called_by_its_name(inputs: Inputs, content: bytes, sentence: str) -> None:
+    with pytest.raises(UserError, match=sentence):
+        inputs.add(ANNA, content)
+
+
+def test_an_upload_is_as_large_as_it_is_upright(inputs: Inputs, database: Database) -> None:
+    notes = Image.Exif()
+    notes[0x0112] = 6
+    digest = inputs.add(ANNA, picture("JPEG", exif=notes))
+    assert (inputs.get(ANNA, digest).width, inputs.get(ANNA, digest).height) == (5, 9)
+    with database.write() as connection:  # as an earlier version kept it
+        connection.execute("UPDATE inputs SET width = 9, height = 5")
+    assert inputs.add(ANNA, picture("JPEG", exif=notes)) == digest
+    assert inputs.get(ANNA, digest).facts.width == 5 and not inputs.get(ANNA, digest).transparent
+
+
+def test_whether_something_shows_through_is_known(inputs: Inputs) -> None:
+    buffers = io.BytesIO(), io.BytesIO()
+    Image.new("RGBA", (3, 3), (1, 2, 3, 255)).save(buffers[0], "PNG")
+    Image.new("RGBA", (3, 3), (1, 2, 3, 254)).save(buffers[1], "PNG")
+    assert [inputs.get(ANNA, inputs.add(ANNA, each.getvalue())).transparent for each in buffers] == [False, True]
+
+
+def request_with(digest: str) -> Request:
+    return Request(
+        task="img2img", model="m", prompt="", steps=1, sampler="s", schedule="s", scale=1, seed=1, width=8, height=8,
+        inputs={"picture": digest},
+    )  # fmt: skip
+
+
+def job(database: Database, name: str, digest: str, state: str, ended: float | None) -> None:
+    plain = json.dumps(request_with(digest).to_dict())
+    with database.write() as connection:
+        connection.execute(
+            "INSERT INTO jobs (id, user, kind, request, state, place, pictures, created, ended) "
+            "VALUES (?, ?, 'img2img', ?, ?, 1, 1, 0, ?)", (name, ANNA.id, plain, state, ended),
+        )  # fmt: skip
+
+
+def test_what_nothing_refers_to_any_more_is_swept_away(tmp_path: Path) -> None:
+    full = shelf(tmp_path)
+    inputs = Inputs(full.database, tmp_path, full.clock)
+    names = ("free", "of a picture", "of a job", "of an old job", "fresh")
+    digests = {name: inputs.add(ANNA, picture(colour=40 * number)) for number, name in enumerate(names[:-1])}
+    maps = {name: inputs.keep_made(ANNA.id, picture("PNG", colour=240 + n)) for n, name in enumerate(("used map", "free map"))}
+    assert inputs.used(ANNA) == sum(inputs.get(ANNA, digest).bytes for digest in digests.values()), "maps are not counted"
+    now = full.clock.now
+    wanted = request_with(digests["of a picture"])
+    row = full.pictures.row_values(
+        user=ANNA.id, job=None, place=0, path=tmp_path / "x.png", size=1, width=8, height=8, request=wanted, parameters="",
+        maps={"depth": maps["used map"]},
+    )  # fmt: skip
+    with full.database.write() as connection:
+        full.pictures.insert(connection, row)
+    job(full.database, "open", digests["of a job"], "queued", None)
+    job(full.database, "old", digests["of an old job"], "failed", now)
+    full.clock.now += 2 * 86400
+    assert inputs.sweep() == 1
+    assert {each.digest for each in inputs.all(ANNA)} == {*digests.values(), maps["used map"]}
+    full.clock.now += 60 * 86400
+    digests["fresh"] = inputs.add(ANNA, picture(colour=200))
+    assert inputs.sweep() == 2
+    assert {each.digest for each in inputs.all(ANNA)} == {
+        maps["used map"], *(digests[name] for name in ("of a picture", "of a job", "fresh"))
+    }  # fmt: skip
+    assert {path.name for path in files(tmp_path)} == {each.digest for each in inputs.all(ANNA)}
+    full.database.close()
+
+
+def test_old_uploads_that_nothing_refers_to_make_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    full = shelf(tmp_path)
+    inputs = Inputs(full.database, tmp_path, full.clock)
+    contents = [png(9, 5, (b"tEXt", b"number\0%02d" % n)) for n in range(5)]
+    monkeypatch.setattr(module, "MEGABYTE", len(contents[0]))
+    kept, *others = [inputs.add(ANNA, content, megabytes=3) for content in contents[:3]]
+    job(full.database, "open", kept, "running", None)
+    with pytest.raises(TooMany):
+        inputs.add(ANNA, contents[3], megabytes=3)
+    full.clock.now += 2 * 3600
+    added = inputs.add(ANNA, contents[3], megabytes=3)
+    assert {each.digest for each in inputs.all(ANNA)} == {kept, others[1], added}, "the oldest, but not what a job needs"
+    assert not (tmp_path / "data" / "inputs" / others[0][:2] / others[0]).exists()
+    full.database.close()
+
+
+def test_a_map_is_its_users_and_comes_back_bit_for_bit(inputs: Inputs) -> None:
+    values = np.arange(5 * 7, dtype=np.uint16).reshape(5, 7) * 1871
+    digest = inputs.keep_made(ANNA.id, encoded_map(values))
+    with Image.open(io.BytesIO(inputs.open(ANNA, digest))) as opened:
+        assert np.array_equal(np.asarray(opened), values) and opened.mode == "I;16"
+    assert inputs.keep_made(ANNA.id, encoded_map(values)) == digest
+    with pytest.raises(NotFound):
+        inputs.open(BOB, digest)
+    assert np.array_equal(decoding.depth(inputs.open(ANNA, digest)), (values / 65535).astype(np.float32))

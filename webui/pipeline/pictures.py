@@ -25,7 +25,7 @@ def laid_over(picture: Tensor, sketch: Tensor | None) -> Tensor:
         return picture
     below, above = (Image.fromarray(each.permute(1, 2, 0).contiguous().numpy(), "RGBA") for each in (picture, sketch))
     if above.size != below.size:
-        above = above.resize(below.size, SHARP)
+        above = above.resize(below.size, SMOOTH)
     return _planes(Image.alpha_composite(below, above))
 
 

@@ -19,10 +19,12 @@ from torch import Tensor
 from tests.random_weights import checkpoint
 from webui.errors import ModelFileError
 from webui.nets.spec import VAESpec
+from webui.weights.depth_files import open_estimator
 from webui.weights.files import read_header, read_some, read_tensors
 from webui.weights.pickles import load_pickle, pickled_tensors
-from webui.weights.small_files import read_embedding, read_hypernetwork, read_upscaler
+from webui.weights.small_files import read_embedding, read_hypernetwork
 from webui.weights.source import open_model, open_vae
+from webui.weights.upscaler_files import open_upscaler
 
 MAGIC, PROTOCOL = 0x1950A86A20F9469CFC6C, 1001  # what PyTorch's format before zip archives begins with
 
@@ -37,7 +39,7 @@ def read_checkpoint(path: Path) -> Any:
 
 READERS: dict[str, Callable[[Path], Any]] = {
     "model.ckpt": read_checkpoint, "model.vae.pt": read_vae, "cat.pt": read_embedding, "anime.hyper.pt": read_hypernetwork,
-    "x4.pth": read_upscaler,
+    "x4.pth": open_upscaler, "midas.pt": open_estimator,
 }  # fmt: skip
 
 
@@ -265,19 +267,6 @@ def test_hypernetworks_are_read_with_their_settings(tmp_path: Path) -> None:
         torch.save(content, tmp_path / "a.pt")
         with pytest.raises(ModelFileError, match=said):
             read_hypernetwork(tmp_path / "a.pt")
-
-
-@pytest.mark.parametrize("wrapped", [None, "params_ema", "params", "state_dict"])
-def test_upscalers_are_read_wrapped_or_not(wrapped: str | None, tmp_path: Path) -> None:
-    plain = {"conv_first.weight": torch.ones(3)}
-    content: Any = plain if wrapped is None else {wrapped: plain, "iter": 3}
-    if wrapped == "params_ema":
-        content["params"] = {"conv_first.weight": torch.zeros(3)}
-    torch.save(content, tmp_path / "a.pth")
-    assert torch.equal(read_upscaler(tmp_path / "a.pth")["conv_first.weight"], torch.ones(3))
-    torch.save({"epoch": 1}, tmp_path / "a.pth")
-    with pytest.raises(ModelFileError, match="holds no weights"):
-        read_upscaler(tmp_path / "a.pth")
 
 
 def test_a_misnamed_pickle_is_read_by_what_it_is(tmp_path: Path) -> None:

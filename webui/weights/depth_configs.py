@@ -16,6 +16,7 @@ from webui.weights.remembered import CONFIG
 Plain = Mapping[str, Any]
 SIGHT = "preprocessor_config.json"
 WIDEST, MOST_LAYERS, LARGEST_SIDE, FARTHEST = 8192, 128, 2048, 1000
+USUAL_SIDE = 518  # of Depth Anything
 HALF = (0.5, 0.5, 0.5)
 IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # mean and spread of the pictures that DINOv2 was trained on
 READOUTS: tuple[Readout, ...] = ("ignore", "add", "project")
@@ -63,8 +64,6 @@ def _dpt(config: Plain, sight: Plain) -> DepthSpec:
         factors=_factors(config), fusion=_whole(config, "fusion_hidden_size", 256, 2, WIDEST),
         sight=_sight(sight, side, 2 * patch, (HALF, HALF)),
     )  # fmt: skip
-    if bit is not None and spec.neck[:2] != bit.widths[:2]:
-        raise ModelFileError(f"{CONFIG} has neck_hidden_sizes {list(spec.neck)}, which do not begin with the backbone's widths.")
     return checked(spec)
 
 
@@ -100,7 +99,7 @@ def _depth_anything(config: Plain, sight: Plain) -> DepthSpec:
         neck=_wholes(config, "neck_hidden_sizes", (48, 96, 192, 384), 1, WIDEST), factors=_factors(config),
         fusion=_whole(config, "fusion_hidden_size", 64, 2, WIDEST), head=_whole(config, "head_hidden_size", HEAD, 1, WIDEST),
         metres=_whole(config, "max_depth", 1, 1, FARTHEST) if metric == "metric" else None,
-        sight=_sight(sight, 518 if side < 518 else side, patch, IMAGENET),
+        sight=_sight(sight, USUAL_SIDE if backbone.get("image_size") is None else side, patch, IMAGENET),
     ))  # fmt: skip
 
 
@@ -126,6 +125,10 @@ def checked(spec: DepthSpec) -> DepthSpec:
         if spec.bit.stem % groups or any(width % math.lcm(4 * groups, 32) for width in spec.bit.widths):
             raise ModelFileError(
                 f"{CONFIG} has a backbone of widths {list(spec.bit.widths)}, which {groups} groups cannot share."
+            )
+        if spec.neck[:2] != spec.bit.widths[:2]:
+            raise ModelFileError(
+                f"{CONFIG} has neck_hidden_sizes {list(spec.neck)}, which do not begin with the backbone's widths."
             )
     return spec
 

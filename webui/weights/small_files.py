@@ -1,4 +1,4 @@
-"""The small files around a model as named tensors: textual inversions, hypernetworks, upscalers."""
+"""The small files around a model as named tensors: textual inversions and hypernetworks."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any
 from torch import Tensor
 
 from webui.errors import ModelFileError
-from webui.weights.files import is_pickle, read_header, read_tensors
-from webui.weights.pickles import load_pickle, pickled_tensors
+from webui.weights.files import is_pickle, read_tensors
+from webui.weights.pickles import load_pickle
 
 BY_TOWER = {"clip_l": 0, "clip_g": 1}  # SDXL's keys, and the text towers they are for
 
@@ -71,11 +71,3 @@ def _pair(path: Path, width: int, value: Any) -> tuple[Mapping[str, Tensor], Map
     if len(named) != 2 or not all(named):
         raise ModelFileError(f"{path.name} is broken: for the width {width} it lacks the networks of keys and values.")
     return named[0], named[1]
-
-
-def read_upscaler(path: Path) -> dict[str, Tensor]:
-    """Read the weights of an upscaler, of averages rather than of the last step; `ModelFileError` where there are none."""
-    tensors = pickled_tensors(path) if is_pickle(path) else dict(read_tensors(path))
-    if not tensors:
-        raise ModelFileError(f"{path.name} holds no weights; it has {len(read_header(path).tensors)} named tensors.")
-    return tensors

@@ -8,14 +8,15 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import webui
 from webui import infotext
 from webui.errors import UserError
-from webui.params import MOST_PIXELS, Parameter, Txt2Img, parameters
+from webui.params import MOST_PIXELS, Parameter, Params, Txt2Img, parameters
 from webui.pipeline import noise
+from webui.tasks import TASKS, Depth, Extras, Img2Img, Inpaint, task_of
 
 UNWRITTEN = {"count"}  # each picture has a text of its own
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=60)
@@ -35,6 +36,8 @@ def values_of(parameter: Parameter) -> st.SearchStrategy[Any]:
         own = st.integers(-(-int(parameter.min) // step), int(parameter.max) // step).map(lambda count: count * step)
     elif parameter.kind is float:
         own = st.floats(parameter.min, parameter.max)
+    elif parameter.one_of:
+        own = st.sampled_from(parameter.one_of)
     else:
         own = (TEXT | TRICKY).filter(lambda text: len(text) <= parameter.longest)
     return st.none() | own if parameter.optional else own
@@ -45,9 +48,35 @@ def size_fits(width: int | None, height: int | None) -> bool:
     return (width is None) == (height is None) and (width or 0) * (height or 0) <= MOST_PIXELS
 
 
+def params_of(cls: type[Params]) -> st.SearchStrategy[Params]:
+    """Everything that can be set for a task, but for what no text has: a size by its sides, or by the scale that texts name."""
+    apart = {*UNWRITTEN, "width", "height", "scale_by"}
+    known = {name: values_of(each) for name, each in parameters(cls).items() if name not in apart}
+    sides = st.tuples(st.integers(16, 4096), st.integers(16, 4096)).map(lambda both: {"width": both[0], "height": both[1]})
+    scale = st.floats(1, 8).map(lambda value: {"scale_by": value}) if cls is Extras else st.just({})
+    by_sides = sides.map(lambda both: {**both, "scale_by": None} if cls is Extras else both)
+    return st.tuples(st.fixed_dictionaries(known), by_sides | scale).map(lambda parts: cls(**parts[0], **parts[1]))
+
+
 PARAMS = st.fixed_dictionaries(
     {name: values_of(each) for name, each in parameters(Txt2Img).items() if name not in UNWRITTEN}
 ).filter(lambda given: size_fits(given["width"], given["height"])).map(lambda given: Txt2Img(**given))
+
+
+@pytest.mark.parametrize("cls", [cls for cls in TASKS.values() if cls is not Txt2Img])
+@settings(deadline=None, max_examples=15, suppress_health_check=[HealthCheck.too_slow])
+@given(data=st.data())
+def test_every_parameter_of_every_task_comes_back_from_its_text(cls: type[Params], data: st.DataObject) -> None:
+    params = data.draw(params_of(cls))
+    info = infotext.parse(infotext.write(params, {"Init image hash": "0123456789"}))
+    raw, rest = infotext.raw_parameters(info, cls)
+    assert set(rest) <= {"Size", "Postprocess upscale to", "Init image hash", "Version"}
+    read = cls.read(raw)
+    if cls is Extras:
+        assert read == dataclasses.replace(params, scale_by=2.0) if params.width else read == params
+    else:
+        assert read == params
+    assert infotext.task_said(info) == task_of(params)
 
 
 @settings(deadline=None, max_examples=30)
@@ -147,3 +176,47 @@ def test_a_value_out_of_range_is_refused_in_a_sentence() -> None:
 def test_a_key_that_could_not_be_read_back_is_refused() -> None:
     with pytest.raises(ValueError, match="could not be read back"):
         infotext.write(Txt2Img(), {"a:b": "c"})
+
+
+def test_the_tasks_have_the_communitys_words() -> None:
+    base = {"seed": 1, "steps": 20, "width": 64, "height": 64, "sampler": "Euler", "schedule": "Karras"}
+    start = "Steps: 20, Sampler: Euler, Schedule type: Karras, Seed: 1, Size: 64x64, VAE: Automatic, Denoising strength: 0.75, "
+    texts = {
+        Img2Img(**base, loops=2): f"{start}Loops: 2, RNG: CPU, Version: v",
+        Inpaint(**base): f"{start}Mask blur: 4, RNG: CPU, Version: v",
+        Inpaint(**base, masked_content="fill", mask_mode="Inpaint not masked", area="Only masked", padding=8, soft=True): (
+            f"{start}Mask mode: Inpaint not masked, Mask blur: 4, Masked content: fill, Inpaint area: Only masked, "
+            "Masked area padding: 8, Soft inpainting: True, RNG: CPU, Version: v"
+        ),
+        Depth(**base, strength=0.75, depth_far=0.2): f"{start}Depth estimator: Automatic, Far clip: 0.2, RNG: CPU, Version: v",
+        Extras(scale_by=4): "Postprocess upscaler: Lanczos, Postprocess upscale by: 4, Version: v",
+        Extras(scale_by=None, width=90, height=70, crop=False): (
+            "Postprocess upscaler: Lanczos, Postprocess upscale to: 90x70, Postprocess crop to fit: False, Version: v"
+        ),
+    }
+    for params, text in texts.items():
+        assert infotext.write(params, version="v") == text
+
+
+@pytest.mark.parametrize(
+    ("values", "task"),
+    [
+        ("Steps: 20, Sampler: Euler, Seed: 1", "txt2img"),
+        ("Steps: 20, Sampler: Euler, Seed: 1, Denoising strength: 0.5", "img2img"),
+        ("Steps: 20, Sampler: Euler, Seed: 1, Denoising strength: 0.5, Hires upscale: 2, Hires upscaler: Latent", "txt2img"),
+        ("Steps: 20, Sampler: Euler, Seed: 1, Denoising strength: 0.5, Mask blur: 4", "inpaint"),
+        ("Steps: 20, Sampler: Euler, Seed: 1, Denoising strength: 0.5, Inpaint area: Only masked", "inpaint"),
+        ("Postprocess upscale by: 4, Postprocess upscaler: R-ESRGAN 4x+, Version: x", "extras"), ("a prompt", ""),
+    ],
+)  # fmt: skip
+def test_a_text_tells_its_task(values: str, task: str) -> None:
+    assert infotext.task_said(infotext.parse(values)) == task
+
+
+def test_what_a_picture_was_made_of_goes_on_in_the_text_of_a_larger_one() -> None:
+    before = infotext.parse(infotext.write(Txt2Img(prompt="a, b", negative=" x ", seed=3, steps=2), {"Extra": "1"}))
+    text = infotext.write(Extras(), {"Own": "2"}, version="v", before=before)
+    info = infotext.parse(text)
+    assert (info.prompt, info.negative) == ("a, b", " x ") and text.count("Version") == 1
+    assert info.values == {**before.values, "Postprocess upscaler": "Lanczos", "Postprocess upscale by": "2", "Own": "2",
+                           "Version": "v"}

@@ -13,17 +13,19 @@ export class Art {
   layers;
   transparent = false;
   #state;
-  #images = [];
+  #images = []; // {image, width}, each half as large as the one before
+  #closed = false;
   #files = new Map(); // layer -> {version, file, digest}
 
-  /** `state`: {width, height, seen}; `names` of its layers; `onready` when there is more to see. */
-  constructor(state, names, onready) {
+  /** `state`: {width, height, seen}; `names` of its layers; `onready` when there is more to see; `like`: whose layers stay, where they fit. */
+  constructor(state, names, onready, like = null) {
     this.#state = state;
     const { width, height } = state;
     this.scale = Math.min(1, Math.sqrt(MOST_PIXELS / (width * height)), LONGEST_SIDE / Math.max(width, height));
     this.width = Math.max(1, Math.round(width * this.scale)); // of what is drawn on
     this.height = Math.max(1, Math.round(height * this.scale));
-    this.layers = Object.fromEntries(names.map((name) => [name, new Layer(name, this.width, this.height)]));
+    const fits = like?.width === this.width && like.height === this.height;
+    this.layers = fits ? like.layers : Object.fromEntries(names.map((name) => [name, new Layer(name, this.width, this.height)]));
     if (state.seen) this.#decode(state.seen.image, onready);
   }
 
@@ -31,6 +33,13 @@ export class Art {
   get shown() {
     const art = this;
     return { width: this.width, height: this.height, images: this.#images, get transparent() { return art.transparent; } };
+  }
+
+  /** Give its memory back. */
+  close() {
+    for (const { image } of this.#images) image.close();
+    this.#images = [];
+    this.#closed = true;
   }
 
   /** A PNG of a layer, null where it is empty; made once for what is drawn. */
@@ -76,12 +85,13 @@ export class Art {
   async #decode(image, onready) {
     const large = { resizeWidth: this.width, resizeHeight: this.height, resizeQuality: "medium" };
     let copy = await createImageBitmap(image, this.scale < 1 ? large : {}).catch(() => null);
-    if (!copy) return;
+    if (!copy || this.#closed) return void copy?.close();
     this.#images.push({ image: copy, width: copy.width });
     this.#lookThrough(copy);
     onready();
-    while (copy.width > SMALLEST && copy.height > 1) {
-      copy = await createImageBitmap(copy, { resizeWidth: Math.ceil(copy.width / 2), resizeHeight: Math.ceil(copy.height / 2), resizeQuality: "medium" });
+    while (copy.width > SMALLEST && copy.height > 1 && !this.#closed) {
+      copy = await createImageBitmap(copy, { resizeWidth: Math.ceil(copy.width / 2), resizeHeight: Math.ceil(copy.height / 2), resizeQuality: "medium" }).catch(() => null);
+      if (!copy) break;
       this.#images.push({ image: copy, width: copy.width });
     }
     onready();

@@ -8,26 +8,36 @@ const FULL = 255;
 
 /**
  * Cover one tile's pixels with the way of a brush from `a` to `b`, each [x, y, radius]; a pixel's centre is at a half. Softness 0
- * is a hard edge, a pixel wide; 1 a slope from the middle to the radius.
+ * is a hard edge, a pixel wide; 1 a slope from the middle to the radius. `mix` is told each pixel that is covered more than before;
+ * the rectangle of those is returned, in the tile's own pixels, or null.
  */
-export function cover(tile, left, top, a, b, softness) {
-  const [ax, ay, ar] = a;
-  const [dx, dy, dr] = [b[0] - ax, b[1] - ay, b[2] - ar];
+export function cover(covered, left, top, a, b, softness, mix) {
+  const [ax, ay, ar] = [a[0] - left, a[1] - top, a[2]];
+  const [dx, dy, dr] = [b[0] - a[0], b[1] - a[1], b[2] - ar];
   const most = Math.max(ar, b[2]) + 0.5;
   const square = dx * dx + dy * dy;
   const inverse = square > 0 ? 1 / square : 0;
   const soft = softness > SOFT;
-  const [x0, x1] = [Math.max(left, Math.floor(Math.min(ax, b[0]) - most)), Math.min(left + SIDE, Math.ceil(Math.max(ax, b[0]) + most))];
-  const [y0, y1] = [Math.max(top, Math.floor(Math.min(ay, b[1]) - most)), Math.min(top + SIDE, Math.ceil(Math.max(ay, b[1]) + most))];
+  const core = square > 0 ? ar * (1 - softness) - 0.5 : 0; // within it, where the brush was before, all is covered
+  const [x0, x1] = [Math.max(0, Math.floor(Math.min(ax, ax + dx) - most)), Math.min(SIDE, Math.ceil(Math.max(ax, ax + dx) + most))];
+  const [y0, y1] = [Math.max(0, Math.floor(Math.min(ay, ay + dy) - most)), Math.min(SIDE, Math.ceil(Math.max(ay, ay + dy) + most))];
+  let [minX, maxX, minY, maxY] = [SIDE, -1, SIDE, -1];
   for (let y = y0; y < y1; y += 1) {
     const py = y + 0.5 - ay;
-    let at = (y - top) * SIDE + x0 - left;
-    for (let x = x0; x < x1; x += 1, at += 1) {
-      if (tile[at] === FULL) continue;
+    const half = core > Math.abs(py) ? Math.sqrt(core * core - py * py) : 0;
+    const [from, to] = half > 1 ? [Math.ceil(ax - half - 0.5), Math.floor(ax + half - 0.5)] : [SIDE, SIDE];
+    for (let x = x0, at = y * SIDE + x0; x < x1; x += 1, at += 1) {
+      if (x >= from && x < to) {
+        at += to - x;
+        x = to;
+        continue;
+      }
+      if (covered[at] === FULL) continue;
       const px = x + 0.5 - ax;
       const along = (px * dx + py * dy) * inverse;
       const h = along < 0 ? 0 : along > 1 ? 1 : along;
-      const [ex, ey] = [px - h * dx, py - h * dy];
+      const ex = px - h * dx;
+      const ey = py - h * dy;
       const far = ex * ex + ey * ey;
       const radius = ar + h * dr;
       const outer = radius + 0.5;
@@ -38,43 +48,37 @@ export function cover(tile, left, top, a, b, softness) {
         const t = Math.min(1, (outer - Math.sqrt(far)) / (outer - inner));
         value = ((soft ? t * t * (3 - 2 * t) : t) * FULL + 0.5) | 0;
       }
-      if (value > tile[at]) tile[at] = value;
+      if (value <= covered[at]) continue;
+      covered[at] = value;
+      mix(at, value);
+      if (x < minX) minX = x;
+      if (x > maxX) maxX = x;
+      if (y < minY) minY = y;
+      maxY = y;
     }
   }
+  return maxY < 0 ? null : { left: left + minX, top: top + minY, right: left + maxX + 1, bottom: top + maxY + 1 };
 }
 
-/** A mask's tile under a stroke: `out` becomes `base` (null: zeros) where `covered` is 0. `part`: the rows and columns concerned. */
-export function blendMask(out, base, covered, { erase }, part) {
-  each(part, (at) => {
-    const before = base ? base[at] : 0;
-    const share = covered[at];
-    out[at] = erase ? ((before * (FULL - share) + 127) / FULL) | 0 : before + ((((FULL - before) * share + 127) / FULL) | 0);
-  });
+/** How a mask's tile `out` gets its pixels: `base` (null: zeros) is what it was before the stroke. */
+export function mixMask(out, base, { erase }) {
+  if (erase) return (at, share) => (out[at] = (base[at] * (FULL - share)) / FULL + 0.5);
+  return (at, share) => {
+    const before = base === null ? 0 : base[at];
+    out[at] = before + ((FULL - before) * share) / FULL + 0.5;
+  };
 }
 
-/** A sketch's tile under a stroke of a colour [r, g, b]; its alpha is not multiplied into its colours. */
-export function blendColor(out, base, covered, { erase, color }, part) {
-  const [red, green, blue] = color;
-  each(part, (pixel) => {
+/** How a sketch's tile gets its pixels from a stroke of a colour [r, g, b]; its alpha is not multiplied into its colours. */
+export function mixColor(out, base, { erase, color: [red, green, blue] }) {
+  if (erase) return (pixel, share) => (out[pixel * 4 + 3] = (base[pixel * 4 + 3] * (FULL - share)) / FULL + 0.5);
+  return (pixel, share) => {
     const at = pixel * 4;
-    const share = covered[pixel];
-    const alpha = base ? base[at + 3] : 0;
-    if (erase || share === 0) {
-      for (let channel = 0; channel < 3; channel += 1) out[at + channel] = base ? base[at + channel] : 0;
-      out[at + 3] = ((alpha * (FULL - share) + 127) / FULL) | 0;
-      return;
-    }
-    const kept = (alpha * (FULL - share)) / FULL;
+    const kept = base === null ? 0 : (base[at + 3] * (FULL - share)) / FULL;
     const sum = share + kept;
-    out[at] = ((red * share + (base ? base[at] : 0) * kept) / sum + 0.5) | 0;
-    out[at + 1] = ((green * share + (base ? base[at + 1] : 0) * kept) / sum + 0.5) | 0;
-    out[at + 2] = ((blue * share + (base ? base[at + 2] : 0) * kept) / sum + 0.5) | 0;
-    out[at + 3] = (sum + 0.5) | 0;
-  });
-}
-
-function each({ left, top, right, bottom }, act) {
-  for (let y = top; y < bottom; y += 1) {
-    for (let at = y * SIDE + left, end = y * SIDE + right; at < end; at += 1) act(at);
-  }
+    out[at] = (red * share + (kept && base[at] * kept)) / sum + 0.5;
+    out[at + 1] = (green * share + (kept && base[at + 1] * kept)) / sum + 0.5;
+    out[at + 2] = (blue * share + (kept && base[at + 2] * kept)) / sum + 0.5;
+    out[at + 3] = sum + 0.5;
+  };
 }

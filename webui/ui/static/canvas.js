@@ -30,9 +30,9 @@ export class Canvas extends Picker {
   /** What the tools show. */
   get facts() {
     const drawing = this.#art?.layers[this.#layer];
-    const { width = 2, height = 2, transparent = false } = this.#art ?? {};
+    const { width = 2, height = 2, transparent = false, scale = 1 } = this.#art ?? {};
     return {
-      ...this.#set, layer: this.#layer, largest: Math.max(16, width, height), transparent,
+      ...this.#set, layer: this.#layer, largest: Math.max(16, width / scale, height / scale), radius: (this.#set.size / 2) * scale, transparent,
       canUndo: drawing?.canUndo ?? false, canRedo: drawing?.canRedo ?? false, drawn: drawing ? !drawing.empty : false,
     };
   }
@@ -128,12 +128,17 @@ export class Canvas extends Picker {
 
   display(state) {
     const before = this.#art;
-    if (state && !state.art && state.width) state.art = new Art(state, this.#names, () => (this.#board.refresh(), this.#tools.draw()));
+    const ready = () => (this.#board.refresh(), this.#tools.draw());
+    if (state && !state.art && state.width) state.art = new Art(state, this.#names, ready, state.keep ? before : null);
     this.#art = state?.art ?? null;
     if (!this.#art) this.fullscreen(false);
     if (this.#art !== before) this.#board.show(this.#art && { ...this.#art.shown, layers: Object.values(this.#art.layers).reverse() }, rgb(this.#set.maskColor));
     if (this.#art && before !== this.#art) this.#set.size = this.#fitting(before);
     this.set({});
+  }
+
+  released(state) {
+    state.art?.close();
   }
 
   /** The layer under the brush, null where there is none. */
@@ -158,9 +163,8 @@ export class Canvas extends Picker {
 
   /** Over another picture a brush is as large as before on the screen. */
   #fitting(before) {
-    const side = Math.min(this.#art.width, this.#art.height);
-    const share = before ? this.#set.size / Math.min(before.width, before.height) : 1 / SHARE;
-    return Math.max(1, share * side);
+    const side = (art) => Math.min(art.width, art.height) / art.scale;
+    return Math.max(1, side(this.#art) * (before ? this.#set.size / side(before) : 1 / SHARE));
   }
 
   #step(what) {

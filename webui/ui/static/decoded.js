@@ -5,8 +5,9 @@ const LONGEST_SIDE = 16384;
 
 /** {url, width, height, image, release}, or null where this browser cannot show it or had better not try. `source`: a Blob or an address. */
 export async function opened(source) {
-  const own = source instanceof Blob;
-  const url = own ? URL.createObjectURL(source) : source;
+  const kept = source instanceof Blob ? source : source.startsWith("blob:") ? await fetched(source, "") : null; // another may take its address back
+  const own = kept !== null;
+  const url = own ? URL.createObjectURL(kept) : source;
   const release = () => own && URL.revokeObjectURL(url);
   const image = new Image();
   image.decoding = "async";

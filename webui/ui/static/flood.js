@@ -4,56 +4,69 @@ import { SIDE } from "./tiles.js";
 
 const HALF = 128;
 const NEAR = 48; // how much two colours of one place may differ, in any channel
+const [OTHER, ALIKE, FILLED] = [0, 1, 2];
 
-/** What is filled from a pixel on, as tiles of 0 and 255 by their index. An edge that is half covered is filled too. */
+/** What is filled from a pixel on, as tiles of 0 and 255 by their index. */
 export function flooded(tiles, x, y) {
-  const { width, height, columns } = tiles;
-  const covered = new Map();
-  if (x < 0 || y < 0 || x >= width || y >= height) return covered;
-  const alike = likeness(tiles, x, y);
-  const place = (px, py) => [Math.floor(py / SIDE) * columns + Math.floor(px / SIDE), (py % SIDE) * SIDE + (px % SIDE)];
-  const open = (px, py) => {
-    const [index, at] = place(px, py);
-    return !covered.get(index)?.[at] && alike(index, at);
-  };
-  const mark = (px, py) => {
-    const [index, at] = place(px, py);
-    if (!covered.has(index)) covered.set(index, new Uint8Array(SIDE * SIDE));
-    covered.get(index)[at] = 255;
-  };
-  const waiting = [[x, y]];
+  const { width, height } = tiles;
+  if (x < 0 || y < 0 || x >= width || y >= height) return new Map();
+  const field = likeness(tiles, x, y);
+  const waiting = [y * width + x];
   while (waiting.length > 0) {
-    const [from, row] = waiting.pop();
-    if (!open(from, row)) continue;
-    let [left, right] = [from, from];
-    while (left > 0 && open(left - 1, row)) left -= 1;
-    while (right < width - 1 && open(right + 1, row)) right += 1;
-    for (let at = left; at <= right; at += 1) mark(at, row);
-    for (const next of [row - 1, row + 1]) {
-      if (next < 0 || next >= height) continue;
-      let inside = false;
-      for (let at = left; at <= right; at += 1) {
-        const is = open(at, next);
-        if (is && !inside) waiting.push([at, next]);
-        inside = is;
-      }
-    }
+    const from = waiting.pop();
+    if (field[from] !== ALIKE) continue;
+    const start = from - (from % width);
+    let left = from;
+    while (left > start && field[left - 1] === ALIKE) left -= 1;
+    let right = from + 1;
+    while (right < start + width && field[right] === ALIKE) right += 1;
+    field.fill(FILLED, left, right);
+    if (start > 0) seeds(field, left - width, right - width, waiting);
+    if (start + width < field.length) seeds(field, left + width, right + width, waiting);
   }
-  return covered;
+  return inTiles(tiles, field);
 }
 
-/** Whether a pixel is like the one that was clicked. */
-function likeness(tiles, x, y) {
-  const at = (y % SIDE) * SIDE + (x % SIDE);
-  const from = tiles.at(Math.floor(y / SIDE) * tiles.columns + Math.floor(x / SIDE));
-  if (tiles.depth === 1) {
-    const high = (from?.[at] ?? 0) >= HALF;
-    return (index, pixel) => ((tiles.at(index)?.[pixel] ?? 0) >= HALF) === high;
+/** One place in each stretch of a row that is still to be filled. */
+function seeds(field, from, to, waiting) {
+  for (let at = from; at < to; at += 1) {
+    if (field[at] === ALIKE && (at === from || field[at - 1] !== ALIKE)) waiting.push(at);
   }
-  const wanted = from ? from.slice(at * 4, at * 4 + 4) : new Uint8Array(4);
-  if (wanted[3] < HALF) return (index, pixel) => (tiles.at(index)?.[pixel * 4 + 3] ?? 0) < HALF;
-  return (index, pixel) => {
-    const tile = tiles.at(index);
-    return tile !== null && wanted.every((value, channel) => Math.abs(value - tile[pixel * 4 + channel]) <= NEAR);
-  };
+}
+
+/** For each pixel whether it is like the one that was clicked. */
+function likeness(tiles, x, y) {
+  const { width, height, depth } = tiles;
+  const field = new Uint8Array(width * height);
+  const row = new Uint8Array(width * depth);
+  tiles.row(y, row);
+  const wanted = row.slice(x * depth, (x + 1) * depth);
+  const high = wanted[depth - 1] >= HALF;
+  const alike = depth === 1 || !high
+    ? (at) => row[at + depth - 1] >= HALF === high
+    : (at) => wanted.every((value, channel) => Math.abs(value - row[at + channel]) <= NEAR);
+  for (let line = 0; line < height; line += 1) {
+    tiles.row(line, row);
+    for (let at = 0; at < width; at += 1) field[line * width + at] = alike(at * depth) ? ALIKE : OTHER;
+  }
+  return field;
+}
+
+function inTiles(tiles, field) {
+  const { width, height } = tiles;
+  const covered = new Map();
+  for (const [index, left, top] of tiles.under(tiles.whole)) {
+    const tile = new Uint8Array(SIDE * SIDE);
+    let any = false;
+    for (let y = 0; y < Math.min(SIDE, height - top); y += 1) {
+      const from = (top + y) * width + left;
+      for (let x = 0; x < Math.min(SIDE, width - left); x += 1) {
+        if (field[from + x] !== FILLED) continue;
+        tile[y * SIDE + x] = 255;
+        any = true;
+      }
+    }
+    if (any) covered.set(index, tile);
+  }
+  return covered;
 }

@@ -64,8 +64,7 @@ export class Hand {
   #extend(event) {
     const { layer } = this.#doing;
     const pressure = event.pointerType === "pen" && event.pressure > 0 ? Math.max(LEAST_PRESSURE, event.pressure) : 1;
-    const radius = (this.#canvas.facts.size / 2) * pressure;
-    this.#board.changed(layer, layer.extend(...this.#board.point(event), radius));
+    this.#board.changed(layer, layer.extend(...this.#board.point(event), this.#canvas.facts.radius * pressure, this.#board.view.scale));
   }
 
   #fill([x, y], erase) {
@@ -89,7 +88,7 @@ export class Hand {
     const moved = event.pointerType === "touch" ? this.#fingers.move(event) : null;
     if (this.#doing?.kind === "pinch") {
       if (!moved) return;
-      this.#board.zoom(moved.factor, { clientX: moved.x, clientY: moved.y });
+      this.#board.zoom(moved.factor, { clientX: moved.x - moved.byX, clientY: moved.y - moved.byY });
       return void this.#board.pan(moved.byX, moved.byY);
     }
     if (this.#doing?.pointer !== event.pointerId) return;
@@ -132,9 +131,9 @@ export class Hand {
   }
 
   #ring(event) {
-    const { tool, size } = this.#canvas.facts;
+    const { tool, radius } = this.#canvas.facts;
     const draws = ["brush", "eraser"].includes(tool) && !this.#space && event.pointerType !== "touch" && this.#doing?.kind !== "move";
-    this.#board.follow(draws && this.#canvas.drawing ? event : null, size / 2);
+    this.#board.follow(draws && this.#canvas.drawing ? event : null, radius);
   }
 
   #wheel(event) {

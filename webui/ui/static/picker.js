@@ -79,18 +79,18 @@ export class Picker extends HTMLElement {
     return this.#settling.then((error) => error === null);
   }
 
-  /** Show what the program has already: {url, digest, width, height, name}; null empties the place. */
-  async setValue(value) {
+  /** Show what the program has already: {url, digest, width, height, name}; null empties the place. `keep`: what is drawn on it stays. */
+  async setValue(value, { keep = false } = {}) {
     if (this.#pile) return this.#pile.set(value ?? []);
     this.#turn += 1;
     const turn = this.#turn;
     this.problem = "";
     const seen = value ? await opened(value.url) : null;
     if (turn !== this.#turn) return undefined;
-    const state = value && { name: "", ...value, width: seen?.width ?? value.width, height: seen?.height ?? value.height, seen };
-    this.#good = state;
+    const state = value && { name: "", ...value, url: seen?.url ?? value.url, width: seen?.width ?? value.width, height: seen?.height ?? value.height, seen, keep: keep || this.#isShown(value) };
     this.#settling = Promise.resolve(null);
-    return this.#show(state);
+    this.#show(state);
+    return this.#keep(state);
   }
 
   /** The value once the program has it. Raises what went wrong where that happens while it is waited for. */
@@ -99,7 +99,7 @@ export class Picker extends HTMLElement {
     for (let waited = null; waited !== this.#settling;) {
       waited = this.#settling;
       const error = await waited;
-      if (error && waited === this.#settling) throw error;
+      if (error) throw error;
     }
     return this.value;
   }
@@ -137,7 +137,11 @@ export class Picker extends HTMLElement {
   display(state, board) {
     if (state?.seen) board.src = state.url;
     else board.removeAttribute("src");
+    board.classList.toggle("w-unshown", !state?.seen);
   }
+
+  /** A state is not shown any more, and never will be again. */
+  released() {}
 
   #build(label, several) {
     const what = several ? "pictures or a folder" : "a picture";
@@ -193,14 +197,15 @@ export class Picker extends HTMLElement {
     if (turn !== this.#turn) return (seen?.release(), null);
     const name = file.name || "pasted picture";
     this.#show({ url: seen?.url ?? "", digest: null, width: seen?.width ?? 0, height: seen?.height ?? 0, name, seen });
-    if (!this.upload) return ((this.#good = this.#shown), null);
     const state = this.#shown;
+    if (!this.upload) return (this.#keep(state), null);
     try {
       const { digest, width, height } = await this.upload(file);
       if (turn !== this.#turn) return null;
       Object.assign(state, { digest, width: state.width || width, height: state.height || height });
-      this.#good = state;
+      this.#keep(state);
       this.#settling = Promise.resolve(null);
+      if (!state.seen) this.display(state, this.#parts.stand); // now its size is known
       this.changed();
       return null;
     } catch (error) {
@@ -216,8 +221,24 @@ export class Picker extends HTMLElement {
     const before = this.#shown;
     this.#shown = state;
     this.display(state, this.#parts.stand);
-    if (before && before !== state && before !== this.#good) before.seen?.release();
+    if (before && before !== state && before !== this.#good) this.#release(before);
     this.changed();
+  }
+
+  /** The program has it: there is nothing to go back to any more. */
+  #keep(state) {
+    const before = this.#good;
+    this.#good = state;
+    if (before && before !== state) this.#release(before);
+  }
+
+  #release(state) {
+    state.seen?.release();
+    this.released(state);
+  }
+
+  #isShown(value) {
+    return Boolean(value.digest) && value.digest === this.#shown?.digest;
   }
 
   #draw() {
@@ -237,7 +258,8 @@ export class Picker extends HTMLElement {
 
 function facts(state) {
   if (!state) return "";
-  return state.width ? `${state.width} × ${state.height}` : state.name;
+  const size = state.width ? `${state.width} × ${state.height}` : "";
+  return state.seen ? size : [size, state.name, "this browser cannot show it"].filter(Boolean).join(", ");
 }
 
 customElements.define("webui-picker", Picker);

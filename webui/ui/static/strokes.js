@@ -2,7 +2,8 @@
 // Before each act the tiles are noted, which costs what the act changes; where that becomes too much, only every few acts keep
 // theirs, and the acts since are carried out again from the lines and sizes that they were drawn with.
 
-import { blendColor, blendMask, cover } from "./brush.js";
+import { cover, mixColor, mixMask } from "./brush.js";
+import { bent } from "./curve.js";
 import { flooded } from "./flood.js";
 import { around, SIDE, Tiles } from "./tiles.js";
 
@@ -14,12 +15,14 @@ const SPACING = 0.06; // of the radius, below which a point says nothing new
 export class Layer {
   version = 0; // another number is another picture
   #done = []; // {act, before, bytes}
-  #undone = []; // acts
-  #stroke = null; // {act, before, covered: Map of tiles}
+  #undone = []; // {act, after}
+  #most;
+  #stroke = null; // {act, before, covered: Map of tiles, told: points as they were given}
 
-  /** `kind`: "mask" has one byte of a pixel, "sketch" has four. */
-  constructor(kind, width, height) {
+  /** `kind`: "mask" has one byte of a pixel, "sketch" has four. `most`: bytes that undoing may take. */
+  constructor(kind, width, height, { most = MOST_BYTES } = {}) {
     this.kind = kind;
+    this.#most = most;
     this.tiles = new Tiles(width, height, kind === "mask" ? 1 : 4);
   }
 
@@ -47,16 +50,22 @@ export class Layer {
   /** A stroke begins: {erase, color, softness}. */
   begin({ erase = false, color = [0, 0, 0], softness = 0 }) {
     const act = { name: "stroke", erase, color, softness, points: [] };
-    this.#stroke = { act, before: this.tiles.state(), covered: new Map() };
+    this.#stroke = { act, before: this.tiles.state(), covered: new Map(), told: [] };
   }
 
-  /** It goes on to a point; returns the rectangle that changed, or null. */
-  extend(x, y, radius) {
-    const { points } = this.#stroke.act;
-    const last = points.at(-1);
+  /** It goes on to a point; returns the rectangle that changed, or null. `scale`: screen pixels for one of the layer. */
+  extend(x, y, radius, scale = 1) {
+    const { act, told } = this.#stroke;
+    const [before, last] = [told.at(-2), told.at(-1)];
+    const next = [x, y, radius];
     if (last && Math.hypot(last[0] - x, last[1] - y) < Math.max(0.25, last[2] * SPACING)) return null;
-    points.push([x, y, radius]);
-    return this.#paint(this.#stroke, last ?? points[0], points.at(-1));
+    told.push(next);
+    let changed = null;
+    for (const point of last ? bent(before, last, next, scale) : [next]) {
+      changed = around(changed, this.#paint(this.#stroke, act.points.at(-1) ?? point, point));
+      act.points.push(point);
+    }
+    return changed;
   }
 
   /** It is finished, and can be undone. */
@@ -85,18 +94,19 @@ export class Layer {
 
   undo() {
     const { act } = this.#done.at(-1);
+    const after = this.tiles.state();
     const changed = this.#back(this.#before(this.#done.length - 1));
     this.#done.pop();
-    this.#undone.push(act);
+    this.#undone.push({ act, after });
     return changed;
   }
 
   redo() {
-    const act = this.#undone.pop();
+    const { act, after } = this.#undone.pop();
     const before = this.tiles.state();
-    this.#carryOut(act);
+    const changed = this.#back(after);
     this.#note(act, before);
-    return this.#changed(before);
+    return changed;
   }
 
   /** Where the last stroke ended: [x, y, radius], or null. */
@@ -152,7 +162,7 @@ export class Layer {
     let kept = this.bytes;
     let since = 0;
     for (const each of this.#done.slice(1)) {
-      if (kept <= MOST_BYTES) return;
+      if (kept <= this.#most) return;
       since = each.before && since + 1 >= EVERY ? 0 : since + 1;
       if (!each.before || since === 0) continue;
       each.before = null;
@@ -174,9 +184,11 @@ export class Layer {
     } else if (act.name === "put") {
       this.tiles.restore(act.state);
     } else if (act.name === "fill") {
-      const covered = flooded(this.tiles, Math.floor(act.x), Math.floor(act.y));
       const before = this.tiles.state();
-      for (const [index, tile] of covered) this.#blend(act, index, before[index], tile, { left: 0, top: 0, right: SIDE, bottom: SIDE });
+      for (const [index, tile] of flooded(this.tiles, Math.floor(act.x), Math.floor(act.y))) {
+        const mix = this.#mixer(act, index, before[index]);
+        tile.forEach((share, at) => share && mix?.(at, share));
+      }
     }
     this.version += 1;
   }
@@ -206,20 +218,19 @@ export class Layer {
       right: Math.min(width, Math.ceil(Math.max(a[0], b[0]) + most)), bottom: Math.min(height, Math.ceil(Math.max(a[1], b[1]) + most)),
     };
     if (touched.left >= touched.right || touched.top >= touched.bottom) return null;
+    let changed = null;
     for (const [index, left, top] of this.tiles.under(touched)) {
+      const mix = this.#mixer(act, index, before[index]);
+      if (!mix) continue;
       if (!covered.has(index)) covered.set(index, new Uint8Array(SIDE * SIDE));
-      cover(covered.get(index), left, top, a, b, act.softness);
-      const part = {
-        left: Math.max(0, touched.left - left), top: Math.max(0, touched.top - top),
-        right: Math.min(SIDE, touched.right - left), bottom: Math.min(SIDE, touched.bottom - top),
-      };
-      this.#blend(act, index, before[index], covered.get(index), part);
+      changed = around(changed, cover(covered.get(index), left, top, a, b, act.softness, mix));
     }
-    return touched;
+    return changed;
   }
 
-  #blend(act, index, base, covered, part) {
-    if (act.erase && !base) return;
-    (this.kind === "mask" ? blendMask : blendColor)(this.tiles.writable(index), base, covered, act, part);
+  /** What changes a tile's pixels; null where there is nothing to be erased. */
+  #mixer(act, index, base) {
+    if (act.erase && !base) return null;
+    return (this.kind === "mask" ? mixMask : mixColor)(this.tiles.writable(index), base, act);
   }
 }

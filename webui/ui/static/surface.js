@@ -56,38 +56,48 @@ export class Surface {
   #put(index, left, top, part) {
     const level = this.#level;
     const [x0, y0] = [part.left >> level, part.top >> level];
-    const [x1, y1] = [Math.min(SIDE >> level, ((part.right - 1) >> level) + 1), Math.min(SIDE >> level, ((part.bottom - 1) >> level) + 1)];
+    const [x1, y1] = [((part.right - 1) >> level) + 1, ((part.bottom - 1) >> level) + 1];
     const tile = this.#layer.tiles.at(index);
-    const pixel = this.#layer.kind === "mask" ? this.#grey : this.#colored;
     for (let y = y0; y < y1; y += 1) {
-      for (let x = x0; x < x1; x += 1) this.#pixels[y * SIDE + x] = tile ? pixel.call(this, tile, x << level, y << level) : 0;
+      const row = this.#pixels.subarray(y * SIDE, y * SIDE + x1);
+      if (!tile) row.fill(0, x0);
+      else if (this.#layer.kind === "mask") this.#grey(tile, row, x0, x1, y);
+      else this.#colored(tile, row, x0, x1, y);
     }
     this.#context.putImageData(this.#piece, left >> level, top >> level, x0, y0, x1 - x0, y1 - y0);
   }
 
-  /** The mean of a square of pixels. */
-  #grey(tile, x, y) {
-    const side = 1 << this.#level;
-    let sum = 0;
-    for (let row = 0; row < side; row += 1) {
-      for (let at = (y + row) * SIDE + x, end = at + side; at < end; at += 1) sum += tile[at];
+  /** Each pixel of a row as the mean of a square of the tile's. */
+  #grey(tile, row, x0, x1, y) {
+    const level = this.#level;
+    const side = 1 << level;
+    for (let x = x0; x < x1; x += 1) {
+      let sum = 0;
+      for (let line = y << level; line < (y + 1) << level; line += 1) {
+        for (let at = line * SIDE + (x << level), end = at + side; at < end; at += 1) sum += tile[at];
+      }
+      row[x] = ((sum >> (2 * level)) << 24) | this.#color;
     }
-    return ((sum >> (2 * this.#level)) << 24) | this.#color;
   }
 
-  #colored(tile, x, y) {
-    const side = 1 << this.#level;
-    let [red, green, blue, alpha] = [0, 0, 0, 0];
-    for (let row = 0; row < side; row += 1) {
-      for (let at = ((y + row) * SIDE + x) * 4, end = at + side * 4; at < end; at += 4) {
-        const share = tile[at + 3];
-        red += tile[at] * share;
-        green += tile[at + 1] * share;
-        blue += tile[at + 2] * share;
-        alpha += share;
+  #colored(tile, row, x0, x1, y) {
+    const level = this.#level;
+    const side = 4 << level;
+    for (let x = x0; x < x1; x += 1) {
+      let red = 0;
+      let green = 0;
+      let blue = 0;
+      let alpha = 0;
+      for (let line = y << level; line < (y + 1) << level; line += 1) {
+        for (let at = (line * SIDE + (x << level)) * 4, end = at + side; at < end; at += 4) {
+          const share = tile[at + 3];
+          red += tile[at] * share;
+          green += tile[at + 1] * share;
+          blue += tile[at + 2] * share;
+          alpha += share;
+        }
       }
+      row[x] = alpha === 0 ? 0 : ((alpha >> (2 * level)) << 24) | ((blue / alpha) << 16) | ((green / alpha) << 8) | (red / alpha);
     }
-    if (alpha === 0) return 0;
-    return ((alpha >> (2 * this.#level)) << 24) | ((blue / alpha) << 16) | ((green / alpha) << 8) | (red / alpha);
   }
 }

@@ -55,7 +55,10 @@ export class Tiles {
 
   /** Zeros take no memory. */
   tidy(index) {
-    if (this.#list[index]?.every((value) => value === 0)) this.put(index, null);
+    const tile = this.#list[index];
+    if (!tile) return;
+    const words = new Uint32Array(tile.buffer, tile.byteOffset, tile.length / 4);
+    if (words.every((word) => word === 0)) this.put(index, null);
   }
 
   /** The tiles that a rectangle touches, as [index, left, top]. */

@@ -11,6 +11,7 @@ from webui.errors import ModelFileError, one_line
 from webui.service import estimators, upscalers
 from webui.service.checkpoints import FOLDERS, SUFFIXES, choose, find, is_there
 from webui.service.folders import DATA, cache_folder
+from webui.service.vaes import by_name
 
 if TYPE_CHECKING:
     from webui.nets.spec import ModelSpec
@@ -65,7 +66,7 @@ def list_all(root: Path) -> int:
         if others:
             show(f"{title}:")
         for each in others:
-            show(one_line(f"{each.name:<30} {size_of(each.path):>8}"))
+            show(one_line(f"{each.name:<30} {size_of(each.path):>8}  {beside_in_short(each.path)}"))
     return 0
 
 
@@ -75,6 +76,17 @@ def size_of(path: Path) -> str:
         return megabytes(path)
     except ModelFileError:
         return "gone"
+
+
+def beside_in_short(path: Path) -> str:
+    """What a network beside the models is, or why it cannot be used, in a few words."""
+    from webui.weights.verifying import examined
+
+    try:
+        found = examined(path)[1]
+    except ModelFileError as error:
+        return f"cannot be used: {error}"
+    return f"cannot be used: {found.faults[0]}" if found.faults else found.what
 
 
 def in_short(path: Path, cache: Path) -> str:
@@ -95,12 +107,16 @@ def chosen(name: str, root: Path) -> Path:
     """The file or folder that a person means; `UserError` says what there is."""
     from webui.service.catalogue import HASHES
     from webui.weights import hashes
+    from webui.weights.depth_layouts import is_estimator_folder
 
-    path = Path(name)
-    if is_there(path) or (path.suffix.lower() in SUFFIXES and path.is_dir()):
+    path, models = Path(name), root / "models"
+    if is_there(path) or is_estimator_folder(path) or (path.suffix.lower() in SUFFIXES and path.is_dir()):
         return path
-    memory = cache_folder(root) / HASHES
-    return choose(find(root / "models"), name, None, lambda file: hashes.sha256(file, memory)).path
+    checkpoints, memory = find(models), cache_folder(root) / HASHES
+    beside = by_name(name, (*estimators.find(models), *upscalers.find(models)))
+    if beside is not None and by_name(name, checkpoints) is None:
+        return beside.path
+    return choose(checkpoints, name, None, lambda file: hashes.sha256(file, memory)).path
 
 
 def info(path: Path, root: Path) -> int:

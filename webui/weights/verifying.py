@@ -47,7 +47,7 @@ def examined(path: Path, override: Override | None = None) -> tuple[Header, Find
     try:
         spec = detect(header, override)
     except ModelFileError as error:
-        kind = kinds.kind_of(header.tensors)
+        kind = kinds.ESTIMATOR if is_estimator_folder(path) else kinds.kind_of(header.tensors)
         if kind is None or kind is kinds.CHECKPOINT:
             return header, Findings(what="" if kind is None else kind.name, faults=(str(error),))
         what, wrong = details(kind, header)

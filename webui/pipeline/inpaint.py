@@ -13,7 +13,7 @@ from webui.tasks import FILLED, LATENT_NOISE, LATENT_NOTHING
 
 Free = Callable[[Moment], Tensor]
 ROUNDING = 1e-4  # of a step, so that shades of 255 are free when they should be
-SEEN = 4.0  # times its strength is how much is seen of a pixel that was made anew in part
+SEEN = 2.0  # times its strength is how much is seen of a pixel that was made anew in part
 
 
 def hidden(picture: Tensor, free: Tensor) -> Tensor:

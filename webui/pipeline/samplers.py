@@ -147,7 +147,7 @@ class SamplerInfo:
 
     `schedule` is what "Automatic" stands for. `evaluations` counts the network evaluations of a step; `uses_noise` says whether
     steps draw noise with the options left alone. `unit_start` is for samplers that begin, as DDPM does, with what the network
-    sees having deviation 1.
+    sees having deviation 1; below full strength they begin one step after the level a picture is noised to (`strength.way`).
     """
 
     name: str

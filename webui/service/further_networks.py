@@ -15,9 +15,8 @@ from webui.service import estimators, upscalers
 from webui.service.checkpoints import Checkpoint
 from webui.tasks import LANCZOS, OWN_ESTIMATOR, Depth, Extras
 from webui.weights import hashes
+from webui.weights.folders import weight_files
 
-PARTS = ("model.safetensors", "pytorch_model.bin", "model.safetensors.index.json", "pytorch_model.bin.index.json")
-"""What holds the weights of a folder in the layout of transformers, or names all its parts, the first that there is."""
 FIELDS = ("estimator", "upscaler", "upscaler_2")  # of a request
 HashOf = Callable[[Path, "hashes.Told | None"], str]
 
@@ -100,10 +99,8 @@ def unhashed(request: Request) -> list[str]:
 
 
 def weights_of(path: Path) -> Path:
-    """The file by whose hash a network is known: itself, or the one with a folder's weights; `ModelFileError` where none is."""
-    if not path.is_dir():
-        return path
-    found = next((path / name for name in PARTS if (path / name).is_file()), None)
-    if found is None:
-        raise ModelFileError(f"The folder {path.name} holds no weights; it should have {PARTS[0]} or {PARTS[1]}.")
-    return found
+    """The file by whose hash a network is known: itself, or the (first) one with a folder's weights that would be loaded.
+
+    `ModelFileError` where a folder has none.
+    """
+    return weight_files(path, path)[0] if path.is_dir() else path

@@ -76,5 +76,13 @@ def test_every_style_and_module_is_named_and_there() -> None:
     made = head.head(":root {}", {}, "v1")
     for name in re.findall(r"/x/static/v1/([\w.]+)", made):
         assert (head.STATIC / name).is_file(), name
-    for path in head.STATIC.iterdir():
-        assert f"/x/static/v1/{path.name}" in made or path.name == head.EARLY, path.name
+    named = {path.name for path in head.STATIC.glob("*.css")} | head.modules()
+    assert set(re.findall(r"/x/static/v1/([\w.]+)", made)) == named
+
+
+def test_every_module_is_needed_at_once_or_asked_for_later() -> None:
+    code = "".join(path.read_text(encoding="utf-8") for path in head.STATIC.glob("*.js"))
+    later = set(re.findall(r'import\("\./([^"]+)"\)', code))
+    known = set().union(*(head.modules(name) for name in (head.ENTRY, *later)))
+    assert known == {path.name for path in head.STATIC.glob("*.js")} - {head.EARLY}
+    assert "start.js" in later and "canvas.js" not in head.modules()

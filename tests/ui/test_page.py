@@ -100,7 +100,7 @@ def test_wrong_questions_get_sentences(studio: Studio) -> None:
 def test_a_control_that_no_area_knows_is_refused(studio: Studio) -> None:
     def made() -> gr.Blocks:
         with gr.Blocks(analytics_enabled=False) as blocks:
-            page.connect(blocks, AREAS["settings"], {"unknown": gr.Textbox()})
+            page.connect(AREAS["settings"], {"unknown": gr.Textbox()})
         return blocks
 
     with pytest.raises(ValueError, match="differ in"):

@@ -21,7 +21,7 @@ def element(tag: str, id_: str, *, classes: str = "", after: str = "") -> gr.HTM
     return gr.HTML(html, elem_id=id_, elem_classes=["w-element", *classes.split()], apply_default_css=False, js_on_load="")
 
 
-def connect(page: gr.Blocks, area: Area, controls: Mapping[str, gr.components.Component], run: gr.Button | None = None) -> None:
+def connect(area: Area, controls: Mapping[str, gr.components.Component], run: gr.Button | None = None) -> None:
     """Tell the page's own code of every change, let it fill the controls, and let `run` start a job.
 
     To be called outside of all tabs: what is in a tab is not there before the tab is opened.
@@ -29,11 +29,16 @@ def connect(page: gr.Blocks, area: Area, controls: Mapping[str, gr.components.Co
     if missing := set(area.names()) ^ set(controls):
         raise ValueError(f"The {area.name} tab and its area differ in {sorted(missing)}.")
     all_ = [controls[name] for name in area.names()]
-    told = f"(...values) => {{ webui.controls.{area.name}.changed(values); }}"
-    changes = [getattr(each, "change") for each in all_]  # noqa: B009  Gradio adds these when it defines its classes
-    gr.on(changes, None, all_, js=told, **QUIETLY)
+    for name in area.names():  # each tells its own value alone: Gradio searches the whole page for every value that it hands over
+        told = f"(value) => {{ webui.controls.{area.name}.changed({{ {name}: value }}); }}"
+        changed = getattr(controls[name], "change")  # noqa: B009  Gradio adds these when it defines its classes
+        changed(None, controls[name], None, js=told, **QUIETLY)
     fill = gr.Button("Fill", elem_id=f"{area.name}_fill", visible="hidden")
     fill.click(None, None, all_, js=f"() => webui.controls.{area.name}.handOver()", **QUIETLY)
     if run is not None:
         run.click(None, all_, js=f"(...values) => {{ webui.generate('{area.name}', values); }}", **QUIETLY)
-    page.load(None, None, all_, js=f"() => webui.begin('{area.name}')", **QUIETLY)
+
+
+def begin(page: gr.Blocks, area: Area, controls: Mapping[str, gr.components.Component]) -> None:
+    """Fill the controls of the tab that is seen first once the page is there; the others are filled when they are opened."""
+    page.load(None, None, [controls[name] for name in area.names()], js=f"() => webui.begin('{area.name}')", **QUIETLY)

@@ -29,6 +29,7 @@ STYLES = (
 )  # fmt: skip
 ENTRY = "main.js"
 EARLY = "theme.js"  # runs before the page is painted
+IMPORT = re.compile(r'^(?:import|export) (?:[^;"]* from )?"\./([^"]+)"', re.MULTILINE)
 OWN_META = re.compile(r'\s*<meta\s+(?:property="og:|name="twitter:)[^>]*>')  # Gradio's advertisement, with an address beyond ours
 
 
@@ -88,7 +89,6 @@ def head(variables: str, config: Mapping[str, Any], version: str) -> str:
     `config` is what the page's code knows from the beginning; `version` is that of the static files, part of their addresses.
     """
     theme = (STATIC / EARLY).read_text(encoding="utf-8")
-    modules = sorted(path.name for path in STATIC.glob("*.js") if path.name not in (EARLY, ENTRY))
     files = f"/x/static/{version}"
     return "\n".join([
         f"<title>{html.escape(TITLE)}</title>",
@@ -97,10 +97,22 @@ def head(variables: str, config: Mapping[str, Any], version: str) -> str:
         *(f'<link rel="stylesheet" href="{files}/{name}">' for name in STYLES),
         f"<script>{theme}</script>",
         f'<script type="application/json" id="webui-config">{as_script(config)}</script>',
-        *(f'<link rel="modulepreload" href="{files}/{name}">' for name in modules),
+        *(f'<link rel="modulepreload" href="{files}/{name}">' for name in sorted(modules() - {ENTRY})),
         f'<script type="module" src="{files}/{ENTRY}"></script>',
         "",
     ])  # fmt: skip
+
+
+def modules(entry: str = ENTRY) -> set[str]:
+    """The files of a module and of all that it imports: what the page needs at once. What it asks for later is not among them."""
+    found: set[str] = set()
+    left = [entry]
+    while left:
+        name = left.pop()
+        if name not in found:
+            found.add(name)
+            left += IMPORT.findall((STATIC / name).read_text(encoding="utf-8"))
+    return found
 
 
 def body() -> str:

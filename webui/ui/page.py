@@ -15,8 +15,8 @@ from fastapi import FastAPI
 
 from webui.service.studio import Studio
 from webui.ui import generating, head, settings_tab
-from webui.ui.areas import AREAS, GENERATING, SETTINGS, styles_parameter
-from webui.ui.bridge import connect, element
+from webui.ui.areas import AREAS, GENERATING, SETTINGS, TXT2IMG, styles_parameter
+from webui.ui.bridge import begin, connect, element
 from webui.ui.hints import hint
 from webui.ui.opening import find
 from webui.ui.routes import add_routes
@@ -60,8 +60,9 @@ def _lay_out(studio: Studio) -> gr.Blocks:
             with gr.Tab("Settings", id="settings", elem_id="tab_settings"):
                 settings = settings_tab.tab()
         for name, area in GENERATING.items():
-            connect(page, area, *made[name])
-        connect(page, SETTINGS, settings)
+            connect(area, *made[name])
+        connect(SETTINGS, settings)
+        begin(page, TXT2IMG, made[TXT2IMG.name][0])
     return page
 
 

@@ -1,7 +1,8 @@
 // The Gradio controls of one tab, seen from our own code: their values, filling them, and saying beside one what is wrong.
 //
 // Gradio owns the values. It hands them over when one changes (`changed`), and takes new ones through a hidden button whose
-// handler is `handOver`: so what is filled in is what Gradio knows, in closed accordions and tabs too.
+// handler is `handOver`: so what is filled in is what Gradio knows, in closed accordions too. What is filled into a tab that was
+// never opened waits here until it is, for Gradio is slow to fill what nobody sees; meanwhile its values are those kept here.
 
 import { subject, wrong } from "./check.js";
 import { make } from "./dom.js";
@@ -9,7 +10,8 @@ import { make } from "./dom.js";
 /** Events: "change" with {before} when values changed, whoever changed them. */
 export class Controls extends EventTarget {
   values = {};
-  #pending = {};
+  #pending = {}; // {value, placeholder, choices, interactive} by name, with any of these
+  #open = false; // whether Gradio has what was filled in
   #mounted;
   ready = new Promise((resolve) => (this.#mounted = resolve));
 
@@ -22,15 +24,34 @@ export class Controls extends EventTarget {
 
   /** Gradio's controls are there; returns what they begin with. */
   begin(values) {
-    const wanted = { ...this.#pending, ...values };
-    this.#pending = {};
+    this.#want(values);
     setTimeout(this.#mounted);
-    return this.#handOver(wanted);
+    return this.handOver();
   }
 
-  /** Gradio tells the values of all controls, because one changed. */
+  /** What the controls of a tab begin with that was not opened yet. */
+  prepare(values) {
+    this.#pending = {};
+    this.#want(values);
+    this.#note();
+    this.#mounted();
+  }
+
+  /** The tab has been opened. */
+  open() {
+    if (!this.#open) this.ready.then(() => this.#press());
+  }
+
+  /** Gradio tells values by name. */
   changed(given) {
-    this.#take(Object.fromEntries(this.names.map((name, at) => [name, given[at] ?? null])));
+    if (!this.#open) return; // it has not heard of what was filled in
+    const told = Object.entries(given).map(([name, value]) => [name, value ?? null]);
+    this.#take({ ...this.values, ...Object.fromEntries(told) });
+  }
+
+  /** Gradio tells the values of all controls, in their order. */
+  all(given) {
+    this.changed(Object.fromEntries(this.names.map((name, at) => [name, given[at]])));
   }
 
   #take(values) {
@@ -45,9 +66,10 @@ export class Controls extends EventTarget {
 
   /** Put values into controls, by name: a value, or {value, placeholder, choices} with any of these. */
   async fill(wanted) {
-    Object.assign(this.#pending, wanted);
+    this.#want(wanted);
     await this.ready;
-    if (Object.keys(this.#pending).length > 0) document.querySelector(`#${this.area}_fill`).click();
+    if (!this.#open) this.#note();
+    else if (Object.keys(this.#pending).length > 0) this.#press();
   }
 
   /** Wait until the values are as wanted: Gradio takes its time with what is filled in. */
@@ -65,22 +87,30 @@ export class Controls extends EventTarget {
 
   /** What Gradio's hidden button takes: an update for each control, which says nothing where nothing is to change. */
   handOver() {
-    const wanted = this.#pending;
+    const wanted = this.#note();
     this.#pending = {};
-    return this.#handOver(wanted);
+    this.#open = true;
+    return this.names.map((name) => ({ __type__: "update", ...wanted[name] }));
   }
 
-  /** Updates for Gradio. Controls in a tab that was never opened tell of no change, so it is taken note of here. */
-  #handOver(wanted) {
-    const updates = this.names.map((name) => update(wanted[name]));
+  #press() {
+    document.querySelector(`#${this.area}_fill`).click();
+  }
+
+  #want(wanted) {
+    for (const [name, each] of Object.entries(wanted)) Object.assign((this.#pending[name] ??= {}), parts(each));
+  }
+
+  /** Take note of the values that wait; controls in folds that were never opened tell of no change. */
+  #note() {
     const values = { ...this.values };
-    this.names.forEach((name, at) => {
-      if (!("value" in updates[at])) return;
-      values[name] = updates[at].value ?? null;
+    for (const name of this.names) {
+      if (!this.#pending[name] || !("value" in this.#pending[name])) continue;
+      values[name] = this.#pending[name].value ?? null;
       this.mend(name);
-    });
+    }
     this.#take(values);
-    return updates;
+    return this.#pending;
   }
 
   /** Look at one value, or all, and say beside each what is wrong; returns whether nothing is. */
@@ -146,9 +176,8 @@ function same(one, other) {
   return JSON.stringify(one ?? null) === JSON.stringify(other ?? null);
 }
 
-/** What Gradio takes as a change of a component. */
-function update(wanted) {
-  const parts = wanted === undefined ? {} : isUpdate(wanted) ? wanted : { value: wanted };
-  const known = Object.entries(parts).filter(([name]) => UPDATES.includes(name));
-  return { __type__: "update", ...Object.fromEntries(known) };
+/** What is to be changed of a component, a value alone being its value. */
+function parts(wanted) {
+  const known = Object.entries(isUpdate(wanted) ? wanted : { value: wanted });
+  return Object.fromEntries(known.filter(([name]) => UPDATES.includes(name)));
 }

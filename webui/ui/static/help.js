@@ -4,6 +4,7 @@ import { make } from "./dom.js";
 
 /** Give every control of a tab that is on the page now its question mark; among the settings help is always shown. */
 function explain({ controls, task }) {
+  const fresh = [];
   for (const parameter of controls.parameters) {
     const block = controls.block(parameter.name);
     const label = block?.querySelector("span[data-testid=block-info]");
@@ -15,8 +16,10 @@ function explain({ controls, task }) {
       type: "button", class: "w-help", "aria-label": `About ${parameter.label}`, "aria-expanded": "false", "aria-controls": info.id, onclick: toggle,
     }, "?");
     block.append(mark); // not into the label: that would make the label the button's instead of the field's
-    block.style.setProperty("--label", `${widthOf(label)}px`);
+    fresh.push([block, label]);
   }
+  const widths = fresh.map(([, label]) => widthOf(label)); // all at once, for measuring after each change takes long
+  fresh.forEach(([block], at) => block.style.setProperty("--label", `${widths[at]}px`));
 }
 
 function widthOf(label) {
@@ -27,7 +30,7 @@ function widthOf(label) {
 
 /** Controls in folds come when these are opened, and a tab's when it is. */
 export function explained(tab) {
-  tab.controls.ready.then(() => {
+  tab.controls.ready.then(() => new Promise(requestAnimationFrame)).then(() => {
     explain(tab);
     const more = new MutationObserver(() => explain(tab));
     for (const part of ["compose", "start", "settings"]) {

@@ -2,7 +2,6 @@
 
 import { page } from "./page.js";
 import "./account.js";
-import "./compare.js";
 import "./gallery.js";
 import "./keys.js";
 import "./modelfiles.js";
@@ -15,9 +14,9 @@ import "./seed.js";
 import "./settings.js";
 import "./sizes.js";
 import "./stage.js";
-import "./start.js";
 import "./styles.js";
 import "./tabs.js";
 import "./viewer.js";
 
 page.stream.open(); // a job may be under way
+page.controls[page.tab.task].ready.then(() => import("./start.js")); // what is in no tab that is seen first comes after it

@@ -46,14 +46,14 @@ class Page extends EventTarget {
     return open.find((job) => job.state === "running") ?? open[0] ?? null;
   }
 
-  /** Gradio has made its controls: what they begin with. Those that nobody sees yet wait for those that are seen. */
-  async begin(area) {
+  /** Gradio has made the controls of the tab that is seen first: what they begin with. The others are filled when they are opened. */
+  async begin(first) {
     const opening = await this.opened;
-    const { controls } = this.tab;
     document.getElementById("w-waiting")?.remove();
-    if (this.controls[area] === controls) controls.ready.then(() => (document.documentElement.dataset.ready = "true"));
-    this.tabs[area]?.inputs.begin(opening.inputs[area] ?? {});
-    return this.controls[area].begin(opening.fill[area]);
+    this.controls[first].ready.then(() => (document.documentElement.dataset.ready = "true"));
+    for (const [area, controls] of Object.entries(this.controls)) if (area !== first) controls.prepare(opening.fill[area]);
+    for (const [task, inputs] of Object.entries(opening.inputs)) this.tabs[task].inputs.begin(inputs);
+    return this.controls[first].begin(opening.fill[first]);
   }
 
   /** Queue what a tab's controls say; `given` are their values as Gradio has them. */

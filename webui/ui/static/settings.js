@@ -52,6 +52,7 @@ class Settings extends HTMLElement {
   connectedCallback() {
     if (this.childElementCount > 0) return;
     this.append(this.#search, this.#said);
+    controls.open();
     this.#search.addEventListener("input", () => this.#filter());
     keeping.addEventListener("kept", ({ detail }) => {
       this.#said.textContent = detail;

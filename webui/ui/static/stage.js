@@ -45,6 +45,7 @@ class Stage extends HTMLElement {
     explained(this.#tab);
     this.draw();
     this.#begin();
+    this.#tab.controls.open();
     this.#tab.arrive(this);
   }
 

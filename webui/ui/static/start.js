@@ -1,6 +1,7 @@
 // Where a tab's pictures are chosen: what it starts from, what is painted over it, and its depth map.
 
 import "./canvas.js";
+import "./compare.js";
 import { Batch } from "./batch.js";
 import { make } from "./dom.js";
 import { Layer } from "./layer.js";

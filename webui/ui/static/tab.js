@@ -52,7 +52,7 @@ export class Tab {
   /** Queue what the controls say; `given` are their values as Gradio has them. */
   async generate(given = null) {
     const { controls } = this;
-    if (given) controls.changed(given);
+    if (given) controls.all(given);
     this.refuse("");
     if (!controls.check()) return controls.lead();
     try {

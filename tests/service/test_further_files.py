@@ -100,7 +100,8 @@ def test_the_text_of_a_picture_names_its_files_and_reads_back(resolver: Resolver
     text = infotext.write(parameters_of(request))
     assert f"VAE hash: {request.vae_hash[:10]}, VAE: a.safetensors" in text
     assert f"Refiner: Second [{request.refiner_hash[:10]}], Refiner switch at: 0.5" in text
-    values, notes = read(text, resolver)
+    found = read(text, resolver)
+    values, notes = found.values, found.notes
     assert (values["vae"], values["refiner"], values["refiner_switch_at"], notes) == ("a.safetensors", "Second", 0.5, [])
     assert resolver.request(Txt2Img.read(infotext.raw_parameters(infotext.parse(text))[0])) == request
 
@@ -110,11 +111,11 @@ def test_a_picture_without_a_vae_is_made_again_without(resolver: Resolver, model
     request = resolver.request(Txt2Img(model="Dream", seed=1))
     text = infotext.write(parameters_of(request))
     assert "VAE" not in text and "Refiner" not in text
-    assert read(text, resolver)[0]["vae"] == "Automatic"
+    assert read(text, resolver).values["vae"] == "Automatic"
     put(resolver, "checkpoints/Dream.vae.pt")
-    assert read(text, resolver)[0]["vae"] == NONE
+    assert read(text, resolver).values["vae"] == NONE
     foreign = "x\nSteps: 1, Sampler: Euler, Seed: 1, Model: Dream, Version: v1.10.1"
-    assert read(foreign, resolver)[0]["vae"] == "Automatic", "other programs say nothing of what they always use"
+    assert read(foreign, resolver).values["vae"] == "Automatic", "other programs say nothing of what they always use"
     assert resolver.request(Txt2Img.read(infotext.raw_parameters(infotext.parse(text))[0])) == request
 
 
@@ -122,11 +123,13 @@ def test_a_vae_or_refiner_that_is_not_here_leaves_the_chosen_one_and_is_said(res
     put(resolver, "VAE/a.safetensors")
     resolver.request(Txt2Img(vae="a"))
     text = "x\nSteps: 1, Seed: 1, VAE: {}, VAE hash: {}, Refiner: gone [0123456789]"
-    values, notes = read(text.format("b.pt", "0123456789"), resolver)
+    found = read(text.format("b.pt", "0123456789"), resolver)
+    values, notes = found.values, found.notes
     assert "vae" not in values and "refiner" not in values
     assert notes == ["The VAE b.pt is not here; the one that was chosen stays.",
                      "The refiner gone [0123456789] is not here; the one that was chosen stays."]  # fmt: skip
-    values, (note, _) = read(text.format("a.safetensors", "0123456789"), resolver)
+    found = read(text.format("a.safetensors", "0123456789"), resolver)
+    values, (note, _) = found.values, found.notes
     assert "vae" not in values and "is another one: its hash is" in note
 
 

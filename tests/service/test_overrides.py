@@ -103,13 +103,13 @@ def test_a_pictures_text_says_what_was_set_and_reading_it_says_where_that_is_not
     request = resolver.request(Txt2Img(seed=1))
     text = text_of(request, batched=False, interrupted=False)
     assert "Model set to: Prediction eps; Native size 256" in text
-    assert read(text, resolver)[1] == []
+    assert read(text, resolver).notes == []
     before = text_of(plain, batched=False, interrupted=False)
     assert "set to" not in before
-    (note,) = read(before, resolver)[1]
+    (note,) = read(before, resolver).notes
     assert note == "builtin was as its file says for this picture, and is set to 'Prediction eps; Native size 256' here."
     overrides.put(plain.model_hash, NO_OPTIONS)
-    (note,) = read(text, resolver)[1]
+    (note,) = read(text, resolver).notes
     assert note == "builtin was set to 'Prediction eps; Native size 256' for this picture, and is as its file says here."
 
 

@@ -78,12 +78,12 @@ def task_said(info: Infotext) -> str:
     said = info.values.keys()
     if not said:
         return ""
-    if "Postprocess upscaler" in said:
-        return "extras"
     if said & {"Depth estimator", "Depth map"}:
         return "depth"
     if said & {"Mask blur", "Mask mode", "Mask hash", "Masked content", "Inpaint area"}:
         return "inpaint"
+    if "Postprocess upscaler" in said and "Steps" not in said:  # else it says how the picture was made that was enlarged
+        return "extras"
     # Pictures from text that were enlarged on the way (hires fix) have a strength too.
     return "img2img" if "Denoising strength" in said and not any(key.startswith("Hires") for key in said) else "txt2img"
 

@@ -131,6 +131,16 @@ def test_a_mask_is_the_brightness_of_an_opaque_file_or_what_is_drawn_in_a_transp
     assert np.array_equal(decoding.mask(encoded(opaque)), (grey / 255).astype(np.float32))
 
 
+@pytest.mark.parametrize("chunk", [(b"iCCP", b"x\0"), (b"gAMA", b""), (b"tRNS", b"\0"), (b"cHRM", b"\0")])
+def test_a_broken_note_behind_the_pixels_is_a_sentence(chunk: tuple[bytes, bytes]) -> None:
+    name, content = chunk
+    whole = png(8, 2, [bytes(3 * WIDTH)] * 2)
+    late = struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+    damaged = whole[:-12] + late + whole[-12:]
+    with pytest.raises(UserError, match="The picture is broken"):
+        check_pixels(damaged, checked_head(damaged))
+
+
 SEEDS = [
     encoded(Image.fromarray(RGB), "PNG"), encoded(Image.fromarray(RGB), "JPEG", exif=exif(6)),
     encoded(Image.fromarray(RGB), "JPEG", progressive=True), encoded(Image.fromarray(RGB), "WEBP", exif=exif(8)),

@@ -31,7 +31,7 @@ FORMATS = ("PNG", "JPEG", "WEBP")
 SIXTEEN_BITS = ("I;16", "I;16B", "I;16L", "I;16N", "I")
 LARGEST_PROFILE = 4 * 2**20  # bytes of a colour profile
 FAILURES = (
-    OSError, ValueError, SyntaxError, MemoryError, IndexError, KeyError, TypeError, struct.error, Image.DecompressionBombError,
+    OSError, ValueError, SyntaxError, MemoryError, IndexError, struct.error, Image.DecompressionBombError,
 )  # fmt: skip
 """What Pillow raises on broken files."""
 Bytes = NDArray[np.uint8]

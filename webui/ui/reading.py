@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Set
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,11 +30,6 @@ OURS = infotext.VERSION.partition(" ")[0]
 KEEPS = {"count", "model", "vae", "refiner", "estimator", "upscaler"}  # what stays as it is where the text does not say it
 PROMPTS = {"prompt", "negative"}
 ALWAYS_SAID = {"schedule"}  # by old names of samplers
-SIGNS: Mapping[str, Set[str]] = {
-    "depth": {"Depth map", "Depth estimator"},
-    "inpaint": {"Mask blur", "Mask hash", "Masked content", "Inpaint area"},
-}
-"""Values that only some tasks' pictures have."""
 MOST_NAMED = 6
 
 
@@ -53,7 +48,7 @@ def read(text: str, resolver: Resolver, area: Area | None = None, *, keep: bool 
     With `keep` what the text does not say stays as it is, and of another task only what all pictures from text have is taken.
     """
     info = infotext.parse(text)
-    task = task_in(info.values)
+    task = infotext.task_said(info) or "txt2img"
     wanted = GENERATING[task] if area is None else area
     if not info.values:
         words = {name: value for name, value in (("prompt", info.prompt), ("negative", info.negative)) if name in wanted.names()}
@@ -86,17 +81,6 @@ def read(text: str, resolver: Resolver, area: Area | None = None, *, keep: bool 
     shown = {name: as_shown(each, values[name]) for name, each in wanted.parameters().items() if name in values}
     styles: dict[str, Any] = {STYLES: []} if wanted.styled else {}  # the text holds what styles added already
     return Read(area=wanted.name, values=shown | styles, notes=notes)
-
-
-def task_in(values: Mapping[str, str]) -> str:
-    """Which task made a picture, by what is said of it; other programs' tasks have the names of ours."""
-    for task, keys in SIGNS.items():
-        if keys & set(values):
-            return task
-    if "Steps" not in values and "Postprocess upscaler" in values:
-        return "extras"
-    later = any(key.startswith("Hires") for key in values)  # such a picture has a strength too
-    return "img2img" if "Denoising strength" in values and not later else "txt2img"
 
 
 def _unsaid(info: infotext.Infotext, area: Area, task: str) -> set[str]:

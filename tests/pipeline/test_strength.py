@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tests.pipeline.answering import REQUEST
 from webui.pipeline.noise_table import NoiseTable
-from webui.pipeline.samplers import SAMPLERS
+from webui.pipeline.samplers import SAMPLERS, SamplerInfo
 from webui.pipeline.schedules import SCHEDULES
 from webui.pipeline.strength import begun, way
 from webui.request import Request
@@ -62,12 +62,14 @@ def test_diffusers_convention_runs_strength_times_steps(steps: int, strength: fl
 
 @given(
     steps=st.integers(1, 60), strength=STRENGTHS, convention=st.sampled_from([A1111, DIFFUSERS]),
-    schedule=st.sampled_from(["Karras", "Uniform"]),
+    schedule=st.sampled_from(["Karras", "Uniform"]), info=st.sampled_from([EULER, DDIM]),
 )  # fmt: skip
 @settings(max_examples=60, deadline=None)
-def test_all_steps_are_run_where_that_is_wanted(steps: int, strength: float, convention: str, schedule: str) -> None:
-    found = way(wanted(steps, strength, convention=convention, all_steps=True), EULER, SCHEDULES[schedule], TABLE)
-    usual = way(wanted(steps, strength, convention=convention), EULER, SCHEDULES[schedule], TABLE)
+def test_all_steps_are_run_where_that_is_wanted(
+    steps: int, strength: float, convention: str, schedule: str, info: SamplerInfo
+) -> None:
+    found = way(wanted(steps, strength, convention=convention, all_steps=True), info, SCHEDULES[schedule], TABLE)
+    usual = way(wanted(steps, strength, convention=convention), info, SCHEDULES[schedule], TABLE)
     assert len(found.sigmas) - 1 == steps >= len(usual.sigmas) - 1
 
 

@@ -34,7 +34,7 @@ def way(request: Request, info: SamplerInfo, schedule: Schedule, table: NoiseTab
 
     A1111 noises to the step t_enc = strength x steps, counted from the end. Samplers in sigma go on from there, by t_enc + 1
     steps; those that begin as DDPM does (DDIM) take the picture to be one step further on, as latent diffusion had it: t_enc
-    steps. diffusers goes on from where it noised to, by strength x steps.
+    steps. diffusers goes on from where it noised to, by strength x steps. Where all steps are run, the schedule is longer.
     """
     strength, steps = request.strength, request.steps
     if strength >= 1:
@@ -49,7 +49,7 @@ def way(request: Request, info: SamplerInfo, schedule: Schedule, table: NoiseTab
     sigmas = schedule(asked, table)
     taken = len(sigmas) - 1  # a few more than asked for, where the schedule divides the training steps evenly; never above them
     if info.unit_start:
-        return _last(sigmas, max(encoded, 1), ahead=1)
+        return _last(sigmas, steps if request.all_steps else max(encoded, 1), ahead=1)
     return _last(sigmas, encoded + 1 + max(taken - asked, 0))
 
 

@@ -16,7 +16,8 @@ from typing import Any
 from PIL import Image
 from playwright.sync_api import Page, expect, sync_playwright
 
-from tests.ui.person import Person, go, stage, write
+from tests.ui.drawn import stroke
+from tests.ui.person import Person, generate, go, stage, write
 from tests.ui.site import Site, find_browser, serving
 from webui.params import Txt2Img
 from webui.service.engines import ThreadEngine
@@ -33,6 +34,11 @@ PROMPTS = (
     "a large blue ball, grey floor", "a matte white cone on a wooden table",
 )  # fmt: skip
 PROMPT = "a large blue cube on a sand floor"
+OTHERS = {
+    "img2img": "a large red cube on a sand floor", "inpaint": "a yellow ball on a sand floor",
+    "depth": "a shiny green cube on a wooden table", "extras": "",
+}  # fmt: skip
+"""What is asked for in the tabs that start from a picture."""
 QUALITY = 88
 
 
@@ -94,6 +100,32 @@ def take(person: Person, folder: Path, name: str) -> None:
         expect(page.locator("webui-gallery[data-state=ready]")).to_be_attached()
         settle(page)
         save(page, folder / f"gallery-{name}.webp")
+        go(page, "txt2img")
+        for area in OTHERS:
+            take_other(page, area)
+            save(page, folder / f"{area}-{name}.webp")
+            go(page, "txt2img")
+
+
+def take_other(page: Page, area: str) -> None:
+    """A tab that starts from the picture on the first stage, with what came of it beside that."""
+    page.locator("#txt2img [data-act=send]").click()
+    page.locator(f".w-send [data-task={area}]").click()
+    page.wait_for_function("area => document.querySelector(`#${area}_picture`)?.value?.digest", arg=area)
+    if area == "inpaint":
+        for height in (0.4, 0.5, 0.6):
+            stroke(page, area, (0.35, height), (0.65, height))
+    if area != "extras":
+        write(page, "prompt", OTHERS[area], area)
+    if area == "depth":
+        page.locator("#depth_show").click()
+        expect(page.locator(".w-depth[data-state=shown]")).to_be_attached()
+    generate(page, area)
+    stage(page, "finished", area)
+    page.locator(f"#{area} .w-stage-head [data-act=compare]").click()
+    expect(page.locator(f"#{area} .w-canvas > webui-compare[data-state=slider]")).to_be_visible()
+    expect(page.locator(".w-note")).to_have_count(0)  # what was said has been read
+    page.evaluate("scrollTo(0, 0)")
 
 
 def settle(page: Page) -> None:

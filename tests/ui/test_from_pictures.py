@@ -292,3 +292,19 @@ def test_a_depth_map_of_sixteen_bits_is_brought_as_it_is(person: Person) -> None
     choose_picture(page, file("map.png", data), "depth", "depth")
     assert person.site.studio.inputs.open(person.user, digests(page, "depth")["depth"]) == data
     until(page, lambda: page.locator("#depth_depth img").is_visible())
+
+
+def test_a_map_is_shown_before_it_is_used_and_kept_as_it_is_shown(person: Person) -> None:
+    page = person.open("depth")
+    choose_picture(page, file("map.png", content(ramp(64, 48))), "depth", "depth")
+    page.locator("#depth_show").click()
+    expect(page.locator(".w-depth[data-state=shown]")).to_be_attached()
+    first = page.locator(".w-depth").get_attribute("data-map")
+    expect(page.locator(".w-depth-map webui-compare")).to_have_attribute("after", f"/x/inputs/{first}")
+    assert person.pictures() == [], "a map alone is no picture"
+    with page.expect_download() as download:
+        page.locator("#depth_download").click()
+    with Image.open(download.value.path()) as saved:
+        assert saved.mode.startswith("I") and np.asarray(saved).max() > 255
+    page.locator("#depth_use").click()
+    page.wait_for_function("first => webui.tabs.depth.inputs.digests.depth === first", arg=first)

@@ -13,7 +13,7 @@ from tests.ui.test_gallery_page import hang
 
 PHONE: dict[str, Any] = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
 LEAST_CONTRAST = 4.5
-TABS = ("txt2img", "Gallery", "Models", "Settings")
+TABS = ("txt2img", "img2img", "inpaint", "depth", "extras", "Gallery", "Models", "Settings")
 EVIL = "<img src=x onerror=\"window.pwned=1\"><script>window.pwned=1</script>{{7*7}}'\">"
 
 CONTRASTS = """

@@ -76,10 +76,11 @@ def kept(studio: Studio, user: User, area: Area, *, defaults_only: bool = False,
     models, named = find(studio) if found is None else found
     known = {registry: {value for _, value in pairs} for registry, pairs in named.items()}
     usable = [each["name"] for each in models if not each["problem"]]
+    suited = [each["name"] for each in models if not each["problem"] and each["beside"] == area.name]  # such as depth models
     known["models"] = set(usable)
     for name, parameter in area.parameters().items():
         if parameter.choices is not None and values[name] not in known[parameter.choices]:
-            values[name] = next(iter(usable), None) if parameter.choices == "models" else parameter.default
+            values[name] = next(iter(suited or usable), None) if parameter.choices == "models" else parameter.default
         values[name] = as_shown(parameter, values[name])
     return values
 

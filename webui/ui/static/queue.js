@@ -19,7 +19,7 @@ class Queue extends HTMLElement {
 
   #draw() {
     const shown = page.tabOf(this).stage?.job;
-    const jobs = inOrder([...page.jobs.open.values()].filter((job) => job !== shown || job.state === "queued"));
+    const jobs = inOrder([...page.jobs.open.values()].filter((job) => job.task !== "map" && (job !== shown || job.state === "queued")));
     for (const [id, row] of this.#rows) {
       if (jobs.some((job) => job.id === id)) continue;
       row.node.remove();

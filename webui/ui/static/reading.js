@@ -86,6 +86,11 @@ document.addEventListener("drop", (event) => {
   dropped([...event.dataTransfer.files]);
 });
 
+document.addEventListener("paste", (event) => {
+  const [file] = [...(event.clipboardData?.files ?? [])].filter((each) => each.type.startsWith("image/"));
+  if (file && !event.defaultPrevented && page.tab.shown && !page.tab.panel) readFrom(file, page.tab);
+});
+
 function carries(event) {
   return [...(event.dataTransfer?.types ?? [])].includes("Files");
 }

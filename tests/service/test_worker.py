@@ -16,6 +16,7 @@ from PIL import Image
 from tests.service.making import Core, core, until
 from tests.service.pretend import PretendEngine, gradient
 from webui.engine import events
+from webui.errors import StorageError
 from webui.request import Request
 from webui.service import gallery, keeping
 from webui.service.jobs import GOES_ON
@@ -485,3 +486,44 @@ def test_a_waiting_job_of_another_version_keeps_nobody_from_looking(made: Core) 
     assert [each["job"] for each in made.queue.view(made.owner)] == jobs
     made.queue.cancel(made.owner, jobs[0])
     assert "Unknown field" in made.ended(jobs[4]).sentence
+
+
+def mapped(engine: Scripted, key: str) -> events.Picture:
+    """A picture that was made to a map."""
+    own = engine.requests[key].picture(0)
+    values = np.arange(own.width * own.height, dtype=np.uint16).reshape(own.height, own.width)
+    pixels = gradient(own.width, own.height, own.seed)
+    return events.Picture(
+        job=key, picture=0, pixels=pixels, request=own, batched=False, interrupted=False, maps={"depth": values}
+    )  # fmt: skip
+
+
+def test_the_map_a_picture_was_made_to_is_kept_with_it(made: Core, engine: Scripted) -> None:
+    job = made.submit(seed=5)
+    until(lambda: f"{job}/0" in engine.requests)
+    event = mapped(engine, f"{job}/0")
+    engine.tell(f"{job}/0", event)
+    engine.finish(f"{job}/0")
+    assert made.ended(job).state == "done"
+    (picture,) = made.pictures.search(made.owner)
+    (told,) = [each for each in made.jobs.events(job) if each["kind"] == "picture"]
+    assert told["maps"] == picture.maps and set(picture.maps) == {"depth"}
+    with Image.open(io.BytesIO(made.inputs.open(made.owner, picture.maps["depth"]))) as opened:
+        assert np.array_equal(np.asarray(opened), event.maps["depth"])
+
+
+def test_a_map_that_cannot_be_kept_costs_no_picture(
+    made: Core, engine: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> str:
+        raise StorageError("There is no room; make some.")
+
+    monkeypatch.setattr(made.inputs, "keep_made", full)
+    job = made.submit(seed=5)
+    until(lambda: f"{job}/0" in engine.requests)
+    engine.tell(f"{job}/0", mapped(engine, f"{job}/0"))
+    engine.finish(f"{job}/0")
+    assert made.ended(job).state == "done"
+    assert [picture.maps for picture in made.pictures.search(made.owner)] == [{}]
+    (notice,) = [each["sentence"] for each in made.jobs.events(job) if each["kind"] == "notice"]
+    assert notice == "The depth map could not be kept: There is no room; make some."

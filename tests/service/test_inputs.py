@@ -23,6 +23,8 @@ from webui.service import inputs as module
 from webui.service.database import Database
 from webui.service.inputs import LARGEST, Inputs
 from webui.service.keeping import encoded_map
+from webui.service.pictures import Pictures
+from webui.service.schema import STEPS
 
 
 @pytest.fixture
@@ -297,7 +299,11 @@ def test_old_uploads_that_nothing_refers_to_make_room(tmp_path: Path, monkeypatc
     inputs = Inputs(full.database, tmp_path, full.clock)
     contents = [png(9, 5, (b"tEXt", b"number\0%02d" % n)) for n in range(5)]
     monkeypatch.setattr(module, "MEGABYTE", len(contents[0]))
-    kept, *others = [inputs.add(ANNA, content, megabytes=3) for content in contents[:3]]
+    digests = []
+    for content in contents[:3]:
+        digests.append(inputs.add(ANNA, content, megabytes=3))
+        full.clock.now += 1
+    kept, *others = digests
     job(full.database, "open", kept, "running", None)
     with pytest.raises(TooMany):
         inputs.add(ANNA, contents[3], megabytes=3)
@@ -317,3 +323,21 @@ def test_a_map_is_its_users_and_comes_back_bit_for_bit(inputs: Inputs) -> None:
     with pytest.raises(NotFound):
         inputs.open(BOB, digest)
     assert np.array_equal(decoding.depth(inputs.open(ANNA, digest)), (values / 65535).astype(np.float32))
+
+
+def test_uploads_of_the_first_version_are_still_there(tmp_path: Path) -> None:
+    path = tmp_path / "data" / "webui.sqlite3"
+    old = Database(path, STEPS[:1])
+    with old.write() as connection:
+        connection.execute("INSERT INTO inputs VALUES (?, 1, 5, 9, 5, 'image/png', 0)", ("0" * 64,))
+        connection.execute(
+            "INSERT INTO pictures (id, user, place, path, bytes, width, height, seed, prompt, parameters, request, created) "
+            "VALUES ('a', 1, 0, 'x.png', 1, 8, 8, '1', '', '', '{}', 0)"
+        )
+    old.close()
+    now = Database(path)
+    found = Inputs(now, tmp_path, Clock()).get(OWNER, "0" * 64)
+    assert (found.width, found.height, found.transparent) == (9, 5, False)
+    (picture,) = Pictures(now, tmp_path / "outputs").search(OWNER)
+    assert picture.maps == picture.inputs == {}
+    now.close()

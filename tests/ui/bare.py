@@ -162,6 +162,7 @@ def as_transfer(path: Path, kind: str = "image/png") -> str:
     """An expression that makes a DataTransfer with a file in it."""
     content = base64.b64encode(path.read_bytes()).decode()
     return (
-        f"(() => {{ const transfer = new DataTransfer(); const bytes = Uint8Array.from(atob('{content}'), each => each.charCodeAt(0));"
+        "(() => { const transfer = new DataTransfer();"
+        f" const bytes = Uint8Array.from(atob('{content}'), each => each.charCodeAt(0));"
         f" transfer.items.add(new File([bytes], '{path.name}', {{type: '{kind}'}})); return transfer; }})()"
     )

@@ -1,4 +1,4 @@
-"""Before and after in a real browser: moved by mouse, keys and fingers, enlarged together, and whole while one of them is drawn."""
+"""Before and after in a real browser: moved by mouse, keys and fingers, enlarged together, whole while one is drawn."""
 
 from __future__ import annotations
 
@@ -45,9 +45,10 @@ def pictures(page: Page, folder: Path, **named: Any) -> None:
 
 def show(page: Page, **named: str) -> None:
     """Set attributes, and wait until the pictures are seen."""
-    page.evaluate(f"named => {{ for (const [name, value] of Object.entries(named)) {ELEMENT}.setAttribute(name, value); }}", named)
+    page.evaluate(f"named => Object.entries(named).forEach(([name, value]) => {ELEMENT}.setAttribute(name, value))", named)
     for value in named.values():
-        page.wait_for_function("end => [...document.querySelectorAll('.w-pane img')].some(each => each.src.endsWith(end))", arg=value)
+        seen = "end => [...document.querySelectorAll('.w-pane img')].some(each => each.src.endsWith(end))"
+        page.wait_for_function(seen, arg=value)
 
 
 def box_of(page: Page, what: str = ".w-compare-box") -> dict[str, float]:

@@ -17,7 +17,8 @@ BODY = (
     '<div style="max-width: 380px"><textarea id="prompt" aria-label="Prompt"></textarea>'
     '<webui-picker id="one" label="Picture" name="picture"></webui-picker>'
     '<div id="away" hidden><webui-picker id="hidden" label="Elsewhere"></webui-picker></div>'
-    '<webui-picker id="other" label="Another"></webui-picker><webui-picker id="many" label="Pictures" multiple></webui-picker></div>'
+    '<webui-picker id="other" label="Another"></webui-picker>'
+    '<webui-picker id="many" label="Pictures" multiple></webui-picker></div>'
 )
 
 
@@ -41,20 +42,25 @@ def shown(page: Page, name: str = "one") -> dict[str, object] | None:
     return found
 
 
-def drop(page: Page, name: str, transfer: str) -> None:
+def drop(page: Page, name: str, given: str) -> None:
     page.evaluate(
-        f"name => {{ const element = document.getElementById(name); const dataTransfer = {transfer};"
+        f"name => {{ const element = document.getElementById(name); const dataTransfer = {given};"
         " for (const kind of ['dragenter', 'dragover', 'drop']) element.querySelector('.w-pick-ask').dispatchEvent("
         "   new DragEvent(kind, {bubbles: true, cancelable: true, dataTransfer})); }",
         name,
     )
 
 
-def paste(page: Page, transfer: str, text: str = "") -> bool:
+def transfer(filled: str) -> str:
+    """An expression that makes a DataTransfer of which a method is called."""
+    return f"(() => {{ const all = new DataTransfer(); all.{filled}; return all; }})()"
+
+
+def paste(page: Page, given: str, text: str = "") -> bool:
     """Paste where the focus is; returns whether a picture was taken."""
     return bool(
         page.evaluate(
-            f"text => {{ const clipboardData = {transfer}; if (text) clipboardData.setData('text/plain', text);"
+            f"text => {{ const clipboardData = {given}; if (text) clipboardData.setData('text/plain', text);"
             " const event = new ClipboardEvent('paste', {bubbles: true, cancelable: true, clipboardData});"
             " return !document.activeElement.dispatchEvent(event); }",
             text,
@@ -98,7 +104,7 @@ def test_a_dropped_picture_is_taken_with_its_parameters(page: Page, tmp_path: Pa
     events = page.evaluate("events")
     assert ["parameters", {"text": "a ball\nSteps: 20, Sampler: Euler, Seed: 7"}] in events
     assert "drop on the page" not in [kind for kind, _ in events]  # else it were read as parameters there
-    drop(page, "one", "(() => { const all = new DataTransfer(); all.items.add(new File(['x'], 'a.txt', {type: 'text/plain'})); return all; })()")
+    drop(page, "one", transfer("items.add(new File(['x'], 'a.txt', {type: 'text/plain'}))"))
     expect(page.locator("#one .w-problem")).to_have_text("a.txt is no picture.")
     assert shown(page) is not None
 
@@ -106,28 +112,28 @@ def test_a_dropped_picture_is_taken_with_its_parameters(page: Page, tmp_path: Pa
 def test_a_picture_of_this_page_can_be_dragged_here(page: Page, tmp_path: Path) -> None:
     path = file_of(tmp_path, painted(16, 16))
     page.route("**/x/pictures/7", lambda route: route.fulfill(path=path, content_type="image/png"))
-    drop(page, "one", "(() => { const all = new DataTransfer(); all.setData('text/uri-list', location.origin + '/x/pictures/7'); return all; })()")
+    drop(page, "one", transfer("setData('text/uri-list', location.origin + '/x/pictures/7')"))
     page.wait_for_function("document.getElementById('one').value?.digest")
-    drop(page, "other", "(() => { const all = new DataTransfer(); all.setData('text/uri-list', 'http://192.0.2.1/x.png'); return all; })()")
+    drop(page, "other", transfer("setData('text/uri-list', 'http://192.0.2.1/x.png')"))
     expect(page.locator("#other .w-problem")).to_be_visible()  # and nothing is asked of anybody else
 
 
 def test_a_pasted_picture_goes_where_somebody_was_last(page: Page, tmp_path: Path) -> None:
-    transfer = as_transfer(file_of(tmp_path, painted(48, 32)))
-    assert paste(page, transfer)
+    given = as_transfer(file_of(tmp_path, painted(48, 32)))
+    assert paste(page, given)
     value = shown(page)
     assert value is not None and value["width"] == 48  # nobody was anywhere: the first that is seen
     page.locator("#other").hover()
-    assert paste(page, transfer)
+    assert paste(page, given)
     assert shown(page, "other") is not None
     page.locator("#prompt").focus()
-    assert not paste(page, transfer, text="a ball")  # that is a text for the prompt
-    assert paste(page, transfer)  # and this can only be a picture
+    assert not paste(page, given, text="a ball")  # that is a text for the prompt
+    assert paste(page, given)  # and this can only be a picture
     page.mouse.move(900, 800)
     page.locator("#one [data-act=choose]").focus()
     page.evaluate("document.getElementById('away').append(document.getElementById('one'))")
     page.evaluate("document.getElementById('other').setValue(null)")
-    assert paste(page, transfer)
+    assert paste(page, given)
     assert shown(page, "other") is not None and shown(page, "hidden") is None
 
 
@@ -180,7 +186,8 @@ def test_many_are_taken_and_one_that_is_bad_does_not_stop_the_others(page: Page,
     expect(page.locator("#many .w-problem")).to_contain_text("bad.png: ")
     page.get_by_role("button", name="Remove bad.png").click()
     page.get_by_role("button", name="Remove 1.png").click()
-    assert [each["name"] for each in page.evaluate("document.getElementById('many').value")] == ["0.png", "2.png", "3.png", "4.png"]
+    left = page.evaluate("document.getElementById('many').value.map(each => each.name)")
+    assert left == ["0.png", "2.png", "3.png", "4.png"]
     page.locator("#many [data-act=remove]").click()
     assert page.evaluate("document.getElementById('many').value") == []
 

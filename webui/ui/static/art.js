@@ -12,8 +12,8 @@ const OPAQUE = 254;
 export class Art {
   layers;
   transparent = false;
+  images = []; // {image, width} for the screen, each half as large as the one before; there are more once the picture is decoded
   #state;
-  #images = []; // {image, width}, each half as large as the one before
   #closed = false;
   #files = new Map(); // layer -> {version, file, digest}
 
@@ -29,16 +29,10 @@ export class Art {
     if (state.seen) this.#decode(state.seen.image, onready);
   }
 
-  /** What a board shows; it grows while the picture is decoded. */
-  get shown() {
-    const art = this;
-    return { width: this.width, height: this.height, images: this.#images, get transparent() { return art.transparent; } };
-  }
-
   /** Give its memory back. */
   close() {
-    for (const { image } of this.#images) image.close();
-    this.#images = [];
+    for (const { image } of this.images) image.close();
+    this.images = [];
     this.#closed = true;
   }
 
@@ -68,7 +62,7 @@ export class Art {
   colorAt([x, y]) {
     const canvas = new OffscreenCanvas(1, 1);
     const context = canvas.getContext("2d");
-    if (this.#images[0]) context.drawImage(this.#images[0].image, -Math.floor(x), -Math.floor(y), this.width, this.height);
+    if (this.images[0]) context.drawImage(this.images[0].image, -Math.floor(x), -Math.floor(y), this.width, this.height);
     const { data } = context.getImageData(0, 0, 1, 1);
     return `#${[...data.slice(0, 3)].map((value) => value.toString(16).padStart(2, "0")).join("")}`;
   }
@@ -86,13 +80,13 @@ export class Art {
     const large = { resizeWidth: this.width, resizeHeight: this.height, resizeQuality: "medium" };
     let copy = await createImageBitmap(image, this.scale < 1 ? large : {}).catch(() => null);
     if (!copy || this.#closed) return void copy?.close();
-    this.#images.push({ image: copy, width: copy.width });
+    this.images.push({ image: copy, width: copy.width });
     this.#lookThrough(copy);
     onready();
     while (copy.width > SMALLEST && copy.height > 1 && !this.#closed) {
       copy = await createImageBitmap(copy, { resizeWidth: Math.ceil(copy.width / 2), resizeHeight: Math.ceil(copy.height / 2), resizeQuality: "medium" }).catch(() => null);
       if (!copy) break;
-      this.#images.push({ image: copy, width: copy.width });
+      this.images.push({ image: copy, width: copy.width });
     }
     onready();
   }

@@ -15,7 +15,7 @@ export class Board {
   view = { scale: 1, x: 0, y: 0 }; // screen pixels for one of the picture; where its corner is
   #under = make("canvas", { "aria-hidden": "true" });
   #over = make("canvas", { "aria-hidden": "true" });
-  #art = null; // {width, height, images, transparent, layers}
+  #art = null;
   #surfaces = new Map();
   #fitting = true;
   #frame = 0;
@@ -33,10 +33,10 @@ export class Board {
     return this.#fitting;
   }
 
-  /** Show a picture {width, height, images: [{image, width}], layers}, or nothing. `color`: [r, g, b] of masks. */
+  /** Show an `Art`, or nothing. `color`: [r, g, b] of masks. */
   show(art, color) {
     this.#art = art;
-    this.#surfaces = new Map((art?.layers ?? []).map((layer) => [layer, new Surface(layer, color)]));
+    this.#surfaces = new Map(Object.values(art?.layers ?? {}).reverse().map((layer) => [layer, new Surface(layer, color)])); // a mask over a sketch
     this.#changed.clear();
     if (art) this.node.style.setProperty("--shape", `${art.width} / ${art.height}`);
     this.fit();
@@ -119,6 +119,7 @@ export class Board {
     const within = (at, room, size) => (size <= room ? (room - size) / 2 : Math.min(0, Math.max(room - size, at)));
     this.view.x = within(this.view.x, this.node.clientWidth, this.#art.width * scale);
     this.view.y = within(this.view.y, this.node.clientHeight, this.#art.height * scale);
+    this.node.classList.toggle("w-fitting", this.#fitting);
     this.#onview(this.view);
     this.refresh();
   }

@@ -132,7 +132,7 @@ export class Canvas extends Picker {
     if (state && !state.art && state.width) state.art = new Art(state, this.#names, ready, state.keep ? before : null);
     this.#art = state?.art ?? null;
     if (!this.#art) this.fullscreen(false);
-    if (this.#art !== before) this.#board.show(this.#art && { ...this.#art.shown, layers: Object.values(this.#art.layers).reverse() }, rgb(this.#set.maskColor));
+    if (this.#art !== before) this.#board.show(this.#art, rgb(this.#set.maskColor));
     if (this.#art && before !== this.#art) this.#set.size = this.#fitting(before);
     this.set({});
   }

@@ -27,7 +27,12 @@ export class Hand {
     on("contextmenu", (event) => event.preventDefault());
     on("wheel", this.#wheel, { passive: false });
     for (const kind of ["keydown", "keyup"]) document.addEventListener(kind, (event) => this.#key(event, kind === "keydown"), { capture: true });
-    addEventListener("blur", () => this.#release());
+    addEventListener("blur", () => {
+      this.#release();
+      this.#space = false; // whether keys are still held, nobody tells
+      this.#control = false;
+      node.classList.remove("w-movable");
+    });
   }
 
   #down(event) {
@@ -109,7 +114,7 @@ export class Hand {
     }
     if (this.#doing?.pointer !== event.pointerId) return;
     if (this.#doing.kind === "stroke") {
-      if (event.type === "pointerup") this.#extend({ ...place(event), pressure: 0 });
+      if (event.type === "pointerup" && !this.#doing.pen) this.#extend(event); // a pen that is lifted has no pressure
       this.#finish();
     }
     this.#release();
@@ -124,8 +129,6 @@ export class Hand {
   #release() {
     if (this.#doing?.kind === "stroke") this.#finish();
     this.#doing = null;
-    this.#space = false;
-    this.#control = false;
     this.#fingers.clear();
     this.#board.node.classList.remove("w-moving");
   }
@@ -159,10 +162,6 @@ export class Hand {
     this.#space = down;
     this.#board.node.classList.toggle("w-movable", down);
   }
-}
-
-function place({ clientX, clientY, pointerType }) {
-  return { clientX, clientY, pointerType };
 }
 
 function rgb(color) {

@@ -61,6 +61,11 @@ export class Picker extends HTMLElement {
     this.setValue(value);
   }
 
+  /** With `multiple`, what the program would not take: [{name, error}]. */
+  get failed() {
+    return this.#pile?.failed ?? [];
+  }
+
   /** The sentence that is shown, "" for none. */
   get problem() {
     return this.#parts.problem?.textContent ?? "";
@@ -158,7 +163,7 @@ export class Picker extends HTMLElement {
       ),
       ask: make("div", { class: "w-pick-ask" },
         make("div", { class: "w-actions" }, asked),
-        make("p", {}, `or drop ${what} here, or paste with Ctrl+V`),
+        make("p", { class: "w-pick-ways" }, `or drop ${what} here, or paste with Ctrl+V`),
       ),
       stand: several ? make("div", { class: "w-pile" }) : this.board(),
       problem: make("p", { class: "w-problem", role: "alert", hidden: true }),

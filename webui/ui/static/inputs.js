@@ -12,6 +12,7 @@ export function inputSource(digest) {
 /** What is chosen, by name: {url, digest, width, height, name}. Events: "change" {name, by}, where `by` is who changed it. */
 export class Inputs extends EventTarget {
   values = {};
+  used = new Set(); // digests that jobs were made of
   #timer = null;
   #kept = "{}";
   #settle = null;

@@ -15,7 +15,7 @@ export class Layer {
   #dirty = false;
   #timer = null;
   #bringing = Promise.resolve();
-  #own = null; // the digest that was brought last and is in no job yet
+  #own = null; // the digest that was brought last
 
   constructor(tab, canvas, kind) {
     this.#tab = tab;
@@ -38,7 +38,6 @@ export class Layer {
   async settle() {
     if (this.#dirty) this.#bring();
     await this.#bringing;
-    this.#own = null; // from now on it may be a job's
   }
 
   #stroke() {
@@ -61,7 +60,7 @@ export class Layer {
     this.#own = digest;
     const { width, height } = this.#canvas.value ?? {};
     this.#set(digest && { url: inputSource(digest), digest, width, height, name: this.#kind });
-    if (before && before !== digest) ask(`/x/inputs/${before}`, undefined, { method: "DELETE" }).catch(() => {}); // nobody needs it
+    if (before && before !== digest && !this.#tab.inputs.used.has(before)) ask(`/x/inputs/${before}`, undefined, { method: "DELETE" }).catch(() => {}); // nobody needs it
   }
 
   #set(value) {

@@ -72,6 +72,7 @@ export class Tab {
   submit(inputs, more = {}) {
     const { styles, ...values } = this.values;
     this.stage?.release();
+    for (const digest of Object.values(inputs)) this.inputs.used.add(digest);
     return this.#page.jobs.submit(this.task, { ...said(this.controls, values), ...more }, styles ?? [], inputs);
   }
 

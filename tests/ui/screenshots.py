@@ -122,8 +122,9 @@ def take_other(page: Page, area: str) -> None:
         expect(page.locator(".w-depth[data-state=shown]")).to_be_attached()
     generate(page, area)
     stage(page, "finished", area)
-    page.locator(f"#{area} .w-stage-head [data-act=compare]").click()
-    expect(page.locator(f"#{area} .w-canvas > webui-compare[data-state=slider]")).to_be_visible()
+    if area != "depth":  # there it is what a result is seen in
+        page.locator(f"#{area} .w-stage-head [data-act=compare]").click()
+    expect(page.locator(f"#{area} .w-canvas > webui-compare")).to_be_visible()
     expect(page.locator(".w-note")).to_have_count(0)  # what was said has been read
     page.evaluate("scrollTo(0, 0)")
 

@@ -14,7 +14,8 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, expect
 
-from tests.ui.person import Person, choose, generate, ready, stage
+from tests.ui.drawn import content, file, stripes, stroke
+from tests.ui.person import Person, choose, choose_picture, generate, ready, stage
 from tests.ui.site import Site, serving
 from webui.commands.txt2img import main as txt2img
 from webui.params import Txt2Img
@@ -105,6 +106,24 @@ def test_page_and_command_line_draw_the_same_pixels(person: Person, tmp_path: Pa
     with Image.open(picture.path) as ours, Image.open(other) as theirs:
         assert np.array_equal(np.asarray(ours), np.asarray(theirs))
         assert np.asarray(ours).std() > 5  # it is a picture and no plain colour
+
+
+def test_only_what_is_painted_over_is_made_anew(person: Person) -> None:
+    before = stripes(128, 128)
+    page = person.open("inpaint")
+    choose_picture(page, file("stripes.png", content(before)), "inpaint")
+    stroke(page, "inpaint", (0.3, 0.75), (0.7, 0.75))
+    page.locator("#inpaint_picture .w-canvas-ground").focus()
+    page.keyboard.press("Control+z")  # that was the wrong place
+    stroke(page, "inpaint", (0.3, 0.25), (0.7, 0.25))
+    generate(page, "inpaint", prompt="a red ball", steps="4", seed="3")
+    stage(page, "finished", "inpaint")
+    (picture,) = person.pictures()
+    with Image.open(picture.path) as made:
+        after = np.asarray(made.convert("RGB"))
+    changed = (after != before).any(-1)
+    assert after.shape == before.shape and changed[28:36, 44:84].mean() > 0.9, "what was painted over is as it was"
+    assert not changed[64:].any() and not changed[:, :8].any(), "something changed that was not painted over"
 
 
 def test_previews_of_the_real_model_move_and_a_reload_finds_it(person: Person) -> None:

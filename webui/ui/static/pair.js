@@ -5,22 +5,34 @@ import { inputSource } from "./inputs.js";
 import { source } from "./pictures.js";
 
 export class Pair {
-  #on = false;
-  #node = make("webui-compare");
+  #chosen = null; // whether they are shown, once somebody said so
+  #always;
+  #node;
+
+  /** `always`: a single result is shown beside what it was made from until somebody wants it alone. */
+  constructor(always) {
+    this.#always = always;
+    this.#node = make("webui-compare", { mode: always ? "sides" : "slider" });
+  }
+
+  #on(job) {
+    return this.#chosen ?? (this.#always && Math.max(job.pictures ?? 1, job.cells.length) === 1);
+  }
 
   /** Switches between the result alone and beside what it was made from; null where it was made from nothing. */
   button(job, place, onchange) {
     if (!pictures(job, place)) return null;
+    const on = this.#on(job);
     const turn = () => {
-      this.#on = !this.#on;
+      this.#chosen = !on;
       onchange();
     };
-    return button("Compare", "compare", turn, { class: `w-slim${this.#on ? " w-chosen-mark" : ""}`, "aria-pressed": String(this.#on), data: { act: "compare" }, title: "Beside the picture it was made from" });
+    return button("Compare", "compare", turn, { class: `w-slim${on ? " w-chosen-mark" : ""}`, "aria-pressed": String(on), data: { act: "compare" }, title: "Beside the picture it was made from" });
   }
 
   /** Show them on the canvas, where that is wanted; returns whether they are. */
   draws(job, place, canvas) {
-    const found = this.#on ? pictures(job, place) : null;
+    const found = this.#on(job) ? pictures(job, place) : null;
     if (!found) return false;
     for (const [name, value] of Object.entries(found)) {
       if (!value) this.#node.removeAttribute(name);

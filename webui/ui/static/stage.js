@@ -22,7 +22,7 @@ class Stage extends HTMLElement {
   #pinned = false; // whether this person chose what is shown
   #lost = false;
   #tab = null;
-  #pair = new Pair();
+  #pair = null;
   #cells = new Cells((place) => this.pick(place));
   #strip = null;
   #head = make("div", { class: "w-stage-head" });
@@ -33,6 +33,7 @@ class Stage extends HTMLElement {
   connectedCallback() {
     if (this.isConnected && this.childElementCount > 0) return;
     this.#tab = page.tabOf(this);
+    this.#pair = new Pair(this.#tab.task === "depth");
     this.#strip = new Strip(this.#tab, (picture) => this.showPicture(picture, true));
     this.append(this.#head, this.#bar, this.#canvas, this.#strip.node, this.#below);
     const { jobs, pictures } = page;
@@ -151,7 +152,7 @@ class Stage extends HTMLElement {
   }
 
   #offers(job) {
-    const compare = this.#pair.button(job, this.selected, () => this.draw());
+    const compare = this.#pair?.button(job, this.selected, () => this.draw());
     return compare ? [...this.#others(job), compare] : this.#others(job);
   }
 

@@ -8,13 +8,14 @@ from pathlib import Path
 import pytest
 
 from tests.service.pretend import PretendEngine, place_model
+from tests.ui.drawn import content, stripes
 from webui.errors import NotFound
 from webui.params import LARGEST_SEED, Txt2Img, parameters
 from webui.service.studio import Studio, open_studio
 from webui.service.styles import Style
 from webui.service.users import OWNER_ID, User
 from webui.ui import opening
-from webui.ui.areas import TXT2IMG
+from webui.ui.areas import IMG2IMG, TXT2IMG
 
 
 @pytest.fixture
@@ -91,6 +92,19 @@ def test_settings_are_among_it(studio: Studio, owner: User) -> None:
     opened = opening.opening(studio, owner, signed_in=True)
     assert opened["fill"]["settings"]["theme"] == "dark"
     assert opened["user"] == {"name": owner.name, "owner": True, "signed_in": True}
+
+
+def test_pictures_that_were_chosen_are_those_that_are_still_there(studio: Studio, owner: User) -> None:
+    kept = studio.inputs.add(owner, content(stripes(24, 16)))
+    gone = studio.inputs.add(owner, content(stripes(16, 24)))
+    other = studio.users.create("other", "a long password")
+    chosen = {"picture": {"digest": kept, "name": "a.png"}, "sketch": {"digest": gone, "name": "b.png"}}
+    for user in (owner, other):
+        opening.keep_inputs(studio, user, IMG2IMG, chosen | {"mask": {"digest": kept}, "depth": 3})
+    studio.inputs.remove(owner, gone)
+    found = opening.opening(studio, owner, signed_in=True)["inputs"]["img2img"]
+    assert found == {"picture": {"digest": kept, "width": 24, "height": 16, "name": "a.png"}}
+    assert opening.kept_inputs(studio, other, IMG2IMG) == {}, "somebody else's pictures are not theirs"
 
 
 def test_an_area_that_nobody_made_is_not_there() -> None:

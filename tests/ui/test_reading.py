@@ -15,7 +15,7 @@ from webui import infotext
 from webui.params import LARGEST_SEED, Txt2Img
 from webui.request import parameters_of
 from webui.service.requests import Resolver
-from webui.ui.areas import TXT2IMG
+from webui.ui.areas import DEPTH, EXTRAS, IMG2IMG, TXT2IMG
 from webui.ui.reading import read as read_for
 
 Reading = Callable[[str], tuple[dict[str, object], list[str]]]
@@ -95,3 +95,34 @@ def test_a_value_out_of_range_is_a_sentence(resolver: Resolver) -> None:
 def test_a_model_is_found_by_its_name_whatever_its_case(resolver: Resolver, tmp_path: Path) -> None:
     values, notes = taken("a\nSteps: 7, Sampler: Euler, Seed: 3, Model: Builtin", resolver)
     assert values["model"] == "builtin" and notes == []
+
+
+STRENGTH = "Denoising strength: 0.4, Resize mode: Crop and resize"
+FROM_PICTURE = f"a\nSteps: 7, Sampler: Euler, Seed: 3, Size: 64x128, {STRENGTH}, Version: v1"
+
+
+def test_a_text_is_read_into_the_tab_it_belongs_to_where_none_is_named(resolver: Resolver) -> None:
+    found = read_for(FROM_PICTURE, resolver)
+    assert found.area == "img2img" and found.notes == []
+    assert (found.values["strength"], found.values["resize_mode"], found.values["loops"]) == (0.4, "Crop and resize", 1)
+
+
+def test_what_only_another_tab_has_is_left_out_and_said(resolver: Resolver) -> None:
+    values, (note,) = taken(FROM_PICTURE, resolver)
+    assert "strength" not in values and values["steps"] == 7
+    assert note == "The picture was made by img2img; what only that has was left out."
+
+
+def test_what_is_sent_on_changes_only_what_all_pictures_from_text_have(resolver: Resolver) -> None:
+    found = read_for(FROM_PICTURE, resolver, DEPTH, keep=True)
+    assert found.notes == [] and {"strength", "resize_mode", "estimator", "eta", "count"}.isdisjoint(found.values)
+    assert (found.values["seed"], found.values["width"], found.values["prompt"]) == ("3", 64, "a")
+    again = read_for(FROM_PICTURE, resolver, IMG2IMG, keep=True)
+    assert again.values["strength"] == 0.4 and "loops" not in again.values
+
+
+def test_an_upscaler_that_is_not_here_is_named_and_the_chosen_one_stays(resolver: Resolver) -> None:
+    text = "a\nPostprocess upscaler: Wonder 4x, Postprocess upscale by: 3, Seed: 1"
+    found = read_for(text, resolver, EXTRAS)
+    assert found.values["scale_by"] == 3 and "upscaler" not in found.values
+    assert any("The upscaler Wonder 4x is not here" in note for note in found.notes)

@@ -5,6 +5,7 @@ import { inputSource } from "./inputs.js";
 import { usable } from "./models.js";
 import { page } from "./page.js";
 import { say, tried } from "./say.js";
+import { ask } from "./server.js";
 
 const FIELDS = ["model", "estimator", "depth_invert", "depth_near", "depth_far"]; // what a map follows from
 const PAUSE = 500; // milliseconds without a change before a map that is shown is made anew
@@ -90,11 +91,12 @@ export class DepthMap {
     this.#turn += 1;
     const turn = this.#turn;
     const job = await tried(() => this.#job());
+    if (turn !== this.#turn || !job) return;
+    const map = await tried(() => mapMade(job));
     if (turn !== this.#turn) return;
     this.#busy(false);
-    if (!job) return;
-    if (job.map) this.#show(job.map);
-    else if (job.ended === "failed") say(job.sentence || "There is no map.", { wrong: true });
+    if (map) this.#show(map);
+    else if (job.ended !== "cancelled") say(job.sentence || "There is no map.", { wrong: true });
   }
 
   async #job() {
@@ -146,6 +148,14 @@ export class DepthMap {
     await this.#tab.controls.fill({ depth_invert: false, depth_near: 1, depth_far: 0 });
     this.#tab.inputs.set("depth", { url: inputSource(map.digest), ...map, name: "depth map" });
   }
+}
+
+/** What a job made; looked up where it was made before this page listened. */
+async function mapMade(job) {
+  if (job.map) return job.map;
+  const { events } = await ask(`/x/jobs/${encodeURIComponent(job.id)}/events`);
+  const found = events.find(({ kind }) => kind === "map");
+  return found ? { digest: found.digest, width: found.width, height: found.height } : null;
 }
 
 function takesDepth(model) {

@@ -28,6 +28,8 @@ export class Tools {
     for (const [name, each] of Object.entries(this.#parts.tools)) each.setAttribute("aria-pressed", String(name === tool));
     for (const [name, each] of Object.entries(this.#parts.layers)) each.setAttribute("aria-pressed", String(name === layer));
     this.#parts.size.value = String(Math.round(this.#toSlider(size)));
+    this.#parts.size.style.setProperty("--share", `${this.#toSlider(size) / FINENESS * 100}%`);
+    this.#parts.soft.style.setProperty("--share", `${softness * 100}%`);
     this.#parts.size.setAttribute("aria-valuetext", `${Math.round(size)} pixels`);
     this.#parts.sizeShown.textContent = `${size < 10 ? size.toFixed(1) : Math.round(size)} px`;
     this.#parts.soft.value = String(Math.round(softness * 100));

@@ -45,7 +45,7 @@ function place(menu, opener) {
   const { width, height } = menu.getBoundingClientRect();
   const below = bottom + 4 + height <= innerHeight - MARGIN;
   menu.style.inset = "auto";
-  menu.style.left = `${Math.max(MARGIN, Math.min(left, innerWidth - width - MARGIN))}px`;
+  menu.style.left = `${Math.max(MARGIN, Math.min(left, document.documentElement.clientWidth - width - MARGIN))}px`;
   menu.style.top = `${below ? bottom + 4 : Math.max(MARGIN, top - 4 - height)}px`;
 }
 

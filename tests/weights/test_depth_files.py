@@ -283,9 +283,9 @@ def test_folders_are_examined_verified_and_hashed(name: str, written: Path, tmp_
 
 def test_values_that_are_not_numbers_are_found_in_folders_too(folder: Path) -> None:
     tensors = dict(read_tensors(folder / "model.safetensors"))
-    tensors["head.conv1.weight"][0, 0, 0, 0] = torch.nan
+    tensors["backbone.encoder.layer.0.attention.attention.query.weight"][0, 0] = torch.nan
     save(folder / "model.safetensors", tensors)
-    assert "head.conv1.weight (1 NaN)" in " ".join(verified(folder).faults)
+    assert "backbone.encoder.layer.0.attention.q_proj.weight (1 NaN)" in " ".join(verified(folder).faults)
 
 
 def test_a_small_one_is_examined_too(tmp_path: Path) -> None:

@@ -13,21 +13,34 @@ from PIL import Image
 from models.builtin.recipe import dataset
 from models.builtin.recipe.batches import chances, choose, crops, encode_all, token_rows
 from models.builtin.recipe.card import BEGIN, END, table, write_figures
-from models.builtin.recipe.fitting import Run, spec, trained_clip, trained_vae, words
+from models.builtin.recipe.depth import FIRST, NO_MAP
+from models.builtin.recipe.estimator import ESTIMATOR, shipped_estimator, trained_estimator
+from models.builtin.recipe.fitting import (
+    Run,
+    new_depth_predictor,
+    new_noise_predictor,
+    spec,
+    trained_clip,
+    trained_vae,
+    words,
+)
 from models.builtin.recipe.pack import CHECKPOINT, IMAGE_TOWER, shipped_clip
 from models.builtin.recipe.samples import RECONSTRUCTIONS, SAMPLES
 from models.builtin.recipe.scenes import sample_scene
 from models.builtin.recipe.stages import EXTRA_STAGES, STAGES
 from webui.pipeline.prompt import windows
 from webui.service.previews import preview_of
+from webui.training.state import load_average
 from webui.weights.files import read_tensors
 from webui.weights.model import load
+
+FIRST_WEIGHT = f"unet.{FIRST}"
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     folder = tmp_path_factory.mktemp("recipe")
-    one = {"vae": 1, "clip": 1, "noise": 1}
+    one = {"vae": 1, "clip": 1, "noise": 1, "depth": 1, "estimator": 1}
     made = Run(folder=folder, device=torch.device("cpu"), steps=one, pictures=12, output=folder)
     assert all(stage(made) for stage in STAGES.values())
     return made
@@ -44,6 +57,45 @@ def test_the_packed_files_hold_what_was_trained(run: Run) -> None:
     assert torch.allclose(shipped.place_texts(ids), pair.place_texts(ids), atol=1e-2)
     preview = preview_of(run.folder / CHECKPOINT)
     assert preview is not None and len(preview.matrix[0]) == 8
+
+
+def test_what_is_packed_takes_depth_maps_and_is_what_the_lesson_with_them_made(run: Run) -> None:
+    model = load(run.folder / CHECKPOINT)
+    assert model.spec.beside == "depth" and model.spec.no_map == NO_MAP == 0
+    trained = new_depth_predictor(run.device)
+    assert load_average(run.folder / "depth", trained, "weight") == 1
+    for name, weight in trained.unet.state_dict().items():
+        assert torch.allclose(model.unet.state_dict()[name], weight, atol=1e-3), name
+
+
+def test_the_lesson_with_maps_begins_where_the_one_with_words_ended(run: Run, tmp_path: Path) -> None:
+    for name in ("data", "vae", "clip", "noise", "latents.pt"):
+        (tmp_path / name).symlink_to(run.folder / name)
+    assert STAGES["depth"](dataclasses.replace(run, folder=tmp_path, seconds=0)) is False  # no step is taken
+    words_only, with_maps = new_noise_predictor(run.device), new_depth_predictor(run.device)
+    assert load_average(run.folder / "noise", words_only, "weight") == 1
+    assert load_average(tmp_path / "depth", with_maps, "weight") == 0
+    before, after = words_only.state_dict(), with_maps.state_dict()
+    assert {name for name in before if not torch.equal(before[name], after[name])} == {FIRST_WEIGHT}
+    latent = before[FIRST_WEIGHT].shape[1]
+    assert torch.equal(after[FIRST_WEIGHT][:, :latent], before[FIRST_WEIGHT]) and not after[FIRST_WEIGHT][:, latent:].any()
+
+
+def test_unpacked_files_are_training_state_again(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("models.builtin.recipe.unpack.MODEL", run.output)
+    other = dataclasses.replace(run, folder=tmp_path)
+    assert EXTRA_STAGES["unpack"](other)
+    packed = load(run.folder / CHECKPOINT)
+    with_maps, words_only = new_depth_predictor(run.device), new_noise_predictor(run.device)
+    assert load_average(tmp_path / "depth", with_maps) == 0 and load_average(tmp_path / "noise", words_only) == 0
+    for name, weight in packed.unet.state_dict().items():
+        assert torch.equal(with_maps.unet.state_dict()[name], weight)
+        short = words_only.unet.state_dict()[name]
+        assert torch.equal(short, weight[:, : short.shape[1]] if weight.ndim == 4 else weight)
+    picture = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    again, shipped = trained_estimator(other), shipped_estimator(run.output / ESTIMATOR)
+    assert torch.allclose(again(picture), shipped(picture), atol=1e-6)
+    assert torch.allclose(trained_estimator(run)(picture), shipped(picture), atol=1e-3)
 
 
 def test_a_finished_stage_has_nothing_left_to_do(run: Run) -> None:
@@ -122,9 +174,11 @@ def test_token_rows_start_end_and_are_cut() -> None:
 def test_figures_go_between_the_cards_marks(tmp_path: Path) -> None:
     card = tmp_path / "README.md"
     card.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
-    write_figures(card, table({"count": 90.0, "digit": None}, {"count": 10.0, "digit": None}, {"floor": 99.5}, {"PSNR": 31.25}))
+    found = {"count": 90.0, "digit": None}, {"count": 10.0, "digit": None}, {"floor": 99.5}, {"PSNR": 31.25}, {"IoU": 0.75}
+    write_figures(card, table(*found))
     text = card.read_text()
     assert "| count | 90 | 10 |" in text and "| digit | none | none |" in text and "| PSNR | 31.25 |" in text
+    assert "| IoU | 0.75 |" in text
     assert text.startswith("before\n") and text.endswith("\nafter\n") and "old" not in text
     card.write_text("no marks")
     with pytest.raises(ValueError, match="must have the lines"):

@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from models.builtin.recipe.fitting import new_noise_predictor, spec
+from models.builtin.recipe.fitting import new_depth_predictor, spec
 from webui.errors import UserError
 from webui.nets.autoencoder import AutoencoderKL
 from webui.training.command import ROOT, best_device, folder_of, lengths, main, recipe_part
@@ -38,7 +38,9 @@ def test_unknown_recipes_and_stages_are_named() -> None:
 
 def test_steps_for_a_stage_that_counts_none_are_refused_before_the_work(tmp_path: Path) -> None:
     for name in ("noize", "data"):
-        with pytest.raises(UserError, match=f"Unknown stage to give --steps for '{name}'.*Known: vae, clip, noise"):
+        with pytest.raises(
+            UserError, match=f"Unknown stage to give --steps for '{name}'.*Known: vae, clip, noise, depth, estimator"
+        ):
             main(["--recipe", "builtin", "--folder", str(tmp_path), "--seconds", "0", "--steps", f"{name}=10"])
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(UserError, match="--threads was 0"):
@@ -56,7 +58,10 @@ def test_what_would_have_no_effect_is_refused_before_the_work(tmp_path: Path) ->
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(("stage", "first"), [("vae", "data"), ("clip", "data"), ("noise", "data"), ("pack", "noise")])
+@pytest.mark.parametrize(
+    ("stage", "first"),
+    [("vae", "data"), ("clip", "data"), ("noise", "data"), ("depth", "noise"), ("estimator", "data"), ("pack", "depth")],
+)
 def test_a_stage_before_its_time_says_which_comes_first(stage: str, first: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=f"run the stage {first} first"):
         main(["--recipe", "builtin", "--stage", stage, "--folder", str(tmp_path), "--device", "cpu"])
@@ -79,8 +84,8 @@ def test_what_ships_becomes_state_only_when_asked_for(tmp_path: Path) -> None:
     shipped, vae = load(ROOT / "models" / "builtin" / "model.safetensors"), AutoencoderKL(spec().vae)
     assert load_average(tmp_path / "vae", vae) == 1
     assert all(torch.equal(value, vae.state_dict()[name]) for name, value in shipped.vae.state_dict().items())
-    taught = new_noise_predictor(torch.device("cpu"))
-    assert load_average(tmp_path / "noise", taught, "weight") == 0
+    taught = new_depth_predictor(torch.device("cpu"))
+    assert load_average(tmp_path / "depth", taught, "weight") == 0
     assert all(torch.equal(value, taught.unet.state_dict()[name]) for name, value in shipped.unet.state_dict().items())
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
     assert main(command) == 0  # what is there already is left alone

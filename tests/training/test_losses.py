@@ -50,6 +50,19 @@ def test_an_exact_v_has_no_loss_and_a_wrong_one_its_square() -> None:
         assert wrong["v error"] == wrong["loss"] and not wrong["v error"].requires_grad
 
 
+def test_what_goes_beside_the_latent_is_neither_noised_nor_predicted() -> None:
+    class Watched(Oracle):
+        def forward(self, x: Tensor, t: Tensor, context: Tensor) -> Tensor:
+            self.beside = x[:, 2:]
+            return super().forward(x[:, :2], t, context)
+
+    clean, depth = torch.randn(8, 2, 4, 4, generator=torch.Generator().manual_seed(0)), torch.rand(8, 1, 4, 4)
+    watched = Watched(clean)
+    generator = torch.Generator().manual_seed(1)
+    found = noise_predictor_loss(watched, clean, torch.zeros(8, 1, 1), ALPHAS, CHANCES, generator, depth)  # type: ignore[arg-type]
+    assert torch.equal(watched.beside, depth) and float(found["loss"]) < 1e-6
+
+
 def test_the_chances_are_those_of_levels_even_in_part_and_log_normal_for_the_rest() -> None:
     for table in (ALPHAS, NoiseTable.from_betas(0.00085, 0.018).alphas_cumprod):
         chances = level_chances(table)

@@ -36,17 +36,26 @@ def spread_times(count: int, chances: Tensor, generator: torch.Generator) -> Ten
 
 
 def noise_predictor_loss(
-    network: UNetModel, latents: Tensor, context: Tensor, alphas_cumprod: Tensor, chances: Tensor, generator: torch.Generator
+    network: UNetModel,
+    latents: Tensor,
+    context: Tensor,
+    alphas_cumprod: Tensor,
+    chances: Tensor,
+    generator: torch.Generator,
+    channels: Tensor | None = None,
 ) -> dict[str, Tensor]:
     """Squared error of the predicted v for scaled latents [B, C, h, w] and context [B, L, W].
 
     v = alpha * noise - sigma * x0 (Salimans and Ho 2022, arXiv 2202.00512). `alphas_cumprod` [T] is the training schedule,
-    `chances` [T] how likely each of its steps is drawn.
+    `chances` [T] how likely each of its steps is drawn. `channels` [B, more, h, w] go in behind the noisy latent as they are,
+    such as a depth map.
     """
     times = spread_times(len(latents), chances, generator)
     kept = alphas_cumprod[times].float().view(-1, 1, 1, 1)
     noise = torch.randn(latents.shape, generator=generator, device=latents.device)
     alpha, sigma = kept.sqrt(), (1 - kept).sqrt()
-    predicted = network(alpha * latents + sigma * noise, times.float(), context).float()
+    noisy = alpha * latents + sigma * noise
+    taken = noisy if channels is None else torch.cat([noisy, channels], dim=1)
+    predicted = network(taken, times.float(), context).float()
     error = (predicted - (alpha * noise - sigma * latents)).square().mean()
     return {"loss": error, "v error": error.detach()}

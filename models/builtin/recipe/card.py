@@ -9,13 +9,14 @@ BEGIN, END = "<!-- figures: written by `launch.py train --evaluate builtin` -->"
 Figures = Mapping[str, float | None]
 
 
-def table(prompts: Figures, control: Figures, reader: Figures, others: Mapping[str, float]) -> str:
-    """The figures as two Markdown tables."""
+def table(prompts: Figures, control: Figures, reader: Figures, others: Mapping[str, float], depth: Mapping[str, float]) -> str:
+    """The figures as three Markdown tables."""
     lines = ["| share of pictures in which ... is right, % | prompts | shuffled prompts (control) |", "|---|---|---|"]
     lines += [f"| {name} | {shown(value)} | {shown(control[name])} |" for name, value in prompts.items()]
     lines += ["", "| | |", "|---|---|"]
     lines += [f"| {name} | {value:g} |" for name, value in others.items()]
     lines += [f"| the reader's own accuracy on fresh renders, {name}, % | {shown(value)} |" for name, value in reader.items()]
+    lines += ["", "| with depth maps | |", "|---|---|", *(f"| {name} | {value:g} |" for name, value in depth.items())]
     return "\n".join(lines)
 
 

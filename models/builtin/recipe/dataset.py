@@ -114,6 +114,14 @@ class DataSet:
         """Pictures [B, 3, H, W] of the indices."""
         return np.stack([self.pictures[i // self.shard][i % self.shard] for i in indices])
 
+    def depth_of(self, indices: NDArray[np.integer]) -> NDArray[np.float16]:
+        """Depth [B, H / 2, W / 2] of the indices in metres, of every other pixel."""
+        return np.stack([self.depth[i // self.shard][i % self.shard] for i in indices])
+
+    def mask_of(self, indices: NDArray[np.integer]) -> NDArray[np.uint8]:
+        """Masks [B, H, W] of the indices: 0 for the background, i for the i-th thing."""
+        return np.stack([self.masks[i // self.shard][i % self.shard] for i in indices])
+
     def captions(
         self, indices: NDArray[np.integer], rng: np.random.Generator, flipped: NDArray[np.bool_] | None = None
     ) -> list[str]:

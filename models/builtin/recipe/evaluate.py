@@ -28,12 +28,14 @@ from .captions import caption
 from .card import table, write_figures
 from .dataset import scene_of
 from .digits import DigitReader, cards
-from .draw import draw_pictures
+from .draw import draw_from_maps, draw_pictures
+from .estimator import ESTIMATOR, shipped_estimator
 from .fitting import CAPTION_TOKENS, MODEL, channels_last, reporter
 from .judge import accuracy, all_verdicts, figures, namer, train_relations
 from .pack import CHECKPOINT, IMAGE_TOWER, shipped_clip
 from .prompts import Prompt, load_prompts
 from .reader import Eyes, Reader, make_pool, reader_loss
+from .structure import measure
 from .tracer import render
 
 N = TypeVar("N", bound=nn.Module)
@@ -139,7 +141,9 @@ def evaluate(folder: Path) -> dict[str, Any]:
     rows = [{"text": prompt.text, **asdict(verdict)} for prompt, verdict in zip(prompts, verdicts, strict=True)]
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "verdicts.json").write_text("\n".join(json.dumps(row) for row in rows))
-    return {"prompts": figures(prompts, verdicts), "control": figures(shuffled, control), "reader": seen, "others": others}
+    found = {"prompts": figures(prompts, verdicts), "control": figures(shuffled, control), "reader": seen, "others": others}
+    print(found["prompts"], flush=True)
+    return {**found, "depth": measure(draw_from_maps, shipped_estimator(MODEL / ESTIMATOR), eyes, name)}
 
 
 def draw_grid(pictures: np.ndarray, file: Path, across: int = GRID[0], down: int = GRID[1]) -> None:

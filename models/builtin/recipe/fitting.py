@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from webui.nets.autoencoder import AutoencoderKL
-from webui.nets.spec import ModelSpec
+from webui.nets.spec import ModelSpec, UNetSpec
 from webui.nets.text import TextTower
 from webui.nets.tokenizer import Tokenizer
 from webui.nets.unet import UNetModel
@@ -23,7 +23,7 @@ from webui.training.clip import ClipPair, PictureTower, clip_loss
 from webui.training.curve import draw_curves
 from webui.training.loop import Loss, Plan, train
 from webui.training.noise_predictor import level_chances, noise_predictor_loss
-from webui.training.state import load_average
+from webui.training.state import load_average, newest
 from webui.training.vae import standardise, vae_loss
 
 from . import dataset
@@ -39,9 +39,10 @@ from .batches import (
     with_mirrored,
 )
 from .captions import caption
+from .depth import maps_of, widen
 from .meaning import Taught, meanings_of
 from .mistakes import mistaken
-from .networks import CONTEXT, model_spec, tokenizer
+from .networks import CONTEXT, model_spec, tokenizer, without_map
 
 N = TypeVar("N", bound=nn.Module)
 PICTURES = 24_000
@@ -53,6 +54,7 @@ EMPHASIS = (1.0, 0.6, 1.4, 1.0)
 VAE_PLAN = Plan(steps=4500, rate=1.5e-3, warmup=100, decay=0.4, average=0.998, seed=11)
 CLIP_PLAN = Plan(steps=1400, rate=7e-4, warmup=50, decay=0.5, average=0.99, weight_decay=0.05, seed=12)
 NOISE_PLAN = Plan(steps=17_000, rate=7e-4, warmup=200, decay=0.4, average=0.999, seed=13)
+DEPTH_PLAN = Plan(steps=3200, rate=4e-4, warmup=100, decay=0.5, average=0.999, seed=14)
 VAE_BATCH, VAE_SIDE = 16, 64
 CLIP_BATCH = 128
 NOISE_BATCH = 32
@@ -198,14 +200,30 @@ def trained_clip(run: Run) -> ClipPair:
 
 
 def train_noise_predictor(run: Run) -> bool:
-    """Train the noise predictor on latents and frozen text states; a caption is dropped now and then, for guidance."""
+    """Train the noise predictor to draw from words alone."""
+    network = new_noise_predictor(run.device)
+    return fit(run, "noise", network, lesson(run, network), NOISE_PLAN)
+
+
+def train_with_depth(run: Run) -> bool:
+    """Train the noise predictor on with a depth map beside the latent, or with none, from where its training on words ended."""
+    network, before = new_depth_predictor(run.device), new_noise_predictor(run.device)
+    if newest(run.folder / "depth") is None:
+        load_average(run.folder / "noise", before, "weight")
+        widen(network.unet, before.unet)
+        network.head.load_state_dict(before.head.state_dict())
+    return fit(run, "depth", network, lesson(run, network, with_maps=True), DEPTH_PLAN)
+
+
+def lesson(run: Run, network: Taught, *, with_maps: bool = False) -> Loss:
+    """The loss over latents and frozen text states; a caption is dropped now and then, for guidance, and so is a map."""
     model, data, coder = spec(), dataset.load(run.folder / "data"), words()
     latents = encode_all(trained_vae(run), data, run.folder / "latents.pt", run.device)
     tower = trained_clip(run).text
     meanings = meanings_of(data, model.vae.factor, run.device)
+    maps = maps_of(data, model.native_size // model.vae.factor, run.device) if with_maps else None
     alphas = NoiseTable.from_betas(*model.betas, model.train_steps).alphas_cumprod.to(run.device)
     levels, likely = level_chances(alphas), chances(data, EMPHASIS)
-    network = new_noise_predictor(run.device)
 
     def loss(generator: torch.Generator) -> Mapping[str, Tensor]:
         rng = numpy_generator(generator)
@@ -213,15 +231,25 @@ def train_noise_predictor(run: Run) -> bool:
         texts = ["" if rng.random() < CAPTION_DROPOUT else text for text in data.captions(indices, rng, flips)]
         with torch.no_grad():
             context = tower(token_rows(texts, coder, model.text[0].positions).to(run.device)).tokens.float()
-        values = noise_predictor_loss(network.unet, latents.take(indices, flips), context, alphas, levels, generator)
+        beside = None if maps is None else maps.take(indices, flips, rng)
+        values = noise_predictor_loss(network.unet, latents.take(indices, flips), context, alphas, levels, generator, beside)
         meaning = network.meaning_loss(*meanings.take(indices, flips))
         return {**values, "loss": values["loss"] + MEANING * meaning, "meaning": meaning.detach()}
 
-    return fit(run, "noise", network, loss, NOISE_PLAN)
+    return loss
 
 
 def new_noise_predictor(device: torch.device) -> Taught:
-    """An untrained noise predictor with its second lesson's head, with the same first weights each time."""
-    torch.manual_seed(NOISE_PLAN.seed)
-    shape = spec().unet
+    """An untrained noise predictor that takes no map, with its second lesson's head, with the same first weights each time."""
+    return untrained(without_map(spec().unet), NOISE_PLAN.seed, device)
+
+
+def new_depth_predictor(device: torch.device) -> Taught:
+    """An untrained noise predictor as it ships, with the same head."""
+    return untrained(spec().unet, DEPTH_PLAN.seed, device)
+
+
+def untrained(shape: UNetSpec, seed: int, device: torch.device) -> Taught:
+    """A noise predictor and its head with the first weights of a seed."""
+    torch.manual_seed(seed)
     return Taught(UNetModel(shape), shape.channel_mult[1] * shape.model_channels).to(device)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from webui.nets.spec import ModelSpec, TextSpec, UNetSpec, VAESpec
 from webui.nets.tokenizer import Tokenizer
 from webui.weights.vocabulary import clip_merges
 
 from .captions import WORDS
+from .depth import NO_MAP
 
 CONTEXT = 192
 LATENT_CHANNELS = 8
@@ -23,7 +26,7 @@ def model_spec(vocabulary: int) -> ModelSpec:
         family="builtin",
         title="Built-in still lifes, 128 x 128",
         unet=UNetSpec(
-            in_channels=LATENT_CHANNELS,
+            in_channels=LATENT_CHANNELS + 1,  # and a depth map
             out_channels=LATENT_CHANNELS,
             model_channels=64,
             channel_mult=(1, 2, 3),
@@ -49,4 +52,10 @@ def model_spec(vocabulary: int) -> ModelSpec:
         # 16 x 16 latent is lost in noise, so that floors and light follow the words and not the noise's mean.
         betas=(0.00085, 0.018),
         native_size=128,
+        no_map=NO_MAP,
     )
+
+
+def without_map(unet: UNetSpec) -> UNetSpec:
+    """The noise predictor as it is until its last lesson: it takes the latent alone."""
+    return dataclasses.replace(unet, in_channels=LATENT_CHANNELS)

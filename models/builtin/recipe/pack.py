@@ -20,7 +20,8 @@ from webui.weights.model import save_checkpoint
 
 from .batches import encode_pictures, to_unit
 from .dataset import load
-from .fitting import Run, new_clip, new_noise_predictor, spec, trained_clip, trained_vae, words
+from .estimator import write_estimator
+from .fitting import Run, new_clip, new_depth_predictor, spec, trained_clip, trained_vae, words
 
 CHECKPOINT = "model.safetensors"
 IMAGE_TOWER = "clip_image.safetensors"
@@ -41,9 +42,9 @@ def preview_of(run: Run) -> Preview:
 def make_files(run: Run, kind: str = "weight") -> bool:
     """Write the weights of all networks as they ship, of the noise predictor's the last ones or, as `kind`, their "average"."""
     model = spec()
-    taught = new_noise_predictor(torch.device("cpu"))
+    taught = new_depth_predictor(torch.device("cpu"))
     # The rate has ended at zero, so the last weights are settled; the moving average still holds much of the faster steps before.
-    step = load_average(run.folder / "noise", taught, kind)
+    step = load_average(run.folder / "depth", taught, kind)
     pair = trained_clip(run)
     preview = preview_of(run)
     metadata = {
@@ -54,6 +55,7 @@ def make_files(run: Run, kind: str = "weight") -> bool:
     }
     target, merges = run.output / CHECKPOINT, words().merges
     save_checkpoint(target, model, taught.unet, trained_vae(run), [pair.text], merges, torch.float16, metadata)
+    write_estimator(run)
     save(run.output / IMAGE_TOWER, {name: tensor.half().cpu() for name, tensor in image_half(pair).items()}, {"format": "pt"})
     print(f"{CHECKPOINT}: noise predictor after {step} steps, preview error {preview.error:.3f}")
     return True

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from .fitting import Run, make_pictures, train_clip, train_noise_predictor, train_vae
+from .estimator import train_estimator
+from .fitting import Run, make_pictures, train_clip, train_noise_predictor, train_vae, train_with_depth
 from .pack import make_files
 from .samples import make_samples
 from .unpack import make_state
@@ -16,9 +17,11 @@ STAGES: Mapping[str, Callable[[Run], bool]] = {
     "vae": train_vae,
     "clip": train_clip,
     "noise": train_noise_predictor,
+    "depth": train_with_depth,
+    "estimator": train_estimator,
     "pack": make_files,
 }
-TRAINED = ("vae", "clip", "noise")
+TRAINED = ("vae", "clip", "noise", "depth", "estimator")
 """Those with a number of steps that a run may override."""
 EXTRA_STAGES: Mapping[str, Callable[[Run], bool]] = {"unpack": make_state, "samples": make_samples}
 """What is run only when it is asked for: make training state of the files that ship, and draw what the networks can do so far."""

@@ -12,7 +12,9 @@ from webui.training.state import newest, save_state
 from webui.weights.files import read_tensors
 from webui.weights.model import load
 
-from .fitting import MODEL, Run, new_noise_predictor
+from .depth import narrow_down
+from .estimator import ESTIMATOR, in_training_units, shipped_estimator
+from .fitting import MODEL, Run, new_depth_predictor, new_noise_predictor
 from .pack import CHECKPOINT, IMAGE_TOWER, shipped_clip
 
 
@@ -24,11 +26,18 @@ def keep(folder: Path, network: nn.Module, step: int) -> None:
 
 
 def make_state(run: Run) -> bool:
-    """Give every network that has no state yet the shipped weights: VAE and CLIP as finished, the noise predictor at step 0."""
+    """Give every network that has no state yet the shipped weights: VAE, CLIP and estimator as finished, the rest at step 0.
+
+    "depth" goes on with the noise predictor as it ships. "noise" goes on with what that is without a map: the same network but
+    for the weights that only a map meets. Who trains it on and then wants a map again removes the folder "depth" first.
+    """
     model = load(MODEL / CHECKPOINT)
     keep(run.folder / "vae", model.vae, 1)
     keep(run.folder / "clip", shipped_clip(model.text[0], dict(read_tensors(MODEL / IMAGE_TOWER))), 1)
-    taught = new_noise_predictor(torch.device("cpu"))
-    taught.unet.load_state_dict(model.unet.state_dict())
-    keep(run.folder / "noise", taught, 0)
+    with_map, without = new_depth_predictor(torch.device("cpu")), new_noise_predictor(torch.device("cpu"))
+    with_map.unet.load_state_dict(model.unet.state_dict())
+    narrow_down(without.unet, with_map.unet)
+    keep(run.folder / "depth", with_map, 0)
+    keep(run.folder / "noise", without, 0)
+    keep(run.folder / "estimator", in_training_units(shipped_estimator(MODEL / ESTIMATOR)), 1)
     return True

@@ -308,3 +308,22 @@ def test_a_map_is_shown_before_it_is_used_and_kept_as_it_is_shown(person: Person
         assert saved.mode.startswith("I") and np.asarray(saved).max() > 255
     page.locator("#depth_use").click()
     page.wait_for_function("first => webui.tabs.depth.inputs.digests.depth === first", arg=first)
+
+
+def test_the_structure_is_kept_and_the_prompt_changed_in_one_click(person: Person) -> None:
+    page = person.open("depth")
+    choose_picture(page, file("map.png", content(ramp(64, 48))), "depth", "depth")
+    generate(page, "depth", prompt="a red ball", seed="5")
+    stage(page, "finished", "depth")
+    (picture,) = person.pictures()
+    assert picture.task == "depth" and set(picture.maps) == {"depth"}
+    compare = page.locator("#depth .w-canvas > webui-compare")
+    expect(compare).to_have_attribute("before", f"/x/inputs/{picture.maps['depth']}")
+    go(page, "txt2img")
+    go(page, "Gallery")
+    page.locator(".w-grid .w-tile").first.click()
+    page.keyboard.press("i")
+    page.locator(".w-viewer [data-act=structure]").click()
+    expect(page.locator("#depth_prompt textarea")).to_be_focused()
+    assert digests(page, "depth") == {"depth": picture.maps["depth"]}
+    assert (value(page, "prompt", "depth"), value(page, "seed", "depth")) == ("a red ball", "5")

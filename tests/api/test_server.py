@@ -186,7 +186,7 @@ def test_what_is_no_request_reaches_no_application(raw: bytes) -> None:
 
     with running(app) as served, socket.create_connection((HOME, served.port), timeout=30) as connection:
         answer = b""
-        with suppress(ConnectionError):
+        with suppress(OSError):  # the server may have hung up before the last byte was sent
             connection.sendall(raw)
             connection.shutdown(socket.SHUT_WR)
             while piece := connection.recv(65536):

@@ -164,7 +164,7 @@ def test_vae_and_refiner_are_chosen_and_come_back_from_the_picture(person: Perso
     page.locator("#txt2img_reset").click()
     comes_to_be(page, "vae", "Automatic")
     comes_to_be(page, "refiner", "None")
-    page.evaluate("text => webui.read(text)", picture.parameters)
+    page.evaluate("text => webui.tabs.txt2img.read(text)", picture.parameters)
     comes_to_be(page, "vae", "fine colours.safetensors")
     comes_to_be(page, "refiner", quick.stem)
     assert value(page, "refiner_switch_at") == 0.5

@@ -34,7 +34,7 @@ def test_tiles_stand_in_their_rows() -> None:
 
 
 def test_the_mask_is_white_inside_and_black_at_the_edge() -> None:
-    found = painted(64, 48)
+    found = painted(64, 48, (0.2, 0.2, 0.8, 0.8))
     assert found.shape == (64, 48) and found[32, 24] == 255 and not found[0].any() and not found[:, 0].any()
 
 

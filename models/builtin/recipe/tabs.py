@@ -26,13 +26,17 @@ REPAINTED = (
     "a purple ring on a pink floor",
 )
 """What img2img makes of the first pictures."""
-PUT_IN = ("a small black cube on a wooden table", "a small white ball, grey floor", "a blue pyramid on a sand floor")
-"""What inpaint puts in their place."""
+PUT_IN = (
+    "a large black cube on a wooden table",
+    "a white ball left of a yellow cone, grey floor",
+    "a blue pyramid on a sand floor",
+)
+"""What inpaint puts in the place of a thing of theirs."""
 RECOLOURED = ("a large green ball on a teal floor", "an orange cube left of a red cone", "a yellow ring on a grey floor")
 """What is drawn to the depth of the first pictures."""
 STRENGTH, SEED = 0.7, 7
-MASK = (0.15, 0.2, 0.85, 0.85)
-"""Left, top, right and bottom of what is painted over, in parts of the picture."""
+MASKS = ((0.15, 0.2, 0.9, 0.9), (0.0, 0.2, 0.56, 0.9), (0.15, 0.2, 0.85, 0.85))
+"""Left, top, right and bottom of what is painted over in each of the first pictures, in parts of the picture."""
 GAP, HEAD = 8, 22  # pixels between pictures and above each row
 INK, PAPER = (40, 40, 48), (255, 255, 255)
 Row = tuple[str, list[np.ndarray]]
@@ -42,14 +46,14 @@ def sheet(root: Path = ROOT) -> Image.Image:
     """All rows: each tab's name, and for each prompt what went in and what came out."""
     first = draw([Asked(params=Txt2Img(prompt=text, seed=seed, model=NAME)) for seed, text in enumerate(FIRST)], root)
     files = [as_png(picture.pixels) for picture in first]
-    mask = painted(*first[0].pixels.shape[:2])
+    masks = [painted(*first[0].pixels.shape[:2], box) for box in MASKS]
     again = [
         Asked(params=Img2Img(prompt=text, strength=STRENGTH, model=NAME, seed=SEED), files={"picture": file})
         for text, file in zip(REPAINTED, files, strict=True)
     ]
     inside = [
         Asked(params=Inpaint(prompt=text, strength=1.0, model=NAME, seed=SEED), files={"picture": file, "mask": as_png(mask)})
-        for text, file in zip(PUT_IN, files, strict=True)
+        for text, file, mask in zip(PUT_IN, files, masks, strict=True)
     ]
     deep = [
         Asked(params=Depth(prompt=text, model=NAME, seed=SEED), files={"picture": file})
@@ -60,16 +64,16 @@ def sheet(root: Path = ROOT) -> Image.Image:
     rows = [
         ("txt2img: pictures from words", [picture.pixels for picture in first]),
         ("img2img: those pictures made anew with other words", [picture.pixels for picture in again_made]),
-        ("inpaint: what was painted over, and what other words put there", side_by_side([mask] * len(first), inside_made)),
+        ("inpaint: what was painted over, and what other words put there", side_by_side(masks, inside_made)),
         ("depth: the maps of the first pictures, and other words drawn to them", side_by_side(map(map_of, deep_made), deep_made)),
     ]
     return laid_out(rows)
 
 
-def painted(height: int, width: int) -> np.ndarray:
-    """A mask [H, W] as a brush would leave it: white where the picture is made anew."""
+def painted(height: int, width: int, box: tuple[float, float, float, float]) -> np.ndarray:
+    """A mask [H, W] that is white, the picture made anew, in an ellipse that fills a box."""
     mask = Image.new("L", (width, height), 0)
-    left, top, right, bottom = MASK
+    left, top, right, bottom = box
     ImageDraw.Draw(mask).ellipse((left * width, top * height, right * width, bottom * height), fill=255)
     return np.asarray(mask)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from webui.errors import UserError, unknown
@@ -22,8 +22,8 @@ def find(models: Path, others: Sequence[Path] = ()) -> tuple[Checkpoint, ...]:
     return find_networks(models, others, FOLDERS, {BUILTIN: models / BUILTIN_FILE}, reserved=RESERVED)
 
 
-def choose(name: str, model: ModelFacts, there: Sequence[Checkpoint]) -> Checkpoint | str:
-    """The estimator that a name means for a model: a file or folder, `OWN_ESTIMATOR`, or "" for none.
+def choose(name: str, model: ModelFacts, there: Sequence[Checkpoint], more: Collection[str] = ()) -> Checkpoint | str:
+    """The estimator that a name means for a model: a file or folder, the name of one of `more`, `OWN_ESTIMATOR`, or "" for none.
 
     `UserError` where there is no such one, or none at all.
     """
@@ -36,9 +36,9 @@ def choose(name: str, model: ModelFacts, there: Sequence[Checkpoint]) -> Checkpo
         return OWN_ESTIMATOR
     if wanted == AUTOMATIC.casefold():
         return _suited(model, there)
-    found = by_name(name, there)
+    found = by_name(name, there) or next((each for each in more if each.casefold() == wanted), None)
     if found is None:
-        raise unknown("depth estimator", name, [*RESERVED, *(each.name for each in there)])
+        raise unknown("depth estimator", name, [*RESERVED, *(each.name for each in there), *more])
     return found
 
 

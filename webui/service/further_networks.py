@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from webui.errors import ModelFileError
+from webui.errors import JobError, ModelFileError
 from webui.params import AUTOMATIC, NONE
 from webui.request import FileFacts, InputFacts, ModelFacts, Request
 from webui.service import estimators, upscalers
@@ -18,17 +18,25 @@ from webui.weights import hashes
 from webui.weights.folders import weight_files
 
 FIELDS = ("estimator", "upscaler", "upscaler_2")  # of a request
+REGISTERED = "registered"  # in place of a file's hash, for a function that an extension brought
 HashOf = Callable[[Path, "hashes.Told | None"], str]
+Functions = Mapping[str, Callable[..., Any]]
+"""By name: from `picture` [3, H, W] in [0, 1] to a map [H, W], near is large, or to a larger picture [3, s H, s W]."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class FurtherNetworks:
-    """The networks beside models under the folder `models`; `hash_of` reads a file whole where it must, `known` never does."""
+    """The networks beside models under the folder `models`; `hash_of` reads a file whole where it must, `known` never does.
+
+    `more_estimators` and `more_upscalers` were registered by extensions; a file or folder of the same name goes before.
+    """
 
     models: Path
     others: Sequence[Path]
     hash_of: HashOf
     known: Callable[[Path], str]
+    more_estimators: Functions = field(default_factory=dict)
+    more_upscalers: Functions = field(default_factory=dict)
 
     def estimators(self) -> tuple[Checkpoint, ...]:
         """The depth estimators there are now, besides those inside models."""
@@ -40,23 +48,25 @@ class FurtherNetworks:
 
     def estimator_names(self, *, own: bool) -> list[str]:
         """What can be chosen as an estimator; `own` where some model has one inside."""
-        return [AUTOMATIC, NONE, *([OWN_ESTIMATOR] if own else []), *(each.name for each in self.estimators())]
+        files = (each.name for each in self.estimators())
+        return list(dict.fromkeys([AUTOMATIC, NONE, *([OWN_ESTIMATOR] if own else []), *files, *self.more_estimators]))
 
     def upscaler_names(self) -> list[str]:
         """What can be chosen as an upscaler."""
-        return [*upscalers.RESERVED, *(each.name for each in self.upscalers())]
+        files = (each.name for each in self.upscalers())
+        return list(dict.fromkeys([*upscalers.RESERVED, *files, *self.more_upscalers]))
 
     def estimator(self, params: Depth, model: ModelFacts, inputs: Mapping[str, InputFacts]) -> FileFacts:
         """The estimator that makes a task's map: none where the map is given, or there is no picture to make one of."""
         if "depth" in inputs or "picture" not in inputs:
             return FileFacts()
-        return self._facts(estimators.choose(params.estimator, model, self.estimators()))
+        return self._facts(estimators.choose(params.estimator, model, self.estimators(), self.more_estimators))
 
     def pair(self, params: Extras) -> tuple[FileFacts, FileFacts]:
         """The first and the second upscaler; the second is none where nothing of it would be seen."""
-        there = self.upscalers()
-        first = upscalers.choose(params.upscaler, there) or LANCZOS
-        second = upscalers.choose(params.upscaler_2, there) if params.visibility_2 else ""
+        there, more = self.upscalers(), self.more_upscalers
+        first = upscalers.choose(params.upscaler, there, more) or LANCZOS
+        second = upscalers.choose(params.upscaler_2, there, more) if params.visibility_2 else ""
         return self._facts(first), self._facts(second)
 
     def complete(self, request: Request, told: hashes.Told | None) -> Request:
@@ -64,6 +74,18 @@ class FurtherNetworks:
         files = {each: weights_of(self.path(request, each)) for each in unhashed(request)}
         found: dict[str, Any] = {f"{each}_hash": self.hash_of(path, told) for each, path in files.items()}
         return replace(request, **found) if found else request
+
+    def function(self, request: Request, field: str = "estimator") -> Callable[..., Any] | None:
+        """What an extension registered as a request's `estimator`, `upscaler` or `upscaler_2`; None where it names a file.
+
+        `JobError` where nobody registers it any more.
+        """
+        if getattr(request, f"{field}_hash") != REGISTERED:
+            return None
+        name, known = getattr(request, field), self.more_estimators if field == "estimator" else self.more_upscalers
+        if name not in known:
+            raise JobError(f"The extension that brought {name} is not here any more; put it back, or choose another one.")
+        return known[name]
 
     def path(self, request: Request, field: str = "estimator") -> Path:
         """The file or folder of a request's `estimator`, `upscaler` or `upscaler_2`, whatever it is called now.
@@ -86,7 +108,8 @@ class FurtherNetworks:
 
     def _facts(self, chosen: Checkpoint | str) -> FileFacts:
         if isinstance(chosen, str):
-            return FileFacts(name=chosen)
+            plain = chosen in (OWN_ESTIMATOR, *upscalers.PLAIN, "")
+            return FileFacts(name=chosen, hash="" if plain else REGISTERED)
         with contextlib.suppress(ModelFileError):
             return FileFacts(name=chosen.name, hash=self.known(weights_of(chosen.path)))
         return FileFacts(name=chosen.name)

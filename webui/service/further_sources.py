@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from webui.engine.others import Other
+from pathlib import Path
+
+from webui.engine.others import Function, Other
 from webui.errors import JobError, quoted
 from webui.pipeline.model import Model
 from webui.request import Request, named
@@ -25,7 +27,7 @@ class Further:
     def __init__(self, networks: FurtherNetworks, device: str) -> None:
         self.device = device
         self._networks = networks
-        self._opened: dict[str, Other] = {}
+        self._opened: dict[str, Other | Function] = {}
 
     def name(self, request: Request, field: str, model: Model | None = None, own: ModelSource | None = None) -> str:
         """The name for asks of what a request's field (`estimator`, `upscaler`, `upscaler_2`) says; `own` is its model's source.
@@ -39,16 +41,19 @@ class Further:
             if model is None or own is None or DEPTH not in own.parts:
                 raise JobError(f"The model {quoted(request.model)} has no depth estimator inside; choose another estimator.")
             return self._put(f"{DEPTH}:{model.name}", own, DEPTH)
-        path = self._networks.path(request, field)
         part = DEPTH if field == "estimator" else UPSCALER
+        if (function := self._networks.function(request, field)) is not None:
+            self._opened[f"{part}:{said}"] = function
+            return f"{part}:{said}"
+        path = self._networks.path(request, field)
         name = f"{part}:{named(said, getattr(request, f'{field}_hash'))}"
         known = self._opened.get(name)
-        if known is not None and isinstance(known.source, Source) and known.source.path == path and as_opened(known.source):
+        if isinstance(known, Other) and is_of(known.source, path):
             return name
         source: EstimatorSource | UpscalerSource = open_estimator(path) if part == DEPTH else open_upscaler(path)
         return self._put(name, source, part)
 
-    def open(self, name: str) -> Other:
+    def open(self, name: str) -> Other | Function:
         """The network of a name that was given."""
         if name not in self._opened:
             raise JobError(f"There is no network {quoted(name)} here.")
@@ -56,9 +61,14 @@ class Further:
 
     def _put(self, name: str, source: Source, part: str) -> str:
         known = self._opened.get(name)
-        if known is None or known.source is not source:
+        if not isinstance(known, Other) or known.source is not source:
             self._opened[name] = Other(source=source, part=part)
         return name
+
+
+def is_of(source: object, path: Path) -> bool:
+    """Whether a source was opened from this path, and its files are as they were."""
+    return isinstance(source, Source) and source.path == path and as_opened(source)
 
 
 def as_opened(source: Source) -> bool:

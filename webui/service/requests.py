@@ -33,7 +33,7 @@ from webui.service import sizes, vaes
 from webui.service.catalogue import HASHES, Catalogue, described, model_facts
 from webui.service.checkpoints import Checkpoint, choose, find, find_vaes, is_there
 from webui.service.decoding import facts_of
-from webui.service.further_networks import FurtherNetworks, unhashed
+from webui.service.further_networks import Functions, FurtherNetworks, unhashed
 from webui.service.given import OpenInput, nothing
 from webui.service.overrides import FileOptions, Overrides
 from webui.service.task_inputs import check_inputs, check_model, shape_of
@@ -65,6 +65,8 @@ class Resolver:
     overrides: Overrides = field(default_factory=Overrides)
     sampler_infos: Mapping[str, SamplerInfo] = field(default_factory=lambda: SAMPLERS)
     schedule_functions: Mapping[str, Schedule] = field(default_factory=lambda: SCHEDULES)
+    estimator_functions: Functions = field(default_factory=dict)
+    upscaler_functions: Functions = field(default_factory=dict)
     seed: Callable[[], int] = random_seed
     open_input: OpenInput = nothing
     networks: FurtherNetworks = field(init=False)
@@ -75,8 +77,9 @@ class Resolver:
     def __post_init__(self) -> None:
         self._catalogue = Catalogue(self.cache, self.overrides)
         self.networks = FurtherNetworks(
-            models=self.models_folder, others=self.others, hash_of=self._hash, known=self.known_hash
-        )
+            models=self.models_folder, others=self.others, hash_of=self._hash, known=self.known_hash,
+            more_estimators=self.estimator_functions, more_upscalers=self.upscaler_functions,
+        )  # fmt: skip
 
     def request(self, params: Params, inputs: Mapping[str, InputFacts] = NO_INPUTS, task: str = "") -> Request:
         """What `params` mean here: every name known, every default filled in; `UserError` where that cannot be."""

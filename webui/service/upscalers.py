@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from webui.errors import unknown
@@ -21,13 +21,16 @@ def find(models: Path, others: Sequence[Path] = ()) -> tuple[Checkpoint, ...]:
     return find_networks(models, others, FOLDERS, {}, reserved=RESERVED)
 
 
-def choose(name: str, there: Sequence[Checkpoint]) -> Checkpoint | str:
-    """The upscaler that a name means: a file, one of `PLAIN`, or "" for none; `UserError` where there is no such one."""
+def choose(name: str, there: Sequence[Checkpoint], more: Collection[str] = ()) -> Checkpoint | str:
+    """The upscaler that a name means: a file, the name of one of `more` or of `PLAIN`, or "" for none.
+
+    `UserError` where there is no such one.
+    """
     wanted = name.strip().casefold()
     if wanted in ("", NONE.casefold()):
         return ""
     plain = next((each for each in PLAIN if each.casefold() == wanted), None)
-    found = plain or by_name(name, there)
+    found = plain or by_name(name, there) or next((each for each in more if each.casefold() == wanted), None)
     if found is None:
-        raise unknown("upscaler", name, [*RESERVED, *(each.name for each in there)])
+        raise unknown("upscaler", name, [*RESERVED, *(each.name for each in there), *more])
     return found

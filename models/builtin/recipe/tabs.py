@@ -46,7 +46,8 @@ def sheet(root: Path = ROOT) -> Image.Image:
     """All rows: each tab's name, and for each prompt what went in and what came out."""
     first = draw([Asked(params=Txt2Img(prompt=text, seed=seed, model=NAME)) for seed, text in enumerate(FIRST)], root)
     files = [as_png(picture.pixels) for picture in first]
-    masks = [painted(*first[0].pixels.shape[:2], box) for box in MASKS]
+    height, width = first[0].pixels.shape[:2]
+    masks = [painted(height, width, box) for box in MASKS]
     again = [
         Asked(params=Img2Img(prompt=text, strength=STRENGTH, model=NAME, seed=SEED), files={"picture": file})
         for text, file in zip(REPAINTED, files, strict=True)

@@ -51,6 +51,16 @@ def test_a_channel_is_the_map_resized_first_and_normalised_then() -> None:
     assert torch.allclose(depth_channel(depth, SPEC, 4, 8, "cpu"), expected, atol=1e-6)
 
 
+def test_a_network_that_was_taught_with_smoothed_maps_is_shown_such_a_one() -> None:
+    depth = torch.zeros(64, 64)
+    depth[:, ::8] = 1  # lines that single pixels in the middle of cells do not show
+    depth[:, :8] = 1
+    plain, smooth = (depth_channel(depth, replace(SPEC, smooth_map=each), 8, 8, "cpu") for each in (False, True))
+    small = interpolate(depth[None, None], size=(8, 8), mode="bicubic", align_corners=False, antialias=True)[0]
+    assert torch.allclose(smooth, 2 * (small - small.min()) / (small.max() - small.min()) - 1, atol=1e-6)
+    assert (smooth - plain).abs().max() > 0.1
+
+
 @given(scale=st.floats(0.01, 1e4), shift=st.floats(-100, 100))
 @settings(max_examples=30, deadline=None)
 def test_an_estimator_s_scale_does_not_matter(scale: float, shift: float) -> None:

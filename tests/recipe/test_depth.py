@@ -13,8 +13,10 @@ from torch import Tensor
 
 from models.builtin.recipe.dataset import DataSet
 from models.builtin.recipe.depth import GAMMA, MAP_DROPOUT, NO_MAP, Maps, at_size, channel, maps_of, narrow_down, widen
+from models.builtin.recipe.networks import model_spec
 from webui.nets.spec import UNetSpec
 from webui.nets.unet import UNetModel
+from webui.pipeline.depth import depth_channel
 
 CPU = torch.device("cpu")
 NARROW = UNetSpec(
@@ -79,7 +81,13 @@ def test_one_map_does_not_change_another_and_a_flat_one_is_no_trouble() -> None:
 def test_maps_are_sampled_where_a_smaller_picture_would_have_its_pixels() -> None:
     ramp = torch.arange(32, dtype=torch.float32).expand(1, 1, 32, 32)
     small = at_size(ramp, 8)[0, 0, 4]
-    assert torch.allclose(small[1:-1], torch.arange(8)[1:-1] * 4 + 1.5, atol=1e-4)
+    assert torch.allclose(small[2:-2], torch.arange(8)[2:-2] * 4 + 1.5, atol=1e-4)
+
+
+def test_the_product_shows_the_network_what_training_did() -> None:
+    depth = torch.rand(128, 128, generator=torch.Generator().manual_seed(0))
+    taught = channel(at_size(depth[None, None], 16), torch.ones(1))[0]
+    assert torch.allclose(depth_channel(depth, model_spec(700), 16, 16, "cpu"), taught, atol=1e-5)
 
 
 def a_set(depth: np.ndarray) -> DataSet:

@@ -122,7 +122,8 @@ class ModelSpec:
     The schedule is Stable Diffusion's "scaled linear" one: the square roots of `train_steps` betas are evenly spaced between
     those of `betas`; with `zero_terminal_snr` it is rescaled so that nothing is left of the picture at the last step (Lin et al.
     2023, arXiv:2305.08891). `native_size` is the side in pixels it was trained at. `no_map` is what fills the channel of a depth
-    network where there is no map; None for a network that was never taught to do without, which is given a flat map.
+    network where there is no map; None for a network that was never taught to do without, which is given a flat map. `smooth_map`
+    says that a map is smoothed before it is made as small as the latent; published networks were taught with single pixels of it.
     """
 
     family: str
@@ -136,6 +137,7 @@ class ModelSpec:
     zero_terminal_snr: bool = False
     native_size: int = 512
     no_map: float | None = None
+    smooth_map: bool = False
 
     @property
     def beside(self) -> Beside:

@@ -63,13 +63,14 @@ def depth_of(
 def depth_channel(depth: Tensor | None, spec: ModelSpec, height: int, width: int, device: str) -> Tensor:
     """What a depth network reads [1, h, w] beside a latent of so many cells: a map resized, then brought to [-1, 1].
 
-    Latent diffusion's order (and diffusers'): bicubic without antialiasing, then by the smallest and largest value. Where there
-    is no map, it is what the network was taught to take for none, or else a flat map.
+    Latent diffusion's order (and diffusers'): bicubic, without antialiasing unless the network was taught with it, then by the
+    smallest and largest value. Where there is no map, it is what the network was taught to take for none, or else a flat map.
     """
     if depth is None:
         return torch.full((1, height, width), -1.0 if spec.no_map is None else spec.no_map, device=device)
     depth = whole_cells(depth, spec.vae.factor).to(device)
-    small = interpolate(depth[None, None], size=(height, width), mode="bicubic", align_corners=False)[0]
+    size, smooth = (height, width), spec.smooth_map
+    small = interpolate(depth[None, None], size=size, mode="bicubic", align_corners=False, antialias=smooth)[0]
     return spanned(small) * 2 - 1
 
 

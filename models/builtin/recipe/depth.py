@@ -46,8 +46,8 @@ def maps_of(data: DataSet, side: int, device: torch.device) -> Maps:
 
 
 def at_size(maps: Tensor, side: int) -> Tensor:
-    """Maps [B, 1, H, W] resized to [B, 1, side, side] as depth networks take them: bicubic, without smoothing before it."""
-    return functional.interpolate(maps, size=(side, side), mode="bicubic", align_corners=False)
+    """Maps [B, 1, H, W] resized to [B, 1, side, side] as the network takes them: bicubic, smoothed before."""
+    return functional.interpolate(maps, size=(side, side), mode="bicubic", align_corners=False, antialias=True)
 
 
 def channel(disparity: Tensor, powers: Tensor) -> Tensor:

@@ -54,7 +54,7 @@ EMPHASIS = (1.0, 0.6, 1.4, 1.0)
 VAE_PLAN = Plan(steps=4500, rate=1.5e-3, warmup=100, decay=0.4, average=0.998, seed=11)
 CLIP_PLAN = Plan(steps=1400, rate=7e-4, warmup=50, decay=0.5, average=0.99, weight_decay=0.05, seed=12)
 NOISE_PLAN = Plan(steps=17_000, rate=7e-4, warmup=200, decay=0.4, average=0.999, seed=13)
-DEPTH_PLAN = Plan(steps=3200, rate=4e-4, warmup=100, decay=0.5, average=0.999, seed=14)
+DEPTH_PLAN = Plan(steps=4100, rate=4e-4, warmup=100, decay=0.5, average=0.999, seed=14)
 VAE_BATCH, VAE_SIDE = 16, 64
 CLIP_BATCH = 128
 NOISE_BATCH = 32

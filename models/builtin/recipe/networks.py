@@ -53,6 +53,8 @@ def model_spec(vocabulary: int) -> ModelSpec:
         betas=(0.00085, 0.018),
         native_size=128,
         no_map=NO_MAP,
+        # A cell of the latent is 8 x 8 pixels of a picture of 128: one pixel of a map says too little of what is in it.
+        smooth_map=True,
     )
 
 

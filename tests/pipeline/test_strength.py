@@ -73,6 +73,20 @@ def test_all_steps_are_run_where_that_is_wanted(
     assert len(found.sigmas) - 1 == steps >= len(usual.sigmas) - 1
 
 
+@pytest.mark.parametrize("convention", [A1111, DIFFUSERS])
+def test_the_faintest_strength_asks_for_no_endless_schedule(convention: str) -> None:
+    asked = []
+
+    def schedule(n: int, table: NoiseTable, **more: float | None) -> tuple[float, ...]:
+        asked.append(n)
+        return SCHEDULES["Karras"](min(n, 100_000), table)
+
+    for strength in (1e-2, 1e-6, 1e-300):
+        found = way(wanted(150, strength, convention=convention, all_steps=True), EULER, schedule, TABLE)
+        assert len(found.sigmas) == 151
+    assert max(asked) == asked[0] == 15_000
+
+
 @given(
     steps=st.integers(1, 150), schedule=SCHEDULE, sampler=st.sampled_from(["Euler", "DDIM"]), every=st.booleans(),
     convention=st.sampled_from([A1111, DIFFUSERS]),

@@ -15,6 +15,7 @@ from webui.request import Request
 from webui.tasks import DIFFUSERS
 
 NEARLY_ALL = 0.999  # strength that A1111 counts with where it is 1
+LEAST = 0.01  # strength that is counted with where all steps are run with less: the schedule would grow without bound
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,9 +43,9 @@ def way(request: Request, info: SamplerInfo, schedule: Schedule, table: NoiseTab
         return Way(sigmas=sigmas, noised=sigmas[0], fresh=True)
     if request.convention == DIFFUSERS:
         count = steps if request.all_steps else max(int(steps * strength), 1)
-        sigmas = schedule(int(steps / strength) if request.all_steps else steps, table)
+        sigmas = schedule(int(steps / max(strength, LEAST)) if request.all_steps else steps, table)
         return _last(sigmas, count)
-    asked = int(steps / min(strength, NEARLY_ALL)) if request.all_steps else steps
+    asked = int(steps / min(max(strength, LEAST), NEARLY_ALL)) if request.all_steps else steps
     encoded = steps - 1 if request.all_steps else min(int(strength * steps), steps - 1)
     sigmas = schedule(asked, table)
     taken = len(sigmas) - 1  # a few more than asked for, where the schedule divides the training steps evenly; never above them

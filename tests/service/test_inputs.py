@@ -24,6 +24,7 @@ from webui.service.database import Database
 from webui.service.inputs import LARGEST, Inputs
 from webui.service.keeping import encoded_map
 from webui.service.pictures import Pictures
+from webui.service.preferences import Preferences
 from webui.service.schema import STEPS
 
 
@@ -311,6 +312,61 @@ def test_old_uploads_that_nothing_refers_to_make_room(tmp_path: Path, monkeypatc
     added = inputs.add(ANNA, contents[3], megabytes=3)
     assert {each.digest for each in inputs.all(ANNA)} == {kept, others[1], added}, "the oldest, but not what a job needs"
     assert not (tmp_path / "data" / "inputs" / others[0][:2] / others[0]).exists()
+    full.database.close()
+
+
+def test_what_is_chosen_in_a_tab_stays_for_as_long_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    full = shelf(tmp_path)
+    inputs = Inputs(full.database, tmp_path, full.clock)
+    contents = [png(9, 5, (b"tEXt", b"number\0%02d" % n)) for n in range(4)]
+    monkeypatch.setattr(module, "MEGABYTE", len(contents[0]))
+    chosen, _ = (inputs.add(ANNA, content, megabytes=2) for content in contents[:2])
+    preferences = Preferences(full.database)
+    preferences.write(ANNA, "img2img inputs", {"picture": {"digest": chosen, "name": ""}, "mask": "x", "sketch": {"digest": 1}})
+    full.clock.now += 7200
+    added = inputs.add(ANNA, contents[2], megabytes=2)
+    assert {each.digest for each in inputs.all(ANNA)} == {chosen, added}
+    full.clock.now += 60 * 86400
+    assert inputs.sweep() == 1
+    assert [each.digest for each in inputs.all(ANNA)] == [chosen]
+    preferences.write(ANNA, "img2img inputs", {})
+    assert inputs.sweep() == 1 and not inputs.all(ANNA)
+    full.database.close()
+
+
+def test_what_something_is_made_of_is_not_taken_from_it(tmp_path: Path) -> None:
+    full = shelf(tmp_path)
+    inputs = Inputs(full.database, tmp_path, full.clock)
+    of_picture, waiting, ended, depth = (inputs.add(ANNA, picture(colour=40 * number)) for number in range(4))
+    row = full.pictures.row_values(
+        user=ANNA.id, job=None, place=0, path=tmp_path / "x.png", size=1, width=8, height=8, request=request_with(of_picture),
+        parameters="", maps={"depth": depth},
+    )  # fmt: skip
+    with full.database.write() as connection:
+        full.pictures.insert(connection, row)
+    job(full.database, "waits", waiting, "queued", None)
+    job(full.database, "ended", ended, "failed", full.clock.now)
+    for digest in (of_picture, waiting, depth):
+        with pytest.raises(UserError, match="Something is made of that upload"):
+            inputs.remove(ANNA, digest)
+        assert inputs.open(ANNA, digest)
+    inputs.remove(ANNA, ended)
+    inputs.add(BOB, picture(colour=40))
+    inputs.remove(BOB, waiting)  # what others make of it is nothing to him
+    assert {each.digest for each in inputs.all(ANNA)} == {of_picture, waiting, depth}
+    full.database.close()
+
+
+def test_a_map_that_is_made_again_is_as_fresh_as_a_new_one(tmp_path: Path) -> None:
+    full = shelf(tmp_path)
+    inputs = Inputs(full.database, tmp_path, full.clock)
+    digest = inputs.keep_made(ANNA.id, picture())
+    full.clock.now += 86000
+    assert inputs.keep_made(ANNA.id, picture()) == digest
+    full.clock.now += 1000
+    assert inputs.sweep() == 0 and inputs.open(ANNA, digest)
+    full.clock.now += 86400
+    assert inputs.sweep() == 1
     full.database.close()
 
 

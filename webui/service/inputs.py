@@ -25,7 +25,7 @@ from webui.service.folders import DATA, own_folder
 from webui.service.foreign_files import refusal
 from webui.service.given import FOLDER, stored
 from webui.service.picture_heads import Head, read_head, scans
-from webui.service.references import referred
+from webui.service.references import is_needed, referred
 from webui.service.users import User
 from webui.settings import Settings
 
@@ -106,8 +106,12 @@ class Inputs:
             if self._database.one("SELECT 1 FROM inputs WHERE digest = ? AND user = ?", (digest, user)) is None:
                 seen = Seen(width=head.width, height=head.height, transparent=False)
                 self._keep(user, digest, content, head.kind, seen, made=True)
-            elif not self._file(digest).is_file():
+                return digest
+            if not self._file(digest).is_file():
                 self._write(self._file(digest), content)
+            with self._database.write() as connection:  # what is made again is not old, and about to be referred to
+                values = (self._clock(), digest, user)
+                connection.execute("UPDATE inputs SET created = ? WHERE digest = ? AND user = ?", values)
         return digest
 
     def get(self, user: User, digest: str) -> Input:
@@ -144,16 +148,19 @@ class Inputs:
         return 0 if row is None else int(row[0])
 
     def remove(self, user: User, digest: str) -> None:
-        """Let go of a picture."""
+        """Let go of a picture; `UserError` where a picture of the gallery or a job that has not ended is made of it."""
         self.get(user, digest)
         with self._turn:
+            if is_needed(self._database, user.id, digest):
+                raise UserError("Something is made of that upload: a picture, or a job that has not ended; remove this first.")
             self._forget([(user.id, digest)])
             self._unlink(digest)
 
     def sweep(self) -> int:
         """Remove what nobody needs any more, and files of nobody, such as of accounts that were removed; returns how many files.
 
-        That is what no picture refers to, nor a job that has not ended long ago: maps after a day, uploads after a month.
+        That is what no picture refers to, no tab as it was left, nor a job that has not ended long ago: maps after a day, uploads
+        after a month.
         """
         with self._turn:
             now = self._clock()
@@ -178,7 +185,7 @@ class Inputs:
             )
 
     def _make_room(self, user: User, wanted: int) -> int:
-        """Let go of the oldest uploads that no picture and no job refers to, until there is room; returns the bytes."""
+        """Let go of the oldest uploads that no picture, tab or job refers to, until there is room; returns the bytes."""
         query = "SELECT digest, bytes FROM inputs WHERE user = ? AND made = 0 AND created < ? ORDER BY created"
         rows = self._database.all(query, (user.id, self._clock() - FRESH_SECONDS))
         kept = referred(self._database, jobs_ended_after=None) if rows else set()

@@ -9,6 +9,7 @@ import pytest
 from webui.errors import TooMany, UserError
 from webui.request import Request
 from webui.service.limits import UserLimits
+from webui.tasks import LATENT
 
 LIMITS = UserLimits(queue=3, pixels=512 * 512, steps=50, count=4)
 
@@ -34,6 +35,15 @@ def test_what_is_just_allowed_passes() -> None:
 def test_what_is_too_large_gets_a_sentence(more: dict[str, int], sentence: str) -> None:
     with pytest.raises(UserError, match=sentence):
         LIMITS.check(request(**more), 0)
+
+
+@pytest.mark.parametrize("task", ["img2img", "depth"])
+def test_a_picture_that_is_encoded_at_its_own_size_counts(task: str) -> None:
+    more = {"task": task, "inputs": {"picture": "0" * 64}, "strength": 0.5}
+    LIMITS.check(request(**more), 0, (4096, 4096))
+    with pytest.raises(UserError, match="such that 16,777,216 pixels are worked at"):
+        LIMITS.check(request(**more, resize_mode=LATENT), 0, (4096, 4096))
+    LIMITS.check(request(**more, resize_mode=LATENT), 0, (512, 512))
 
 
 def test_a_full_queue_is_another_kind_of_refusal() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from webui.errors import UserError
 from webui.params import LARGEST_SIDE, MOST_PIXELS, Txt2Img
 from webui.request import Request
-from webui.tasks import ONLY_MASKED, Extras, Img2Img, Inpaint
+from webui.tasks import LATENT, ONLY_MASKED, Extras, Img2Img, Inpaint
 
 MULTIPLE = 8  # pixels: what sides are rounded to where nobody said which
 SMALLEST_NATIVE, SMALLEST = 64, 16  # pixels a side: chosen here, and what can be set
@@ -42,10 +42,11 @@ def at_native(native: int, shape: Size) -> Size:
 
 
 def worked_at(request: Request, picture: Size | None) -> int:
-    """How many pixels are worked at, at most: of the result, or of the picture that a part is pasted into."""
+    """How many pixels are worked at, at most: of the result, of the picture that a part is pasted into, or that is encoded."""
     wider, higher = request.outpaint_left + request.outpaint_right, request.outpaint_top + request.outpaint_bottom
     if request.area != ONLY_MASKED:
-        return _pixels(request.width + wider, request.height + higher)
+        encoded = picture if request.resize_mode == LATENT and request.task in ("img2img", "depth") else None
+        return max(_pixels(request.width + wider, request.height + higher), 0 if encoded is None else _pixels(*encoded))
     whole = 0 if picture is None else _pixels(picture[0] + wider, picture[1] + higher)
     return max(_pixels(request.width, request.height), whole)
 

@@ -93,6 +93,20 @@ def test_a_full_mask_is_img2img_and_an_empty_one_nothing(data: st.DataObject) ->
     assert torch.equal(nothing.pixels, made(replace(wanted, task="img2img", strength=0.0), given_).pixels) and not engine.asks
 
 
+@pytest.mark.parametrize(("first", "second", "held"), [(9, 4, True), (4, 9, True), (9, 9, False), (4, 4, True)])
+def test_a_refiner_that_knows_of_no_mask_is_kept_from_what_is_not_masked(first: int, second: int, held: bool) -> None:
+    """Whoever draws: what the refiner sees there is the picture, not what it makes of it step by step."""
+    mask, picture = rectangle(64, 32, (16, 8, 48, 24)), coloured(64, 32)
+    wanted = replace(INPAINT, steps=8, strength=1.0, mask_blur=0, refiner="r", refiner_switch_at=0.5)
+    engine = Engine(predict=lambda row: torch.full_like(row.x, 5.0))
+    refiner = replace(with_channels(second), name="r")
+    made(wanted, Given(picture=picture, mask=mask), engine, with_channels(first), refiner=refiner)
+    assert {row.network for row in engine.rows} == {"m", "r"}
+    (ask,) = engine.of(Decode)
+    outside = cells(mask, FACTOR)[0] == 0
+    assert torch.equal(ask.latent[:, outside], encoded(unit(picture[:3]))[:, outside]) == held
+
+
 def test_inside_the_mask_everything_is_new() -> None:
     mask = rectangle(64, 32, (16, 8, 48, 24))
     engine = Engine()

@@ -154,7 +154,10 @@ def sample(
     path = way(request, info, registry.schedules[schedule], table)
     shape = latent_shape(request, model.spec)
     first = noise.initial(request.seed, shape, device=device)
-    start = yield from started(request, model.spec, canvas, path, info, first, denoise, network=model.name, vae=means.vae)
+    refiner = None if means.refiner is None else means.refiner.spec
+    start = yield from started(
+        request, model.spec, canvas, path, info, first, denoise, network=model.name, vae=means.vae, refiner=refiner
+    )
     fresh = noise.per_step(request.seed, shape, device=device)
     options = {name: value for name, value in request.sampler_options.items() if name in info.options}
     latent: Tensor = yield from info.function(start.denoise, start.state, path.sigmas, fresh, **options)

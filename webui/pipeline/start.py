@@ -32,15 +32,16 @@ class Start:
 
 def started(
     request: Request, spec: ModelSpec, canvas: Canvas, way: Way, info: SamplerInfo, noise: Tensor, denoise: Denoise,
-    *, network: str, vae: str,
+    *, network: str, vae: str, refiner: ModelSpec | None = None,
 ) -> Generator[Ask, Any, Start]:
     """What to begin with, from unit `noise`.
 
     A network made for inpainting is told what is masked, and draws the rest again as it is; every other one is kept from touching
-    it, and so is that one where the mask is a strength for each pixel.
+    it, and so is that one where the mask is a strength for each pixel, or where such a `refiner` takes over.
     """
     begin = info.start(noise, way.sigmas[0])
-    keeps = canvas.mask is not None and (request.soft or spec.beside != "inpaint")
+    told = all(each.beside == "inpaint" for each in (spec, refiner) if each is not None)
+    keeps = canvas.mask is not None and (request.soft or not told)
     if canvas.picture is None or (way.fresh and not keeps):
         return Start(state=begin, denoise=denoise)
     if canvas.mask is None or canvas.free is None:

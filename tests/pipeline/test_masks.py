@@ -131,3 +131,16 @@ def test_what_is_masked_gets_the_colour_that_is_near() -> None:
     found = spread(picture, mask)
     assert float(found[0, 8, 8]) > 0.9 > 0.1 > float(found[2, 8, 8])
     assert float(found[2, 8, 56]) > 0.9 > 0.1 > float(found[0, 8, 56])
+
+
+@pytest.mark.parametrize("pixels", [3, -3, 40, -40])
+@pytest.mark.parametrize("levels", [255, 65535])
+def test_growing_makes_no_shade_that_was_not_there(levels: int, pixels: int) -> None:
+    """Whether a mask's values are those of bytes, which are grown as such, or finer ones; and the finer are grown alike."""
+    mask = torch.randint(0, levels + 1, (23, 31), generator=torch.Generator().manual_seed(1)) / levels
+    found = grown(mask, pixels)
+    if levels == 255 or pixels > 0:
+        assert set(found.unique().tolist()) <= set(mask.unique().tolist())
+    nudged = mask.clone()
+    nudged[0, 0] = (nudged[0, 0] - 1e-4).abs()  # no byte's value any more
+    assert torch.allclose(grown(nudged, pixels), found, atol=2e-4)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,16 +11,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from tests import tiny_checkpoint
 from tests.random_weights import checkpoint
 from webui.engine import events
 from webui.errors import ModelFileError, UserError
 from webui.params import Txt2Img
+from webui.pipeline.canvas import Canvas, canvas_of
+from webui.pipeline.given import Given
 from webui.request import Request
+from webui.service.decoding import facts_of
 from webui.service.folders import cache_folder
+from webui.service.given import among
+from webui.service.keeping import digest_of
 from webui.service.opening import Service, limits_on, open_engine
 from webui.service.previews import Previews, preview_of
+from webui.tasks import NOT_MASKED, Inpaint
 from webui.weights import hashes
 from webui.weights.defaults import DEFAULTS_KEY
 from webui.weights.families import PREVIEW_KEY
@@ -68,6 +76,27 @@ def test_two_models_take_turns_and_each_makes_its_own_pictures(service: Service)
     assert np.array_equal(first[1].pixels, again[1].pixels)
     alone = pictures(service, requests[0].picture(1))
     assert np.array_equal(alone[0].pixels, first[1].pixels)
+
+
+def test_what_a_job_s_pictures_are_drawn_on_is_made_once(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = {name: io.BytesIO() for name in ("picture", "mask")}
+    Image.effect_noise((64, 64), 90).convert("RGB").save(files["picture"], "PNG")
+    Image.new("L", (64, 64), 0).save(files["mask"], "PNG")
+    contents = {digest_of(file.getvalue()): file.getvalue() for file in files.values()}
+    inputs = {name: facts_of(digest_of(file.getvalue()), file.getvalue()) for name, file in files.items()}
+    made: list[Request] = []
+
+    def counted(request: Request, given: Given) -> Canvas:
+        made.append(request)
+        return canvas_of(request, given)
+
+    monkeypatch.setattr("webui.service.opening.canvas_of", counted)
+    with open_engine(root, exact=True, open_input=among(contents)) as opened:
+        params = Inpaint(prompt="ab", seed=3, steps=2, count=3, mask_mode=NOT_MASKED, width=64, height=64, reproducible=True)
+        found = pictures(opened, opened.resolver.request(params, inputs))
+        assert len(made) == 1 and len({event.pixels.tobytes() for event in found}) == 3
+        (alone,) = pictures(opened, opened.resolver.request(dataclasses.replace(params, seed=5, count=1), inputs))
+    assert np.array_equal(alone.pixels, found[2].pixels), "and is the same for each"
 
 
 @pytest.mark.parametrize("params", [Txt2Img(sampler="Eular"), Txt2Img(schedule="Karas"), Txt2Img(model="bultin")])

@@ -137,3 +137,8 @@ def _cut(whole: Tensor, box: Box | None) -> Tensor:
 CANVASES: Mapping[str, Callable[[Request, Given], Canvas]] = MappingProxyType(
     {"txt2img": empty, "img2img": of_picture, "inpaint": of_masked, "depth": of_depth}
 )
+
+
+def canvas_of(request: Request, given: Given) -> Canvas:
+    """What a request's pictures are drawn on, whatever their seeds."""
+    return CANVASES[request.task](request, given)

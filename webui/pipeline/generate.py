@@ -6,7 +6,7 @@ many generations with the same calls. Nothing here touches a device, a file, a s
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -16,7 +16,7 @@ from webui.errors import Stopped
 from webui.nets.spec import ModelSpec
 from webui.pipeline import noise
 from webui.pipeline.beside import beside, check_beside
-from webui.pipeline.canvas import CANVASES, Canvas
+from webui.pipeline.canvas import Canvas, canvas_of
 from webui.pipeline.conditioning import conditionings
 from webui.pipeline.depth import depth_of, map_alone
 from webui.pipeline.given import NOTHING_GIVEN, Given
@@ -76,38 +76,40 @@ Generation = Generator[Ask, Any, Picture]
 def generate(
     request: Request, model: Model, registry: Registry = Registry(), patches: Patches = NO_PATCHES, device: str = "cpu",
     *, refiner: Model | None = None, vae: str = "", given: Given = NOTHING_GIVEN, estimator: str = "",
+    canvas: Callable[[], Canvas] | None = None,
 ) -> Generation:
     """Make the one picture of `request`; raises `Stopped` where it is interrupted before its first step has ended.
 
     `device` is where the answers come from and the state is kept; noise is drawn on the CPU all the same. `refiner` is the model
     that takes over at the request's `refiner_switch_at`; `vae` names an autoencoder in place of the model's own, `estimator` the
-    network that makes a depth map where none is given, "" for none.
+    network that makes a depth map where none is given, "" for none. `canvas` gives what is drawn on, where that is known
+    already: it is the same for all pictures of a job, and grown masks take their time.
     """
     means = Means(model=model, registry=registry, patches=patches, device=device, refiner=refiner, vae=vae)
     check_beside(model, request.task)
-    canvas = CANVASES[request.task](request, given)
-    if canvas.picture is not None and (request.strength == 0 or canvas.untouched):
-        return Picture(pixels=canvas.picture)
+    drawn = canvas_of(request, given) if canvas is None else canvas()
+    if drawn.picture is not None and (request.strength == 0 or drawn.untouched):
+        return Picture(pixels=drawn.picture)
     depth = None
     if request.task == "depth":
-        depth = yield from depth_of(request, given, canvas.picture, estimator)
+        depth = yield from depth_of(request, given, drawn.picture, estimator)
     maps = {} if depth is None else {"depth": depth}
     result = None
     for loop in range(request.loops):
         own = replace(request, seed=request.seed + loop)
         try:
-            latent, over = yield from counted(draw(own, means, canvas, depth), loop, request.loops)
+            latent, over = yield from counted(draw(own, means, drawn, depth), loop, request.loops)
         except Interrupted:
             if result is None:
                 raise
             return result  # the loop before is finished, this one has hardly begun
         pixels = yield Decode(latent, network=model.name, vae=vae)
-        if canvas.mask is not None:
+        if drawn.mask is not None:
             pixels = yield Read(pixels)
-        result = Picture(pixels=canvas.finished(pixels), latent=latent, maps=maps)
+        result = Picture(pixels=drawn.finished(pixels), latent=latent, maps=maps)
         if over:
             return result
-        canvas = canvas.again(result.pixels)
+        drawn = drawn.again(result.pixels)
     assert result is not None
     return result
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -23,6 +23,7 @@ from webui.engine.trial import choice_for
 from webui.facts import memory_sizes
 from webui.nets.spec import VAESpec
 from webui.params import Txt2Img
+from webui.pipeline.canvas import canvas_of
 from webui.pipeline.generate import Model, Registry, depth_map, enlarge, generate
 from webui.pipeline.protocol import EncodePicture
 from webui.request import Request, named
@@ -104,9 +105,11 @@ class Service:
         refiner = self._describe(_second(request)) if request.refiner else None
         vae = self._name_vae(request, model.spec.vae) if request.vae else ""
         device = self._networks.device_of(model.name)
+        canvas = cache(lambda: canvas_of(request, brought))  # made when the first picture begins, for all of them
         return [
             generate(
                 each, model, self.registry, device=device, refiner=refiner, vae=vae, given=brought, estimator=estimator,
+                canvas=canvas,
             )
             for each in pictures
         ]

@@ -250,3 +250,11 @@ def test_limits_count_the_pixels_that_are_worked_at(resolver: Resolver) -> None:
 def test_unknown_names_are_told_with_those_there_are(resolver: Resolver) -> None:
     with pytest.raises(UnknownName, match="Known: Automatic, None, Model's own"):
         resolver.request(Depth(model="deep", estimator="x"), {"picture": PICTURE})
+
+
+def test_a_refiner_that_wants_what_cannot_be_given_is_refused_before_anything_is_made(resolver: Resolver) -> None:
+    edit = replace(tiny_checkpoint.SPEC, unet=replace(tiny_checkpoint.SPEC.unet, in_channels=8))
+    tiny_checkpoint.write(resolver.models_folder / "checkpoints" / "edit.safetensors", spec=edit)
+    with pytest.raises(UserError, match="The model edit takes a picture to be edited by an instruction beside the noise"):
+        resolver.outline(Txt2Img(refiner="edit"))
+    assert resolver.outline(Txt2Img(refiner="deep")).refiner == "deep", "a depth model does without a map"

@@ -299,6 +299,7 @@ class Resolver:
         checkpoint = choose(there, params.refiner, None, self._hash, paths=self.paths)
         self._known[checkpoint.name] = checkpoint.path
         facts, _ = self._facts(checkpoint)
+        check_model("txt2img", facts, ())  # it may be of any kind that goes on without being given anything
         latents = {latents_of(each, self.overrides.of(self.known_hash(each.path))) for each in (model, checkpoint)}
         if len(latents) > 1:
             raise UserError(

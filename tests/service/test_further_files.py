@@ -151,13 +151,13 @@ def test_a_refiner_of_other_latents_is_refused_before_anything_is_queued(resolve
 
 def test_what_nobody_set_is_what_suits_the_model(resolver: Resolver, model: Path) -> None:
     usual = resolver.request(Txt2Img())
-    assert (usual.steps, usual.sampler, usual.schedule, usual.scale) == (20, "DPM++ 2M", "Karras", 4.0)
+    assert (usual.steps, usual.sampler, usual.schedule, usual.scale) == (20, "DPM++ 2M", "Karras", 3.5)
     another(resolver, model, "dream_lightning_2step.safetensors")
     listed = resolver.models()[1]
     assert (listed["because"], listed["steps"], listed["sampler"]) == ("Lightning", 2, "Euler")
     quick = resolver.request(Txt2Img(model="dream_lightning_2step"))
     assert (quick.steps, quick.sampler, quick.schedule) == (2, "Euler", "Uniform")
-    assert quick.scale == 4.0, "what the file itself says counts more than its name"
+    assert quick.scale == 3.5, "what the file itself says counts more than its name"
     chosen = resolver.request(Txt2Img(model="dream_lightning_2step", steps=30, sampler="DDIM", schedule="Karras"))
     assert (chosen.steps, chosen.sampler, chosen.schedule) == (30, "DDIM", "Karras")
     assert resolver.request(Txt2Img(model="dream_lightning_2step", schedule="Karras")).schedule == "Karras"

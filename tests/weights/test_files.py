@@ -291,3 +291,15 @@ def test_a_header_is_read_without_torch_and_quickly(tmp_path: Path) -> None:
     program = "import sys, pathlib, webui.weights.files as f; f.read_header(pathlib.Path(sys.argv[1])); assert 'torch' not in "
     program += "sys.modules"
     subprocess.run([sys.executable, "-c", program, str(path)], check=True, cwd=Path(__file__).parents[2])
+
+
+def test_a_header_whose_length_reads_like_the_beginning_of_a_zip_file_is_a_header(tmp_path: Path) -> None:
+    weights = {"w": torch.arange(4.0)}
+    safetensors.torch.save_file(weights, tmp_path / "plain.safetensors")
+    content = (tmp_path / "plain.safetensors").read_bytes()
+    size = int.from_bytes(content[:8], "little")
+    for start in (b"PK\x01", b"\x80\x02\x01"):
+        length = int.from_bytes(start, "little")
+        path = tmp_path / "padded.safetensors"
+        path.write_bytes(length.to_bytes(8, "little") + content[8 : 8 + size].ljust(length) + content[8 + size :])
+        assert path.read_bytes().startswith(start) and set(read_header(path).tensors) == {"w"}

@@ -206,7 +206,9 @@ def _opened(path: Path) -> BinaryIO:
 def _is_pickle(file: BinaryIO) -> bool:
     """Tell a zip archive or a bare pickle (protocol 2 to 5) by its first bytes; a safetensors header has "{" at the ninth."""
     start = file.read(9)
-    return start[:2] == b"PK" or (start[:1] == b"\x80" and start[1:2] in b"\x02\x03\x04\x05" and start[8:] != b"{")
+    if start[8:] == b"{":  # also where the header's length, which comes first, looks like the beginning of something else
+        return False
+    return start[:2] == b"PK" or (start[:1] == b"\x80" and start[1:2] in b"\x02\x03\x04\x05")
 
 
 def _info(tensor: Tensor) -> TensorInfo:

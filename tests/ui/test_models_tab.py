@@ -116,7 +116,7 @@ def test_an_owner_says_what_a_file_is_and_takes_it_back(owner: Person) -> None:
     page.locator("[data-model=builtin] [data-act=change]").click()
     expect(dialog.get_by_label("Steps")).to_have_value("6")
     expect(dialog.get_by_label("Prediction")).to_have_value("eps")
-    expect(dialog.get_by_label("CFG scale")).to_have_attribute("placeholder", "4")
+    expect(dialog.get_by_label("CFG scale")).to_have_attribute("placeholder", "3.5")
     page.locator("#model_reset").click()
     expect(dialog).to_have_count(0)
     expect(row.locator(".w-mark-set")).to_have_count(0)

@@ -72,7 +72,7 @@ def test_every_control_reaches_the_picture(person: Person) -> None:
 def test_an_empty_prompt_is_fine_and_empty_fields_take_the_models_own(person: Person) -> None:
     page = person.open()
     assert page.locator("#txt2img_width input").get_attribute("placeholder") == "128"
-    assert page.locator("#txt2img_scale input").get_attribute("placeholder") == "4"
+    assert page.locator("#txt2img_scale input").get_attribute("placeholder") == "3.5"
     made = draw(person, page)
     assert (made.prompt, made.width, made.height, made.scale) == ("", 128, 128, 4)
 
@@ -180,7 +180,7 @@ def test_what_a_model_file_does_not_tell_is_said_to_be_the_models_own(person: Pe
     page.route("**/x/models", lambda route: route.fulfill(json=facts))
     page.locator("#txt2img_models").click()
     expect(page.locator("#txt2img_width input")).to_have_attribute("placeholder", "the model's own")
-    assert page.locator("#txt2img_scale input").get_attribute("placeholder") == "4"
+    assert page.locator("#txt2img_scale input").get_attribute("placeholder") == "3.5"
 
 
 def test_shapes_and_the_exchange_of_sides(person: Person) -> None:

@@ -74,7 +74,7 @@ def test_an_empty_prompt_is_fine_and_empty_fields_take_the_models_own(person: Pe
     assert page.locator("#txt2img_width input").get_attribute("placeholder") == "128"
     assert page.locator("#txt2img_scale input").get_attribute("placeholder") == "3.5"
     made = draw(person, page)
-    assert (made.prompt, made.width, made.height, made.scale) == ("", 128, 128, 4)
+    assert (made.prompt, made.width, made.height, made.scale) == ("", 128, 128, 3.5)
 
 
 def test_what_was_set_is_there_after_a_reload_and_on_another_machine(people: Callable[..., Person]) -> None:

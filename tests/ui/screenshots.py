@@ -130,9 +130,11 @@ def take_other(page: Page, area: str) -> None:
 
 
 def settle(page: Page) -> None:
-    """Wait for every picture to be there."""
-    page.wait_for_function("[...document.images].filter(each => each.checkVisibility()).every(each => each.complete)")
-    page.wait_for_function("[...document.querySelectorAll('.w-cell')].every(each => each.classList.contains('w-filled'))")
+    """Wait for every picture that is in view; the others are loaded when they are scrolled to."""
+    seen = "each => each.checkVisibility() && each.getBoundingClientRect().top < innerHeight"
+    page.wait_for_function(f"[...document.images].filter({seen}).every(each => each.complete)")
+    cells = f"[...document.querySelectorAll('.w-cell')].filter({seen})"
+    page.wait_for_function(f"{cells}.every(each => each.classList.contains('w-filled'))")
 
 
 def save(page: Page, path: Path) -> None:

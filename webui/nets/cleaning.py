@@ -13,7 +13,7 @@ import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
 
-PLAIN = re.compile(r"[\t\n\f\r -%'-~]*")  # ASCII without control characters and "&": nothing to repair
+PLAIN = re.compile(r"[\t\n\f -%'-~]*")  # ASCII without control characters, carriage returns and "&": nothing to repair
 ENTITY = re.compile(r"&#?[0-9A-Za-z]{1,24};")
 LOOSE_ENTITY = re.compile(r"&(?:#[0-9]+;?|#[xX][0-9a-fA-F]+;?|[^\t\n\f <&#;]{1,32};?)")
 

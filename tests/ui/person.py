@@ -81,8 +81,9 @@ class Person:
 
 
 def ready(page: Page) -> None:
-    """Wait until the controls hold what this person last set."""
+    """Wait until the controls hold what this person last set, and all of the page's own code is there."""
     expect(page.locator("html[data-ready=true]")).to_be_attached()
+    page.evaluate("customElements.whenDefined('webui-inputs').then(() => true)")  # who leaves earlier has a request refused
 
 
 def go(page: Page, tab: str) -> None:

@@ -135,9 +135,11 @@ def test_both_are_enlarged_together_and_moved(page: Page) -> None:
 
 def test_side_by_side(page: Page) -> None:
     page.get_by_role("button", name="Side by side").click()
-    page.wait_for_function("(([a, b]) => a.clientWidth === b.clientWidth)([...document.querySelectorAll('.w-pane')])")
-    first, second = (page.locator(".w-pane").nth(number).bounding_box() for number in (0, 1))
-    assert first is not None and second is not None and first["width"] == second["width"]
+    panes = "[...document.querySelectorAll('.w-pane')].map(each => each.getBoundingClientRect().toJSON())"
+    page.wait_for_function(f"(([a, b]) => a.width === b.width)({panes})")
+    page.evaluate("document.fonts.ready.then(() => new Promise(requestAnimationFrame))")
+    first, second = page.evaluate(panes)  # both at once: what is loaded meanwhile may move them
+    assert first["width"] == second["width"]
     assert first["x"] + first["width"] <= second["x"] or first["y"] + first["height"] <= second["y"]
     assert page.locator(".w-compare-line").count() == 0 and cut(page) == ["", ""]
     expect(page.get_by_text("Result")).to_be_visible()

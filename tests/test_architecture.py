@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[1]
 LONGEST_FUNCTION = 60
 LONGEST_FILE = 400
 
-LEAVES = {"params", "tasks", "request", "errors", "infotext", "settings"}
+LEAVES = {"params", "drawing", "scripts", "tasks", "request", "errors", "infotext", "settings"}
 PATH_TO_PICTURE = ["nets", "weights", "pipeline", "engine", "service"]
 EDGES = {"api", "ui", "commands"}  # commands: what cli.py dispatches to
 # What each part of webui may import besides itself. A part that is not here fails the test: it needs a place first.

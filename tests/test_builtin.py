@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from models.builtin.recipe.networks import model_spec, tokenizer
+from webui.drawing import Txt2Img
 from webui.engine import events
-from webui.params import Txt2Img
 from webui.service.opening import Service, open_engine
 from webui.service.previews import preview_of
 from webui.weights.families import detect

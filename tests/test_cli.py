@@ -25,8 +25,8 @@ from tests.random_weights import checkpoint
 from webui import infotext
 from webui.cli import main
 from webui.commands import making, terminal
+from webui.drawing import Txt2Img
 from webui.errors import StorageError
-from webui.params import Txt2Img
 from webui.service import gallery
 from webui.service.gallery import Saved, read_text
 from webui.service.opening import Service

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 import webui
 from webui import infotext
+from webui.drawing import Txt2Img
 from webui.errors import UserError
-from webui.params import MOST_PIXELS, Parameter, Params, Txt2Img, parameters
+from webui.params import MOST_PIXELS, Parameter, Params, parameters
 from webui.pipeline import noise
 from webui.tasks import TASKS, Depth, Extras, Img2Img, Inpaint, task_of
 

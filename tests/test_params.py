@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 import webui
 from webui.commands.parameters import FILE, document
+from webui.drawing import Txt2Img
 from webui.errors import UnknownName, UserError
-from webui.params import Params, Txt2Img, param, parameters, size
+from webui.params import Params, param, parameters, size
 
 ROOT = Path(webui.__file__).parents[1]
 ANY = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=30) | st.lists(st.integers(), max_size=2)

@@ -7,8 +7,9 @@ import json
 
 import pytest
 
+from webui.drawing import Txt2Img
 from webui.errors import UnknownName, UserError
-from webui.params import LARGEST_SEED, Txt2Img
+from webui.params import LARGEST_SEED
 from webui.request import ModelFacts, Request, SamplerFacts, parameters_of, resolve
 
 MODEL = ModelFacts(name="builtin", hash="0123456789abcdef" * 4, native_size=128, scale=5.0)

@@ -17,7 +17,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from webui import __version__
-from webui.params import Params, Txt2Img, parameters
+from webui.drawing import Txt2Img
+from webui.params import Params, parameters
 
 PNG_KEY = "parameters"  # of the PNG text chunk
 # With a name before the number: readers take a bare "v0.1" for an old version of the first such program, with its habits.

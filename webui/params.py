@@ -41,7 +41,7 @@ class Parameter:
     key in a picture's text, None to leave it out; "Size-1" and "Size-2" share `Size: 1x2`, as readers of the format have it;
     `infotext_by_sampler` holds other keys for some samplers. `unwritten` is the value, as text, that a picture's text says by
     saying nothing.
-    `option` marks what is handed to the sampler under the field's own name.
+    `option` marks what is handed to the sampler under the field's own name, `schedule_option` what is handed to the schedule.
     """
 
     label: str
@@ -61,6 +61,7 @@ class Parameter:
     infotext_by_sampler: Mapping[str, str] = dataclasses.field(default_factory=dict)
     unwritten: str | None = None
     option: bool = False
+    schedule_option: bool = False
 
     @property
     def flag(self) -> str:
@@ -182,77 +183,6 @@ class Params:
         return cls(**{
             name: known[name].parse(value) if isinstance(value, str) else value for name, value in given.items()
         })
-
-
-@dataclass(frozen=True, kw_only=True)
-class Txt2Img(Params):
-    """The parameters of a picture from text."""
-
-    prompt: str = param("", "Prompt", longest=LONGEST_PROMPT, help="What the picture shows.")
-    negative: str = param("", "Negative prompt", longest=LONGEST_PROMPT, help="What the picture should not show.")
-    steps: int | None = param(
-        None, "Steps", min=1, max=150, step=1, unset="the model's own", infotext="Steps", help="Steps along the schedule.")
-    sampler: str = param(
-        AUTOMATIC, "Sampling method", choices="samplers", infotext="Sampler",
-        help="How the steps are taken; Automatic takes the method that suits the model. Old names that hold a schedule too, such "
-        "as `DPM++ 2M Karras`, are understood.")
-    schedule: str = param(
-        AUTOMATIC, "Schedule type", choices="schedules", infotext="Schedule type",
-        help="Which noise levels the steps visit; Automatic takes the one that suits the model and the sampler.")
-    scale: float | None = param(
-        None, "CFG scale", min=0, max=30, step=0.1, unset="the model's own", infotext="CFG scale",
-        help="How strongly the prompt pulls away from the negative prompt (classifier-free guidance): 1 means not at all.")
-    seed: int = param(
-        RANDOM_SEED, "Seed", min=RANDOM_SEED, max=LARGEST_SEED, step=1, infotext="Seed",
-        help="The number the noise follows from, -1 for a random one; further pictures count up from it.")
-    width: int | None = param(
-        None, "Width", min=64, max=LARGEST_SIDE, step=8, unset="the model's own", infotext="Size-1", help="In pixels.")
-    height: int | None = param(
-        None, "Height", min=64, max=LARGEST_SIDE, step=8, unset="the model's own", infotext="Size-2", help="In pixels.")
-    count: int = param(1, "Count", min=1, max=100, step=1, help="How many pictures to make, with seeds counting up.")
-    model_hash: str | None = param(
-        None, "Model hash", infotext="Model hash", unset="any",
-        help="The first characters of the model's SHA-256, to find it under whatever name.")
-    model: str | None = param(
-        None, "Model", choices="models", infotext="Model", unset="the built-in one", help="The model's name.")
-    vae_hash: str | None = param(
-        None, "VAE hash", infotext="VAE hash", unset="any",
-        help="The first characters of the autoencoder's SHA-256, to find it under whatever name.")
-    vae: str = param(
-        AUTOMATIC, "VAE", choices="vaes", infotext="VAE", unwritten=NONE,
-        help="The autoencoder that turns latents into the picture: a file of models/VAE, None for the model's own, or Automatic: "
-        "the file beside the model that has its name, else its own.")
-    clip_skip: int | None = param(
-        None, "Clip skip", min=1, max=12, step=1, unset="the model's own", infotext="Clip skip",
-        help="Which layer of the text tower is read, counted from the last, which is 1.")
-    eta: float | None = param(
-        None, "Eta", min=0, max=1, step=0.01, unset="the sampler's own", infotext="Eta", infotext_by_sampler={"DDIM": "Eta DDIM"},
-        option=True, help="How much fresh noise ancestral samplers and DDIM add: 0 none, 1 as much as DDPM.")
-    s_churn: float | None = param(
-        None, "Sigma churn", min=0, max=100, step=0.01, unset="the sampler's own", infotext="Sigma churn", option=True,
-        help="How much noise Euler and Heun put back before each step (Karras et al. 2022, algorithm 2).")
-    s_tmin: float | None = param(
-        None, "Sigma tmin", min=0, max=1e6, step=0.01, unset="the sampler's own", infotext="Sigma tmin", option=True,
-        help="The noise level below which nothing is put back.")
-    s_tmax: float | None = param(
-        None, "Sigma tmax", min=0, max=1e6, step=0.01, unset="the sampler's own", infotext="Sigma tmax", option=True,
-        help="The noise level above which nothing is put back.")
-    s_noise: float | None = param(
-        None, "Sigma noise", min=0, max=2, step=0.001, unset="the sampler's own", infotext="Sigma noise", option=True,
-        help="The strength of noise added or put back; 1 is what theory says.")
-    refiner: str = param(
-        NONE, "Refiner", choices="refiners", infotext="Refiner", unwritten=NONE,
-        help="A model that takes over for the last steps.")
-    refiner_switch_at: float | None = param(
-        None, "Refiner switch at", min=0.01, max=1, step=0.01, unset=str(SWITCH_AT), infotext="Refiner switch at",
-        help="The part of the way from noise, by its levels, after which the refiner takes over; at 1 it never does.")
-    reproducible: bool = param(
-        False, "Reproducible", infotext="Reproducible",
-        help="Share no network call with other jobs, so that a replay on this machine is the same bit by bit.")
-
-    def check_together(self) -> None:
-        """A picture has at most `MOST_PIXELS` pixels."""
-        check_size(self.width, self.height)
 
 
 def check_size(width: int | None, height: int | None) -> None:

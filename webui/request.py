@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
+from webui.drawing import CPU_NOISE, DEFAULT_NOISE, ORIGINAL_EMPHASIS, Drawing
 from webui.errors import UserError, unknown
-from webui.params import AUTOMATIC, LARGEST_SEED, NONE, RANDOM_SEED, SWITCH_AT, Params, Txt2Img, parameters
+from webui.params import AUTOMATIC, LARGEST_SEED, NONE, RANDOM_SEED, SWITCH_AT, Params, parameters
 from webui.tasks import A1111, EXTRAS, MAP, MASKED, ORIGINAL, STRETCH, TASKS, WHOLE, Depth, Extras, task_of
 
 SHORT_HASH = 10  # digits by which the community names a model
@@ -24,7 +25,13 @@ class Request:
     to 1; "" is none. `override` and `refiner_override` hold what an owner set for the model's and the refiner's file against
     what it says itself (fields of `webui.weights.families.Override`). `sampler_options` holds what was chosen instead of the
     sampler's own. `inputs` maps names to the SHA-256 of pictures, masks and maps; `extensions` maps names to plain values.
-    `reproducible` forbids sharing calls with other jobs.
+    `reproducible` forbids sharing calls with other jobs. `schedule_options` holds what was chosen instead of the schedule's own.
+    `variation_seed` is None where no other noise is mixed in. `hires` is the second pass of a picture that is drawn small
+    first, resolved: its upscaler (and hash), width, height, steps, strength, sampler, schedule, sampler_options, scale, prompt,
+    negative, model, model_hash and override; {} where there is none.
+
+    `prompts` and `negatives` hold a text for each picture where an extension wrote them out of what the person wrote, which is
+    then in `template` and `negative_template`; () is one for all.
 
     `task` is one of `webui.tasks.TASKS`, or "map" for a depth map alone; the fields of the other tasks are those of their
     parameters, and mean nothing to a task that has no such parameter. `estimator` is the depth estimator by its own name, "" for
@@ -55,6 +62,29 @@ class Request:
     override: Mapping[str, Any] = field(default_factory=dict)
     refiner_override: Mapping[str, Any] = field(default_factory=dict)
     sampler_options: Mapping[str, float] = field(default_factory=dict)
+    schedule_options: Mapping[str, float] = field(default_factory=dict)
+    emphasis: str = ORIGINAL_EMPHASIS
+    old_schedules: bool = False
+    rng: str = CPU_NOISE
+    ensd: int = 0
+    variation_seed: int | None = None
+    variation_strength: float = 0.0
+    seed_width: int | None = None
+    seed_height: int | None = None
+    discard_penultimate: bool = False
+    sgm_noise: bool = False
+    noise_schedule: str = DEFAULT_NOISE
+    guidance_start: float = 0.0
+    guidance_end: float = 1.0
+    ngms: float = 0.0
+    ngms_all: bool = False
+    rescale: float = 0.0
+    tiling: bool = False
+    hires: Mapping[str, Any] = field(default_factory=dict)
+    prompts: Sequence[str] = ()
+    negatives: Sequence[str] = ()
+    template: str = ""
+    negative_template: str = ""
     reproducible: bool = False
     inputs: Mapping[str, str] = field(default_factory=dict)
     strength: float = 1.0
@@ -87,11 +117,22 @@ class Request:
     scale_by: float | None = None
     extensions: Mapping[str, Any] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        for name in ("prompts", "negatives"):  # JSON knows lists only
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+
     def picture(self, index: int) -> Request:
         """The request of the picture number `index` (from 0) alone: the same picture that the whole job makes of it."""
         if not 0 <= index < self.count:
             raise IndexError(f"There is no picture {index} among {self.count}.")
-        return replace(self, seed=(self.seed + index) % (LARGEST_SEED + 1), count=1)
+        own: dict[str, Any] = {"seed": (self.seed + index) % (LARGEST_SEED + 1)}
+        if self.variation_seed is not None:  # then all pictures share the seed
+            own = {"variation_seed": (self.variation_seed + index) % (LARGEST_SEED + 1)}
+        if self.prompts:
+            own |= {"prompt": self.prompts[index], "prompts": ()}
+        if self.negatives:
+            own |= {"negative": self.negatives[index], "negatives": ()}
+        return replace(self, count=1, **own)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, ready for JSON."""
@@ -163,6 +204,11 @@ class InputFacts:
 
 
 NO_INPUTS: Mapping[str, InputFacts] = MappingProxyType({})
+DRAWN = (
+    "emphasis", "old_schedules", "rng", "ensd", "variation_strength", "seed_width", "seed_height", "discard_penultimate",
+    "sgm_noise", "noise_schedule", "guidance_start", "guidance_end", "ngms", "ngms_all", "rescale", "tiling",
+)  # fmt: skip
+"""Fields of a request that are parameters of every picture as they are."""
 COPIED = (
     "convention", "all_steps", "resize_mode", "loops", "mask_mode", "mask_grow", "mask_blur", "masked_content", "area", "padding",
     "soft", "outpaint_left", "outpaint_right", "outpaint_top", "outpaint_bottom", "depth_invert", "depth_near", "depth_far",
@@ -171,7 +217,7 @@ COPIED = (
 
 
 def resolve(
-    params: Txt2Img, *, model: ModelFacts, sampler: SamplerFacts, random_seed: Callable[[], int], vae: FileFacts = NO_FILE,
+    params: Drawing, *, model: ModelFacts, sampler: SamplerFacts, random_seed: Callable[[], int], vae: FileFacts = NO_FILE,
     refiner: FileFacts = NO_FILE, estimator: FileFacts = NO_FILE, inputs: Mapping[str, InputFacts] = NO_INPUTS,
     size: tuple[int, int] | None = None,
 ) -> Request:
@@ -209,6 +255,9 @@ def resolve(
         override=dict(model.override),
         refiner_override=dict(refiner.override),
         sampler_options={name: value for name, value in options.items() if value is not None},
+        schedule_options=_schedule_options(params),
+        variation_seed=_variation_seed(params, random_seed),
+        **{name: getattr(params, name) for name in DRAWN},
         reproducible=params.reproducible,
         inputs=_digests(inputs),
         estimator=estimator.name,
@@ -262,7 +311,7 @@ def parameters_of(request: Request) -> Params:
     short = {name: plain[name][:SHORT_HASH] or None for name in ("model_hash", "vae_hash")}
     files = {"vae": request.vae or NONE, "refiner": named(request.refiner, request.refiner_hash) or NONE}
     files |= {"estimator": request.estimator or NONE} if "estimator" in own else {}
-    return cls(**own | dict(request.sampler_options) | short | files)
+    return cls(**own | dict(request.sampler_options) | dict(request.schedule_options) | short | files)
 
 
 def needs_model(request: Request) -> bool:
@@ -287,5 +336,16 @@ def _of_the_task(params: Params, inputs: Mapping[str, InputFacts]) -> dict[str, 
     return own | {"strength": getattr(params, "strength", 1.0)}
 
 
-def _switch_at(params: Txt2Img) -> float:
+def _schedule_options(params: Drawing) -> dict[str, float]:
+    own = {name: getattr(params, name) for name, parameter in parameters(params).items() if parameter.schedule_option}
+    return {name: value for name, value in own.items() if value is not None}
+
+
+def _variation_seed(params: Drawing, random_seed: Callable[[], int]) -> int | None:
+    if params.variation_strength == 0:
+        return None
+    return random_seed() if params.variation_seed in (None, RANDOM_SEED) else params.variation_seed
+
+
+def _switch_at(params: Drawing) -> float:
     return SWITCH_AT if params.refiner_switch_at is None else params.refiner_switch_at

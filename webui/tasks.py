@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from webui.params import AUTOMATIC, LARGEST_SIDE, NONE, Params, Txt2Img, check_size, param
+from webui.drawing import Drawing, Txt2Img
+from webui.params import AUTOMATIC, LARGEST_SIDE, NONE, Params, check_size, param
 
 LARGEST_OUTPAINT = 2048  # pixels a side
 A1111, DIFFUSERS = "A1111", "diffusers"
@@ -25,7 +26,7 @@ INPUTS = ("picture", "sketch", "mask", "depth")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Img2Img(Txt2Img):
+class Img2Img(Drawing):
     """The parameters of a picture from a picture."""
 
     width: int | None = param(

@@ -24,7 +24,7 @@ from webui.api.entrance import Entrance
 from webui.api.gradio_routes import OURS, is_open, is_ours
 from webui.api.guard import FOR_EVERYBODY, METHODS, cookie_name
 from webui.api.server import gradio_environment
-from webui.params import Txt2Img
+from webui.drawing import Txt2Img
 from webui.service.passwords import Cost, Hasher
 from webui.service.studio import open_studio
 

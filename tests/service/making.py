@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from webui.params import Txt2Img
+from webui.drawing import Txt2Img
 from webui.request import NO_INPUTS, InputFacts, ModelFacts, Request, SamplerFacts, resolve
 from webui.service.broadcast import Broadcast, Subscription
 from webui.service.database import Database

@@ -11,9 +11,9 @@ import pytest
 
 from tests import tiny_checkpoint
 from tests.service.broken_files import NOT_LISTED, call, pickled, write_all
+from webui.drawing import Txt2Img
 from webui.engine import events
 from webui.errors import UserError
-from webui.params import Txt2Img
 from webui.service.opening import open_engine
 from webui.service.requests import Resolver
 from webui.weights.verifying import MEMORY, keep, verified

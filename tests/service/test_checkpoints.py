@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from webui.drawing import Txt2Img
 from webui.errors import ModelFileError, UnknownName, UserError
-from webui.params import Txt2Img
 from webui.service.checkpoints import choose, find
 from webui.weights.hashes import legacy
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from tests import tiny_checkpoint
+from webui.drawing import Txt2Img
 from webui.engine import events
 from webui.errors import ModelFileError
-from webui.params import Txt2Img
 from webui.request import named
 from webui.service.opening import Service, open_engine
 from webui.service.overrides import NO_OPTIONS, FileOptions

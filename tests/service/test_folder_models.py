@@ -8,8 +8,8 @@ import pytest
 
 from tests.service.pretend import place_model
 from tests.weights.diffusers_folders import write_folder
+from webui.drawing import Txt2Img
 from webui.engine import events
-from webui.params import Txt2Img
 from webui.service.opening import open_engine
 from webui.service.requests import Resolver
 

@@ -11,8 +11,9 @@ import pytest
 
 from tests.service.pretend import place_model
 from webui import infotext
+from webui.drawing import Txt2Img
 from webui.errors import ModelFileError, UnknownName, UserError
-from webui.params import NONE, Txt2Img
+from webui.params import NONE
 from webui.request import Request, parameters_of
 from webui.service.overrides import FileOptions, Overrides
 from webui.service.requests import Resolver, is_complete

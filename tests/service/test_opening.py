@@ -15,9 +15,9 @@ from PIL import Image
 
 from tests import tiny_checkpoint
 from tests.random_weights import checkpoint
+from webui.drawing import Txt2Img
 from webui.engine import events
 from webui.errors import ModelFileError, UserError
-from webui.params import Txt2Img
 from webui.pipeline.canvas import Canvas, canvas_of
 from webui.pipeline.given import Given
 from webui.request import Request

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.service.pretend import place_model
+from webui.drawing import Txt2Img
 from webui.errors import StorageError, UnknownName, UserError
-from webui.params import Txt2Img
 from webui.service.gallery import text_of
 from webui.service.overrides import NO_OPTIONS, FileOptions, Overrides, override_of
 from webui.service.requests import Resolver

@@ -13,8 +13,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from tests import tiny_checkpoint
+from webui.drawing import Txt2Img
 from webui.engine import events
-from webui.params import Txt2Img
 from webui.request import Request
 from webui.service.opening import open_engine
 from webui.service.previews import FITTED, WORST, Previews, colour_pictures, fitted

@@ -11,8 +11,8 @@ import pytest
 
 from tests.service.making import Core, Model, core
 from tests.service.pretend import PretendEngine
+from webui.drawing import Txt2Img
 from webui.errors import NotFound, TooMany, UserError
-from webui.params import Txt2Img
 from webui.service.limits import UserLimits
 from webui.service.turns import Slots
 from webui.service.users import User

@@ -13,8 +13,8 @@ import pytest
 from tests.service.making import WAIT, Core, core, until
 from tests.service.pretend import PretendEngine, place_model
 from tests.service.test_worker import Scripted
+from webui.drawing import Txt2Img
 from webui.errors import ModelFileError
-from webui.params import Txt2Img
 from webui.request import Request
 from webui.service import catalogue, requests
 from webui.service.requests import Resolver

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.service.pretend import place_model
+from webui.drawing import Txt2Img
 from webui.errors import ModelFileError, UnknownName
-from webui.params import Txt2Img
 from webui.service import catalogue
 from webui.service.requests import Resolver
 

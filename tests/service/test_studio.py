@@ -11,8 +11,8 @@ import pytest
 
 from tests.service.making import until
 from tests.service.pretend import PretendEngine, place_model
+from webui.drawing import Txt2Img
 from webui.errors import StorageError, UserError
-from webui.params import Txt2Img
 from webui.service.studio import open_studio
 from webui.service.users import OWNER_ID
 from webui.service.worker import Worker

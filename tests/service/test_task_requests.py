@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from tests import tiny_checkpoint
 from webui import infotext
+from webui.drawing import Txt2Img
 from webui.errors import ModelFileError, UnknownName, UserError
-from webui.params import LARGEST_SIDE, MOST_PIXELS, NONE, Params, Txt2Img
+from webui.params import LARGEST_SIDE, MOST_PIXELS, NONE, Params
 from webui.request import InputFacts, Request, parameters_of
 from webui.service import sizes
 from webui.service.given import among

@@ -19,7 +19,7 @@ from playwright.sync_api import Page, expect, sync_playwright
 from tests.ui.drawn import stroke
 from tests.ui.person import Person, generate, go, stage, write
 from tests.ui.site import Site, find_browser, serving
-from webui.params import Txt2Img
+from webui.drawing import Txt2Img
 from webui.service.engines import ThreadEngine
 from webui.service.users import OWNER_ID
 

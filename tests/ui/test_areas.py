@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from webui.params import Txt2Img, param, parameters
+from webui.drawing import Txt2Img
+from webui.params import param, parameters
 from webui.ui.areas import AREAS, OWNERS, SETTINGS, STYLES, TXT2IMG, Area
 
 

@@ -9,7 +9,8 @@ from typing import Any
 import gradio as gr
 import pytest
 
-from webui.params import Params, Txt2Img, param, parameters
+from webui.drawing import Txt2Img
+from webui.params import Params, param, parameters
 from webui.settings import CHOICES, Settings
 from webui.ui.controls import LARGEST_EXACT, as_shown, control, described
 from webui.ui.page import in_a_loop

@@ -10,7 +10,7 @@ from playwright.sync_api import Page, expect
 
 from tests.ui.person import Person, comes_to_be, go, until
 from webui import infotext
-from webui.params import Txt2Img
+from webui.drawing import Txt2Img
 from webui.request import Request
 from webui.service.gallery import save
 from webui.service.users import User

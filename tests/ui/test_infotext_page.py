@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from tests.ui.person import Person
 from webui import infotext
-from webui.params import Txt2Img
+from webui.drawing import Txt2Img
 
 TEXTS = (
     infotext.write(Txt2Img(prompt="a ball,\nSteps: red", negative='"blurry"', seed=5, width=64, height=64)),

@@ -9,8 +9,9 @@ import pytest
 
 from tests.service.pretend import PretendEngine, place_model
 from tests.ui.drawn import content, stripes
+from webui.drawing import Txt2Img
 from webui.errors import NotFound
-from webui.params import LARGEST_SEED, Txt2Img, parameters
+from webui.params import LARGEST_SEED, parameters
 from webui.service.studio import Studio, open_studio
 from webui.service.styles import Style
 from webui.service.users import OWNER_ID, User

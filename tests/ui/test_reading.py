@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from tests.service.pretend import place_model
 from webui import infotext
-from webui.params import LARGEST_SEED, Txt2Img
+from webui.drawing import Txt2Img
+from webui.params import LARGEST_SEED
 from webui.request import parameters_of
 from webui.service.requests import Resolver
 from webui.ui.areas import DEPTH, EXTRAS, IMG2IMG, TXT2IMG

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.service.pretend import place_model
-from webui.params import Txt2Img
+from webui.drawing import Txt2Img
 from webui.service.requests import Resolver
 from webui.ui.areas import TXT2IMG
 from webui.ui.reading import read as read_for

@@ -18,7 +18,7 @@ from tests.ui.drawn import content, file, stripes, stroke
 from tests.ui.person import Person, choose, choose_picture, generate, ready, stage
 from tests.ui.site import Site, serving
 from webui.commands.txt2img import main as txt2img
-from webui.params import Txt2Img
+from webui.drawing import Txt2Img
 from webui.service.engines import ThreadEngine
 from webui.service.gallery import read_text
 from webui.service.users import OWNER_ID

@@ -8,7 +8,7 @@ from pathlib import Path
 from webui.commands import making
 from webui.commands.flags import add_flags, read_flags
 from webui.commands.terminal import Parser
-from webui.params import Txt2Img
+from webui.drawing import Txt2Img
 
 DESCRIPTION = """Make pictures from a description with the built-in model, or another one.
 

@@ -12,6 +12,7 @@ from typing import Self
 
 from torch import Tensor
 
+from webui.drawing import Drawing
 from webui.engine.allocator import keep_freed_memory
 from webui.engine.device import Choice, by_rule, facts
 from webui.engine.engine import Engine
@@ -22,7 +23,6 @@ from webui.engine.memory import free_bytes, weights_budget
 from webui.engine.trial import choice_for
 from webui.facts import memory_sizes
 from webui.nets.spec import VAESpec
-from webui.params import Txt2Img
 from webui.pipeline.canvas import canvas_of
 from webui.pipeline.generate import Model, Registry, depth_map, enlarge, generate
 from webui.pipeline.protocol import EncodePicture
@@ -71,7 +71,7 @@ class Service:
         preview = Previews(self.resolver.path_of, self._encode, self.cache / FITTED)
         self.engine = Engine(self._start, self._networks, preview=preview, limits=limits_on(device))
 
-    def request(self, params: Txt2Img) -> Request:
+    def request(self, params: Drawing) -> Request:
         """What `params` mean here: every name known, every default filled in; `UserError` where that cannot be."""
         return self.resolver.request(params)
 

@@ -11,8 +11,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from webui.drawing import Drawing
 from webui.errors import StorageError, UserError, quoted, unknown
-from webui.params import LARGEST_SIDE, Params, Txt2Img, param, parameters
+from webui.params import LARGEST_SIDE, Params, param, parameters
 from webui.weights import remembered
 from webui.weights.families import FAMILIES, Override
 
@@ -23,7 +24,7 @@ NETWORK = ("family", "prediction", "zero_terminal_snr", "native_size")  # what c
 
 def _as_in(name: str, help_: str) -> Any:
     """A field like that of a picture's parameters, which leaves it to the file where it is not set."""
-    like = parameters(Txt2Img)[name]
+    like = parameters(Drawing)[name]
     return param(None, like.label, min=like.min, max=like.max, step=like.step, unset="what the file says", help=help_)
 
 

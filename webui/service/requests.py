@@ -11,8 +11,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from webui.drawing import Drawing
 from webui.errors import ModelFileError, UnknownName, UserError, unknown
-from webui.params import AUTOMATIC, NONE, Params, Txt2Img
+from webui.params import AUTOMATIC, NONE, Params
 from webui.pipeline.samplers import SAMPLERS, SamplerInfo
 from webui.pipeline.samplers import resolve as resolve_sampler
 from webui.pipeline.schedules import SCHEDULES, Schedule
@@ -96,7 +97,7 @@ class Resolver:
         if isinstance(params, Extras):
             size = sizes.enlarged(params, shape_of(inputs) or (1, 1))
             return resolve_extras(params, inputs=inputs, upscalers=self.networks.pair(params), size=size)
-        assert isinstance(params, Txt2Img)
+        assert isinstance(params, Drawing)
         if task == MAP and isinstance(params, Depth):
             return self._map(params, inputs)
         self._sampler(params.sampler, params.schedule)  # wrong names are told before any file is looked at
@@ -216,7 +217,7 @@ class Resolver:
             return hashes.known(path, self.cache / HASHES)
         return ""
 
-    def _chosen(self, params: Txt2Img, there: Sequence[Checkpoint]) -> Checkpoint:
+    def _chosen(self, params: Drawing, there: Sequence[Checkpoint]) -> Checkpoint:
         checkpoint = choose(there, params.model, params.model_hash, self._hash, paths=self.paths)
         self._known[checkpoint.name] = checkpoint.path
         return checkpoint
@@ -276,7 +277,7 @@ class Resolver:
             return None, schedule
         return (None, schedule) if automatic else (info, own)
 
-    def _sampler_of(self, params: Txt2Img, facts: ModelFacts) -> SamplerFacts:
+    def _sampler_of(self, params: Drawing, facts: ModelFacts) -> SamplerFacts:
         info, schedule = self._sampler(params.sampler, params.schedule)
         if info is None:
             info, schedule = self.suited(facts.sampler, facts.schedule, schedule)
@@ -293,7 +294,7 @@ class Resolver:
         except UnknownName:
             return resolved(ModelFacts.sampler, taken)
 
-    def _refiner(self, params: Txt2Img, model: Checkpoint, there: Sequence[Checkpoint]) -> FileFacts:
+    def _refiner(self, params: Drawing, model: Checkpoint, there: Sequence[Checkpoint]) -> FileFacts:
         if params.refiner.strip().casefold() in ("", NONE.casefold()):
             return FileFacts()
         checkpoint = choose(there, params.refiner, None, self._hash, paths=self.paths)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from webui.drawing import Drawing
 from webui.errors import UserError
-from webui.params import LARGEST_SIDE, MOST_PIXELS, Txt2Img
+from webui.params import LARGEST_SIDE, MOST_PIXELS
 from webui.request import Request
 from webui.tasks import LATENT, ONLY_MASKED, Extras, Img2Img, Inpaint
 
@@ -12,7 +13,7 @@ SMALLEST_NATIVE, SMALLEST = 64, 16  # pixels a side: chosen here, and what can b
 Size = tuple[int, int]  # width and height
 
 
-def resolved(params: Txt2Img, native: int, shape: Size | None) -> Size:
+def resolved(params: Drawing, native: int, shape: Size | None) -> Size:
     """Width and height of a task's result; `shape` is that of the picture it begins with, None where it begins with none.
 
     A side is 0 where only the model's own size, `native`, would tell, and that is 0 because it is not known yet.

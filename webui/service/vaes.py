@@ -6,8 +6,9 @@ import contextlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from webui.drawing import Drawing
 from webui.errors import ModelFileError, unknown
-from webui.params import AUTOMATIC, NONE, Txt2Img
+from webui.params import AUTOMATIC, NONE
 from webui.request import FileFacts
 from webui.service.checkpoints import Checkpoint, sayable
 from webui.weights.vae_files import vae_beside
@@ -22,7 +23,7 @@ def beside(model: Path) -> Checkpoint | None:
 
 
 def choose(
-    params: Txt2Img, model: Checkpoint, own: str | None, vaes: Sequence[Checkpoint], hash_of: HashOf
+    params: Drawing, model: Checkpoint, own: str | None, vaes: Sequence[Checkpoint], hash_of: HashOf
 ) -> Checkpoint | None:
     """The VAE that `params` mean for a model, `own` being what an owner chose for it; None is the model's own.
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from webui.params import Parameter, Params, Txt2Img, parameters
+from webui.drawing import Txt2Img
+from webui.params import Parameter, Params, parameters
 from webui.settings import Settings, places
 from webui.tasks import Depth, Extras, Img2Img, Inpaint
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from webui import infotext
+from webui.drawing import Drawing
 from webui.errors import UserError
-from webui.params import AUTOMATIC, NONE, Parameter, Txt2Img, parameters
+from webui.params import AUTOMATIC, NONE, Parameter, parameters
 from webui.pipeline.samplers import resolve as resolve_sampler
 from webui.request import ModelFacts
 from webui.service import vaes
@@ -55,7 +56,7 @@ def read(text: str, resolver: Resolver, area: Area | None = None, *, keep: bool 
         return Read(area=wanted.name, values=words, notes=["It holds no values, so only the prompt was taken."])
     raw, unknown = infotext.raw_parameters(info, wanted.params)
     if "sampler" in raw:  # old names hold a schedule too
-        raw.setdefault("schedule", Txt2Img.schedule)
+        raw.setdefault("schedule", Drawing.schedule)
     left_out = _unsaid(info, wanted, task) if keep else KEEPS
     values: dict[str, Any] = {}
     notes = []
@@ -86,7 +87,7 @@ def read(text: str, resolver: Resolver, area: Area | None = None, *, keep: bool 
 def _unsaid(info: infotext.Infotext, area: Area, task: str) -> set[str]:
     """Parameters that a text says nothing of, or that mean something else for another task."""
     said = {key for side in ("", "-1", "-2") for key in (f"{each}{side}" for each in info.values)}
-    shared = parameters(Txt2Img)
+    shared = parameters(Drawing)
     unsaid = set()
     for name, each in parameters(area.params).items():
         keys = {each.infotext, *each.infotext_by_sampler.values()}
@@ -124,7 +125,7 @@ def _left_over(unknown: Mapping[str, str], area: Area, task: str) -> list[str]:
 def _value(name: str, parameter: Parameter, raw: dict[str, str], resolver: Resolver) -> Any:
     if name in ("sampler", "schedule"):
         info, schedule = resolve_sampler(
-            raw.get("sampler", ModelFacts.sampler), raw.get("schedule", Txt2Img.schedule),
+            raw.get("sampler", ModelFacts.sampler), raw.get("schedule", Drawing.schedule),
             samplers=resolver.sampler_infos, schedules=resolver.schedule_functions,
         )  # fmt: skip
         return info.name if name == "sampler" else schedule

@@ -10,9 +10,10 @@ import math
 from collections.abc import Mapping
 from typing import Any, get_args
 
+from webui.drawing import Drawing
 from webui.errors import UserError, quoted
 from webui.nets.spec import Activation, Layout, ModelSpec, Prediction, TextSpec, UNetSpec, VAESpec
-from webui.params import LARGEST_SIDE, Txt2Img
+from webui.params import LARGEST_SIDE
 
 Range = tuple[int, int]
 LONGEST_NAME = 100  # characters of a family's name or title
@@ -140,7 +141,7 @@ def _together(spec: ModelSpec) -> None:
         found = f"{spec.unet.in_channels} and gives {spec.unet.out_channels}"
         raise ValueError(f"the noise predictor takes {found} channels; latents have {spec.vae.latent_channels}.")
     try:
-        Txt2Img(width=spec.native_size, height=spec.native_size)
+        Drawing(width=spec.native_size, height=spec.native_size)
     except UserError as error:
         raise ValueError(f"native_size does not do: {error}") from error
 

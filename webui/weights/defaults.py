@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, fields
 
+from webui.drawing import Drawing
 from webui.errors import ModelFileError, UserError
-from webui.params import LONGEST_NAME, Txt2Img
+from webui.params import LONGEST_NAME
 from webui.weights import layouts
 from webui.weights.files import Header
 from webui.weights.hints import hint_of
@@ -47,7 +48,7 @@ def _own(header: Header) -> Defaults:
         if not isinstance(plain, dict):
             raise ValueError
         given = {name: plain[name] for name in NAMES if plain.get(name) is not None}
-        read = Txt2Img(**given)
+        read = Drawing(**given)
     except (ValueError, RecursionError) as error:
         raise ModelFileError(f"Its {DEFAULTS_KEY} are not JSON of the form {{'scale': 5}}.") from error
     except UserError as error:

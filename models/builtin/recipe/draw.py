@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from webui.drawing import Txt2Img
 from webui.engine import events
 from webui.errors import JobError
-from webui.params import Txt2Img
 from webui.service.decoding import facts_of
 from webui.service.given import among
 from webui.service.opening import open_engine

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from webui.drawing import Txt2Img
 from webui.engine.events import Picture
-from webui.params import Txt2Img
 from webui.tasks import Depth, Img2Img, Inpaint
 
 from .draw import NAME, ROOT, Asked, as_png, draw

@@ -120,26 +120,27 @@ def test_a_decode_without_memory_is_made_in_bands(monkeypatch: pytest.MonkeyPatc
     real = decoding.decode_in_bands
 
     class Small:
-        def decode(self, z: Tensor) -> Tensor:
+        def decode(self, z: Tensor, padding: str = "zeros") -> Tensor:
             raise RuntimeError("CUDA out of memory.")
 
-    def counted(_: Any, z: Tensor, count: int) -> Tensor:
+    def counted(_: Any, z: Tensor, count: int, padding: Any) -> Tensor:
         bands.append(count)
         if count < 8:
             raise torch.cuda.OutOfMemoryError("not even that")
-        return real(vae, z, count)
+        return real(vae, z, count, padding)
 
     monkeypatch.setattr(decoding, "decode_in_bands", counted)
     z = latent()[None]
     with torch.no_grad():
         assert torch.allclose(decoded_somehow(Small(), z), vae.decode(z), atol=1e-5)
         assert bands == [4, 8]
+        assert torch.allclose(decoded_somehow(Small(), z, "circular"), vae.decode(z, "circular"), atol=1e-5)
         monkeypatch.setattr(decoding, "decode_in_bands", lambda *_: Small().decode(z))
         with pytest.raises(RuntimeError, match="out of memory"):
             decoded_somehow(Small(), z)
 
     class Wrong:
-        def decode(self, z: Tensor) -> Tensor:
+        def decode(self, z: Tensor, padding: str = "zeros") -> Tensor:
             raise RuntimeError("shapes do not match")
 
     with pytest.raises(RuntimeError, match="shapes"):

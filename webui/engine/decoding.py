@@ -13,6 +13,7 @@ from webui.engine.faults import out_of_memory, without_frames
 from webui.engine.holding import Holding
 from webui.nets.autoencoder import AutoencoderKL
 from webui.nets.bands import decode_in_bands, encode_in_bands
+from webui.nets.convolution import Padding
 from webui.pipeline.protocol import Decode, EncodePicture
 
 LOGGER = logging.getLogger(__name__)
@@ -65,7 +66,7 @@ class Decoding:
         choice = self._choices(ask.network)[-1]  # once a picture, and what is lost here is lost for good
         vae = self._holding.autoencoder(ask.network, ask.vae, choice)
         picture = ask.picture.to(choice.device, torch.float32)[None] * 2 - 1
-        return encoded_somehow(vae, laid_out(picture, choice))[0].float().contiguous()
+        return encoded_somehow(vae, laid_out(picture, choice), ask.padding)[0].float().contiguous()
 
     def _say(self, ask: Decode, first: Choice, wider: Choice) -> None:
         about = ask.network, ask.vae, wider.dtype
@@ -81,21 +82,24 @@ class Decoding:
 
     def _decoded_in(self, ask: Decode, z: Tensor, choice: Choice) -> Tensor:
         vae = self._holding.autoencoder(ask.network, ask.vae, choice)
-        picture = decoded_somehow(vae, laid_out(z, choice))
+        picture = decoded_somehow(vae, laid_out(z, choice), ask.padding)
         return picture.float().contiguous()
 
 
-def decoded_somehow(vae: AutoencoderKL, z: Tensor) -> Tensor:
+def decoded_somehow(vae: AutoencoderKL, z: Tensor, padding: Padding = "zeros") -> Tensor:
     """The picture of a latent: at once, or where memory does not suffice in ever narrower bands, which gives the same."""
-    return somehow(lambda: vae.decode(z), lambda bands: decode_in_bands(vae, z, bands), z.device, z.shape[-2])
+    return somehow(
+        lambda: vae.decode(z, padding), lambda bands: decode_in_bands(vae, z, bands, padding), z.device, z.shape[-2]
+    )
 
 
-def encoded_somehow(vae: AutoencoderKL, picture: Tensor) -> Tensor:
+def encoded_somehow(vae: AutoencoderKL, picture: Tensor, padding: Padding = "zeros") -> Tensor:
     """The mean of the posterior of a picture, likewise."""
     rows = picture.shape[-2] // vae.spec.factor
     return somehow(
-        lambda: vae.encode(picture).mean, lambda bands: encode_in_bands(vae, picture, bands).mean, picture.device, rows
-    )
+        lambda: vae.encode(picture, padding).mean, lambda bands: encode_in_bands(vae, picture, bands, padding).mean,
+        picture.device, rows,
+    )  # fmt: skip
 
 
 def somehow(whole: Callable[[], Tensor], banded: Callable[[int], Tensor], device: torch.device, rows: int) -> Tensor:

@@ -185,7 +185,7 @@ class LocalNetworks:
         """The picture of a latent, kept by content; the answer is a copy, whose holder may change it."""
         known = self.holding.known(ask.network)
         latent = ask.latent.to(known.choice.device, torch.float32).contiguous()
-        key = (ask.network, ask.vae, digest(latent))
+        key = (ask.network, ask.vae, ask.padding, digest(latent))
         found = self._pictures.get(key)
         if found is None:
             z = latent[None] / known.spec.vae.scale + known.spec.vae.shift
@@ -228,9 +228,9 @@ class LocalNetworks:
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
-    def _latent_key(self, ask: EncodePicture) -> tuple[str, str, str] | None:
+    def _latent_key(self, ask: EncodePicture) -> tuple[str, str, str, str] | None:
         name = self._contents.of(ask.picture)
-        return (ask.network, ask.vae, name) if name else None
+        return (ask.network, ask.vae, ask.padding, name) if name else None
 
     def _text_key(self, ask: Encode) -> Hashable:
         return ask.network, ask.chunks, ask.clip_skip, content_key(ask.patches.weights), len(ask.patches.tokens)

@@ -8,20 +8,22 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from webui.nets.autoencoder import LOGVAR_RANGE, AutoencoderKL, DownLevel, Downsample, Moments, ResnetBlock, UpLevel, Upsample
+from webui.nets.convolution import Padding, wrap
 
 Work = Callable[[Tensor, int, int], Tensor]
 
 
-def decode_in_bands(vae: AutoencoderKL, z: Tensor, bands: int) -> Tensor:
+def decode_in_bands(vae: AutoencoderKL, z: Tensor, bands: int, padding: Padding = "zeros") -> Tensor:
     """z [B, latent_channels, h, w], unscaled -> picture [B, 3, h * factor, w * factor], as `vae.decode` does, on z's device."""
     decoder = vae.decoder
-    h = Rows(decoder.mid(decoder.conv_in(vae.post_quant_conv(z), "zeros"), "zeros"), bands)
+    h = Rows(decoder.mid(decoder.conv_in(vae.post_quant_conv(z), padding), padding), bands, padding=padding)
     for level in reversed(decoder.up):
         assert isinstance(level, UpLevel)
         for block in level.block:
@@ -32,14 +34,11 @@ def decode_in_bands(vae: AutoencoderKL, z: Tensor, bands: int) -> Tensor:
     return activated(decoder.norm_out, decoder.conv_out, h).whole()
 
 
-def encode_in_bands(vae: AutoencoderKL, picture: Tensor, bands: int) -> Moments:
+def encode_in_bands(vae: AutoencoderKL, picture: Tensor, bands: int, padding: Padding = "zeros") -> Moments:
     """picture [B, 3, H, W] in [-1, 1] -> the posterior, unscaled, as `vae.encode` gives it, on the picture's device."""
     encoder = vae.encoder
-
-    def first(rows: Tensor, top: int, bottom: int) -> Tensor:
-        return convolved(encoder.conv_in, rows, above=top == 0, below=bottom == picture.shape[-2])
-
-    h = Rows(picture, bands).mapped(first)
+    whole = Rows(picture, bands, padding=padding)
+    h = whole.mapped(lambda rows, first, last: convolved(encoder.conv_in, rows, whole.edges(first, last)))
     for level in encoder.down:
         assert isinstance(level, DownLevel)
         for block in level.block:
@@ -47,19 +46,31 @@ def encode_in_bands(vae: AutoencoderKL, picture: Tensor, bands: int) -> Moments:
             h = resnet_block(block, h)
         if level.downsample is not None:
             h = downsampled(level.downsample, h)
-    lowest = encoder.mid(h.whole(), "zeros")
-    moments = encoder.conv_out(functional.silu(encoder.norm_out(lowest)), "zeros")
+    lowest = encoder.mid(h.whole(), padding)
+    moments = encoder.conv_out(functional.silu(encoder.norm_out(lowest)), padding)
     mean, logvar = vae.quant_conv(moments).chunk(2, dim=1)
     return Moments(mean, logvar.clamp(*LOGVAR_RANGE))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Edges:
+    """What stands beside a band: whether zeros are missing `above` and `below`, and how the left and right edges are padded."""
+
+    above: bool
+    below: bool
+    padding: Padding
 
 
 class Rows:
     """A feature map [B, C, H, W] that waits on the host and is looked at a band of rows at a time."""
 
-    def __init__(self, values: Tensor, bands: int, device: torch.device | None = None) -> None:
+    def __init__(
+        self, values: Tensor, bands: int, device: torch.device | None = None, *, padding: Padding = "zeros"
+    ) -> None:
         self.device = device or values.device
         self.values = values.cpu()
         self.bands = bands
+        self.padding = padding
 
     @property
     def height(self) -> int:
@@ -67,8 +78,15 @@ class Rows:
         return int(self.values.shape[-2])
 
     def band(self, first: int, last: int) -> Tensor:
-        """Rows `first` to `last` on the device, as far as there are such rows."""
+        """Rows `first` to `last` on the device, as far as there are such rows; circular ones go on at the opposite edge."""
+        if self.padding == "circular" and (first < 0 or last > self.height):
+            return self.values.index_select(-2, torch.arange(first, last) % self.height).to(self.device)
         return self.values[..., max(first, 0) : min(last, self.height), :].to(self.device)
+
+    def edges(self, first: int, last: int) -> Edges:
+        """What stands beside the band that brings along a row above `first` and one below `last`."""
+        zeros = self.padding == "zeros"
+        return Edges(above=zeros and first == 0, below=zeros and last == self.height, padding=self.padding)
 
     def mapped(self, work: Work, scale: int = 1) -> Rows:
         """What `work(band, first, last)` makes of every band, put together; its rows are `scale` times as many."""
@@ -79,7 +97,7 @@ class Rows:
                 made = self.values.new_empty(*rows.shape[:2], self.height * scale, rows.shape[-1])
             made[..., first * scale : last * scale, :] = rows.cpu()
         assert made is not None
-        return Rows(made, self.bands, self.device)
+        return Rows(made, self.bands, self.device, padding=self.padding)
 
     def whole(self) -> Tensor:
         """All of it on the device."""
@@ -110,7 +128,7 @@ def activated(norm: nn.GroupNorm, convolution: nn.Conv2d, x: Rows) -> Rows:
 
     def work(rows: Tensor, first: int, last: int) -> Tensor:
         h = functional.silu(rows * factor + offset)
-        return convolved(convolution, h, above=first == 0, below=last == x.height)
+        return convolved(convolution, h, x.edges(first, last))
 
     return x.mapped(work)
 
@@ -120,10 +138,10 @@ def upsampled(layer: Upsample, x: Rows) -> Rows:
 
     def work(rows: Tensor, first: int, last: int) -> Tensor:
         h = functional.interpolate(rows, scale_factor=2.0, mode="nearest")
-        above, below = first == 0, last == x.height
+        edges = x.edges(first, last)
         # Of the row above only its lower half is looked at, of the one below its upper half.
-        h = h[..., 0 if above else 1 : h.shape[-2] if below else h.shape[-2] - 1, :]
-        return convolved(layer.conv, h, above=above, below=below)
+        h = h[..., 0 if edges.above else 1 : h.shape[-2] if edges.below else h.shape[-2] - 1, :]
+        return convolved(layer.conv, h, edges)
 
     return x.mapped(work, scale=2)
 
@@ -134,13 +152,17 @@ def downsampled(layer: Downsample, x: Rows) -> Rows:
     for first, last in ranges(x.height // 2, x.bands):
         rows = x.band(2 * first, 2 * last + 1)
         below = 2 * (last - first) + 1 - rows.shape[-2]
-        made.append(layer.conv(functional.pad(rows, (0, 1, 0, below))).cpu())
-    return Rows(torch.cat(made, dim=-2), x.bands, x.device)
+        rows = wrap(rows, left=0, right=1, top=0, bottom=0) if x.padding == "circular" else functional.pad(rows, (0, 1, 0, below))
+        made.append(layer.conv(rows).cpu())
+    return Rows(torch.cat(made, dim=-2), x.bands, x.device, padding=x.padding)
 
 
-def convolved(layer: nn.Conv2d, h: Tensor, *, above: bool, below: bool) -> Tensor:
+def convolved(layer: nn.Conv2d, h: Tensor, edges: Edges) -> Tensor:
     """A convolution of rows that bring their neighbours along, but for those at the picture's edges, where zeros stand."""
-    return functional.conv2d(functional.pad(h, (0, 0, int(above), int(below))), layer.weight, layer.bias, padding=(0, 1))
+    if edges.padding == "circular":
+        return functional.conv2d(wrap(h, left=1, right=1, top=0, bottom=0), layer.weight, layer.bias)
+    h = functional.pad(h, (0, 0, int(edges.above), int(edges.below)))
+    return functional.conv2d(h, layer.weight, layer.bias, padding=(0, 1))
 
 
 def statistics(norm: nn.GroupNorm, x: Rows) -> tuple[Tensor, Tensor]:

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from webui.pipeline.patches import NO_PATCHES, Patches
 
 if TYPE_CHECKING:  # so that the page can list samplers before torch is there
     from torch import Tensor
+
+
+Padding = Literal["zeros", "circular"]  # of convolutions; circular for pictures whose opposite edges fit
 
 
 @dataclass(frozen=True)
@@ -97,24 +100,26 @@ class Encode:
 class EncodePicture:
     """Ask: the scaled latent [C, h, w] (mean of the posterior) of a picture [3, H, W] in [0, 1].
 
-    `vae` names the autoencoder to use in place of the network's own.
+    `vae` names the autoencoder to use in place of the network's own; `padding` is that of its convolutions.
     """
 
     picture: Tensor
     network: str = "model"
     vae: str = ""
+    padding: Padding = "zeros"
 
 
 @dataclass(frozen=True, eq=False)
 class Decode:
     """Ask: the picture [3, H, W], float32 in [0, 1], of a scaled latent [C, h, w].
 
-    `vae` names the autoencoder to use in place of the network's own.
+    `vae` names the autoencoder to use in place of the network's own; `padding` is that of its convolutions.
     """
 
     latent: Tensor
     network: str = "model"
     vae: str = ""
+    padding: Padding = "zeros"
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,15 +15,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
-from types import MappingProxyType
 from typing import Any, Protocol
 
 from webui.params import Params, Value
 
 MOST_AXES = 3
 LARGEST_MARGIN = 500  # pixels between two cells
-NO_VALUES: Mapping[str, Any] = MappingProxyType({})
-NO_TEXTS: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +31,7 @@ class Cell:
     """
 
     labels: tuple[str, ...] = ()
-    changes: Mapping[str, Value] = NO_VALUES
+    changes: Mapping[str, Value] = field(default_factory=dict)
     styles: tuple[str, ...] = ()
 
 
@@ -61,7 +58,7 @@ class Plan:
     legend: bool = True
     margin: int = 0
     parts: bool = True
-    said: Mapping[str, str] = NO_TEXTS
+    said: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """`ValueError` where a script contradicts itself: that is its fault, not that of who used it."""

@@ -46,6 +46,7 @@ from webui.pipeline.noise_table import NoiseTable
 from webui.pipeline.protocol import Conditioning, Decode, Rows, answer_all
 from webui.pipeline.samplers import SAMPLERS
 from webui.pipeline.schedules import SCHEDULES
+from webui.pipeline.texts import Part, Texts, constant
 from webui.weights import layouts
 from webui.weights.families import FAMILIES
 from webui.weights.model import LoadedModel
@@ -157,7 +158,8 @@ def ours(networks: LocalNetworks, spec: ModelSpec, size: int) -> Callable[[int],
     def steps(count: int) -> Tensor:
         sigmas = SCHEDULES["Uniform"](count, table)
         x = torch.randn(shape, generator=torch.Generator().manual_seed(3)).to(device) * sigmas[0]
-        denoise = guided(cond, uncond, SCALE, plain_row("model"))
+        both = Texts(parts=(Part(course=constant(cond)),), course=constant(uncond))
+        denoise = guided(both, SCALE, plain_row("model"))
         return answer_all(SAMPLERS["Euler"].function(denoise, x, sigmas, lambda *_: torch.zeros(shape)), answer)
 
     return steps

@@ -33,9 +33,10 @@ from webui.pipeline.conditioning import conditionings
 from webui.pipeline.generate import Model, Registry, generate
 from webui.pipeline.noise_table import NoiseTable
 from webui.pipeline.patches import NO_PATCHES
-from webui.pipeline.protocol import Conditioning, Decode, Noise, answer_all
+from webui.pipeline.protocol import Decode, Moment, Noise, answer_all
 from webui.pipeline.samplers import SAMPLERS, SamplerInfo, euler_ancestral
 from webui.pipeline.schedules import SCHEDULES
+from webui.pipeline.texts import Texts
 from webui.request import Request
 from webui.weights.families import Override
 from webui.weights.files import save
@@ -261,8 +262,8 @@ def test_clip_skip_never_reads_a_later_layer_than_the_model_was_trained_with(nam
 
     def tokens(clip_skip: int | None) -> Tensor:
         asks = conditionings(replace(REQUEST, clip_skip=clip_skip), known, NO_PATCHES)
-        cond: Conditioning = answer_all(asks, networks.encode)[0]
-        return cond.tokens
+        texts: Texts = answer_all(asks, networks.encode)
+        return texts.parts[0].at(Moment(1.0, 0, 1)).tokens
 
     assert {skip for skip in (1, 2, 3) if torch.equal(tokens(skip), tokens(None))} == same
 

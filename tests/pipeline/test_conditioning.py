@@ -21,9 +21,11 @@ from webui.pipeline.generate import Model, generate
 from webui.pipeline.guidance import distilled, plain_row
 from webui.pipeline.patches import NO_PATCHES
 from webui.pipeline.protocol import Conditioning, Decode, Encode, Moment, Rows, answer_all
+from webui.pipeline.texts import Part, Texts, constant
 from webui.request import Request
 
 TOKENIZER = Tokenizer(MERGES)
+START = Moment(14.6, 0, 3)
 POOLED = 8
 BASE, REFINER = POOLED + 6 * 256, POOLED + 5 * 256
 REQUEST = Request(
@@ -49,14 +51,15 @@ def encoded(ask: Encode) -> Conditioning:
 
 
 def run(request: Request, known: Model) -> tuple[tuple[Conditioning, Conditioning], list[Encode]]:
-    """Both conditionings, and what was asked."""
+    """What prompt and negative prompt mean at the first step, and what was asked."""
     asked: list[Encode] = []
 
     def answer(ask: Any) -> Conditioning:
         asked.append(ask)
         return encoded(ask)
 
-    return answer_all(conditionings(request, known, NO_PATCHES), answer), asked
+    texts: Texts = answer_all(conditionings(request, known, NO_PATCHES), answer)
+    return (texts.parts[0].at(START), texts.negative(START)), asked
 
 
 def embedded(*numbers: float) -> Tensor:
@@ -148,5 +151,6 @@ def test_a_distilled_answer_is_the_network_s_own() -> None:
         (row,) = ask.rows
         return (row.x + row.guidance,)
 
-    denoise = distilled(encoded(run(REQUEST, model())[1][0]), 4.0, plain_row())
+    cond = constant(encoded(run(REQUEST, model())[1][0]))
+    denoise = distilled(Texts(parts=(Part(course=cond),), course=cond), 4.0, plain_row())
     assert torch.equal(answer_all(denoise(torch.ones(2), Moment(1.0, 0, 1)), answer), torch.full((2,), 5.0))

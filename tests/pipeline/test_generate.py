@@ -17,6 +17,7 @@ from webui.pipeline.guidance import guided, plain_row
 from webui.pipeline.patches import Patches, WeightPatch
 from webui.pipeline.prompt import pad_windows, window, windows
 from webui.pipeline.protocol import Conditioning, Decode, Encode, Interrupted, Moment, Rows, Step, answer_all
+from webui.pipeline.texts import Part, Texts, constant
 from webui.request import Request
 
 TOKENIZER = Tokenizer(MERGES)
@@ -39,7 +40,8 @@ def test_guidance_asks_for_what_it_needs(scale: float, roles: list[str], expecte
         asked.extend(row.role for row in ask.rows)
         return tuple(row.conditioning.tokens[0] for row in ask.rows)
 
-    denoise = guided(conditioning(5.0), conditioning(3.0), scale, plain_row())
+    texts = Texts(parts=(Part(course=constant(conditioning(5.0))),), course=constant(conditioning(3.0)))
+    denoise = guided(texts, scale, plain_row())
     assert float(answer_all(denoise(torch.zeros(1), Moment(1.0, 0, 1)), answer)) == expected  # 3 + 4 * (5 - 3) = 11
     assert asked == roles
 

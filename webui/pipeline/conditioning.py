@@ -14,6 +14,7 @@ from webui.pipeline.model import Model
 from webui.pipeline.patches import Patches
 from webui.pipeline.prompt import pad_windows, windows
 from webui.pipeline.protocol import Ask, Conditioning, Encode, TokenChunk
+from webui.pipeline.texts import Part, Texts, constant
 from webui.request import Request
 
 SIZE_WIDTH = 256  # each of SDXL's numbers is shown to the network as so many sines and cosines
@@ -23,8 +24,8 @@ CROP = (0.0, 0.0)  # top and left: nothing is cut off
 
 
 def conditionings(
-    request: Request, model: Model, patches: Patches
-) -> Generator[Ask, Any, tuple[Conditioning, Conditioning]]:
+    request: Request, model: Model, patches: Patches, *, hires: bool = False, first_steps: int = 0  # noqa: ARG001
+) -> Generator[Ask, Any, Texts]:
     """What prompt and negative prompt mean to the network; guidance never asks for rows of the one it does not need.
 
     Beside an SDXL model an empty negative prompt is no text at all: zeros, as the model was trained. A1111, Forge and diffusers
@@ -42,9 +43,10 @@ def conditionings(
 
     cond = yield ask(prompt)
     if model.spec.unet.label_width is None:
-        return cond, (yield ask(negative))
+        return Texts(parts=(Part(course=constant(cond)),), course=constant((yield ask(negative))))
     uncond = (yield ask(negative)) if negative != empty else zeros_like(cond)
-    return with_sizes(cond, request, model, AESTHETIC_SCORE), with_sizes(uncond, request, model, NEGATIVE_SCORE)
+    cond, uncond = with_sizes(cond, request, model, AESTHETIC_SCORE), with_sizes(uncond, request, model, NEGATIVE_SCORE)
+    return Texts(parts=(Part(course=constant(cond)),), course=constant(uncond))
 
 
 def zeros_like(text: Conditioning) -> Conditioning:

@@ -136,15 +136,15 @@ def denoiser(
     request: Request, means: Means, model: Model, patches: Patches, canvas: Canvas, depth: Tensor | None
 ) -> Generator[Ask, Any, Denoise]:
     """From a state to the clean latent that the request's texts see in it, by one model and with guidance."""
-    cond, uncond = yield from conditionings(request, model, patches)
+    texts = yield from conditionings(request, model, patches)
     _, height, width = latent_shape(request, model.spec)
     channels = yield from beside(
         model.spec, canvas, depth, height, width, network=means.model.name, vae=means.vae, device=means.device
     )
     row = plain_row(model.name, patches, channels)
     if model.spec.unet.guidance_width is not None:
-        return distilled(cond, request.scale, row)
-    return guided(cond, uncond, request.scale, row)
+        return distilled(texts, request.scale, row)
+    return guided(texts, request.scale, row)
 
 
 def sample(

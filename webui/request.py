@@ -8,12 +8,22 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
-from webui.drawing import CPU_NOISE, DEFAULT_NOISE, ORIGINAL_EMPHASIS, Drawing
+from webui.drawing import (
+    CPU_NOISE,
+    DEFAULT_NOISE,
+    ORIGINAL_EMPHASIS,
+    SAME_MODEL,
+    SAME_SAMPLER,
+    SAME_SCHEDULE,
+    Drawing,
+)
 from webui.errors import UserError, unknown
 from webui.params import AUTOMATIC, LARGEST_SEED, NONE, RANDOM_SEED, SWITCH_AT, Params, parameters
 from webui.tasks import A1111, EXTRAS, MAP, MASKED, ORIGINAL, STRETCH, TASKS, WHOLE, Depth, Extras, task_of
 
 SHORT_HASH = 10  # digits by which the community names a model
+SECOND = ("upscaler", "upscaler_hash", "width", "height", "steps", "strength", "sampler", "schedule", "sampler_options", "scale")
+"""What the second pass of a picture always says itself."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,8 +37,9 @@ class Request:
     sampler's own. `inputs` maps names to the SHA-256 of pictures, masks and maps; `extensions` maps names to plain values.
     `reproducible` forbids sharing calls with other jobs. `schedule_options` holds what was chosen instead of the schedule's own.
     `variation_seed` is None where no other noise is mixed in. `hires` is the second pass of a picture that is drawn small
-    first, resolved: its upscaler (and hash), width, height, steps, strength, sampler, schedule, sampler_options, scale, prompt,
-    negative, model, model_hash and override; {} where there is none.
+    first, resolved (`SECOND`, which `second` makes a request of); {} where there is none. Its prompt, negative prompt and model
+    are "" where they are the same. The picture is first enlarged to `full_width` x `full_height`, of which the middle is kept;
+    `scale_by`, or `to_width` and `to_height`, are what the size follows from, None where they were not said.
 
     `prompts` and `negatives` hold a text for each picture where an extension wrote them out of what the person wrote, which is
     then in `template` and `negative_template`; () is one for all.
@@ -133,6 +144,15 @@ class Request:
         if self.negatives:
             own |= {"negative": self.negatives[index], "negatives": ()}
         return replace(self, count=1, **own)
+
+    def second(self) -> Request:
+        """The second pass of a picture that is drawn small first, as a request of its own: all its steps are taken."""
+        own = {name: self.hires[name] for name in SECOND}
+        if self.hires["model"]:
+            own |= {name: self.hires[name] for name in ("model", "model_hash", "override")}
+        for name in ("prompt", "negative"):
+            own |= {name: self.hires[name], f"{name}s": ()} if self.hires[name] else {}
+        return replace(self, hires={}, convention=A1111, all_steps=True, **own)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, ready for JSON."""
@@ -311,7 +331,24 @@ def parameters_of(request: Request) -> Params:
     short = {name: plain[name][:SHORT_HASH] or None for name in ("model_hash", "vae_hash")}
     files = {"vae": request.vae or NONE, "refiner": named(request.refiner, request.refiner_hash) or NONE}
     files |= {"estimator": request.estimator or NONE} if "estimator" in own else {}
-    return cls(**own | dict(request.sampler_options) | dict(request.schedule_options) | short | files)
+    options = dict(request.hires.get("sampler_options", {})) | dict(request.sampler_options) | dict(request.schedule_options)
+    return cls(**own | options | short | files | _of_second(request))
+
+
+def _of_second(request: Request) -> dict[str, Any]:
+    """The parameters of a request's second pass."""
+    own = request.hires
+    if not own:
+        return {}
+    same = {name: own[name] == getattr(request, name) for name in ("steps", "scale", "sampler", "schedule")}
+    return {
+        "hires_upscaler": own["upscaler"], "hires_scale": own["scale_by"], "hires_width": own["to_width"],
+        "hires_height": own["to_height"], "hires_steps": None if same["steps"] else own["steps"],
+        "hires_strength": own["strength"], "hires_sampler": SAME_SAMPLER if same["sampler"] else own["sampler"],
+        "hires_schedule": SAME_SCHEDULE if same["schedule"] else own["schedule"], "hires_prompt": own["prompt"],
+        "hires_negative": own["negative"], "hires_cfg": None if same["scale"] else own["scale"],
+        "hires_model": named(own["model"], own["model_hash"]) or SAME_MODEL,
+    }  # fmt: skip
 
 
 def needs_model(request: Request) -> bool:

@@ -22,6 +22,12 @@ FILLED, ORIGINAL, LATENT_NOISE, LATENT_NOTHING = "fill", "original", "latent noi
 WHOLE, ONLY_MASKED = "Whole picture", "Only masked"
 OWN_ESTIMATOR = "Model's own"  # the estimator inside a depth checkpoint's file
 LANCZOS, NEAREST = "Lanczos", "Nearest"
+LATENT_UPSCALES: Mapping[str, tuple[str, bool]] = MappingProxyType({
+    "Latent": ("bilinear", False), "Latent (antialiased)": ("bilinear", True), "Latent (bicubic)": ("bicubic", False),
+    "Latent (bicubic antialiased)": ("bicubic", True), "Latent (nearest)": ("nearest", False),
+    "Latent (nearest-exact)": ("nearest-exact", False),
+})  # fmt: skip
+"""How a latent is enlarged without being decoded: the filter, and whether it is widened where it makes smaller."""
 INPUTS = ("picture", "sketch", "mask", "depth")
 
 

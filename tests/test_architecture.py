@@ -26,7 +26,8 @@ ALLOWED: dict[str, set[str]] = {
     **{edge: LEAVES | set(PATH_TO_PICTURE) | {"training", "facts", "doctor", "install", "extension"} for edge in EDGES},
     "cli": LEAVES | {"commands", "training", "doctor"},
     "training": LEAVES | {"nets", "weights", "pipeline"},
-    "extension": LEAVES | {"nets", "weights", "pipeline"},
+    "extension": LEAVES | {"nets", "weights", "pipeline", "scripts"},
+    "scripts": LEAVES,
     "install": {"errors"},
     "facts": {"errors", "install"},
     "doctor": {"errors", "install", "facts"},
@@ -34,7 +35,8 @@ ALLOWED: dict[str, set[str]] = {
     "__init__": set(),
 }
 ALLOWED["commands"] = ALLOWED["commands"] | {"api", "ui"}  # one of them serves the page
-ALLOWED["service"] = ALLOWED["service"] | {"facts"}  # where everything is put together, the machine's memory is known
+# Where everything is put together, the machine's memory is known and extensions are loaded.
+ALLOWED["service"] = ALLOWED["service"] | {"facts", "extension", "scripts"}
 for pure in ("nets", "pipeline"):
     ALLOWED[pure] = ALLOWED[pure] - {"settings"}
 
@@ -61,6 +63,7 @@ CATCHES_ALL: dict[tuple[str, str], str] = {
     ("webui/api/application.py", "_repeat"): "upkeep that fails once must not end upkeep; it is logged and tried again",
     ("webui/api/failures.py", "__call__"): "edge of a request: a fault costs one answer, which names its place in the log",
     ("webui/service/engines.py", "_loop"): "edge of a job: an engine that cannot be opened is its jobs' failure",
+    ("webui/service/extensions.py", "load"): "extensions load here: one that raises is left out, with its reason; it is logged",
     ("webui/service/worker.py", "_begin"): "edge of a job: what cannot be handed to the engine is its job's failure",
     ("webui/service/worker.py", "_read"): "edge of a job: what cannot be found out about its model is its job's failure",
     ("webui/service/worker.py", "_hear"): "edge of a job: an event that cannot be acted on is its job's failure, or that of all",

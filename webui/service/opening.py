@@ -50,7 +50,7 @@ class Service:
     cache: Path
     engine: Engine = field(init=False)
     exact: bool = False
-    registry: Registry = field(default_factory=Registry)
+    registry: Registry = field(init=False)
     open_input: OpenInput = nothing  # the pictures that requests name
     memory_megabytes: int = 0  # that weights may take on the device; 0: what is sensible of what is free
     _networks: LocalNetworks = field(init=False)
@@ -60,6 +60,8 @@ class Service:
 
     def __post_init__(self) -> None:
         keep_freed_memory()
+        added = self.resolver.extensions
+        self.registry = Registry(samplers=added.samplers, schedules=added.schedules)
         choice = partial(choice_for, memory=self.cache / DEVICES, exact=self.exact)
         device = by_rule(facts(), exact=self.exact).device
         room = Room(weights=weights_budget(free_bytes(device, *memory_sizes()), self.memory_megabytes))

@@ -9,8 +9,8 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from webui.pipeline.samplers import SAMPLERS
 from webui.request import Request
+from webui.service.extensions import bundled
 
 REMEMBERED_SECONDS = 120.0  # of work; older measurements fade
 
@@ -26,7 +26,7 @@ class Work:
 
 def work(request: Request, steps: float) -> Work:
     """The work of `steps` steps of a request's picture: guidance and second-order samplers take two evaluations each."""
-    info = SAMPLERS.get(request.sampler)
+    info = bundled().samplers.get(request.sampler)
     evaluations = 1 if info is None else info.evaluations
     rows = 1 if request.scale in (0, 1) else 2
     pixels = request.width * request.height

@@ -14,9 +14,8 @@ from typing import Any
 from webui.drawing import Drawing
 from webui.errors import ModelFileError, UnknownName, UserError, unknown
 from webui.params import AUTOMATIC, NONE, Params
-from webui.pipeline.samplers import SAMPLERS, SamplerInfo
+from webui.pipeline.samplers import SamplerInfo
 from webui.pipeline.samplers import resolve as resolve_sampler
-from webui.pipeline.schedules import SCHEDULES, Schedule
 from webui.request import (
     NO_FILE,
     NO_INPUTS,
@@ -34,6 +33,7 @@ from webui.service import sizes, vaes
 from webui.service.catalogue import HASHES, Catalogue, described, model_facts
 from webui.service.checkpoints import Checkpoint, choose, find, find_vaes, is_there
 from webui.service.decoding import facts_of
+from webui.service.extensions import Extensions, bundled
 from webui.service.further_networks import Functions, FurtherNetworks, unhashed
 from webui.service.given import OpenInput, nothing
 from webui.service.overrides import FileOptions, Overrides
@@ -64,8 +64,7 @@ class Resolver:
     others: Sequence[Path] = ()
     paths: bool = False
     overrides: Overrides = field(default_factory=Overrides)
-    sampler_infos: Mapping[str, SamplerInfo] = field(default_factory=lambda: SAMPLERS)
-    schedule_functions: Mapping[str, Schedule] = field(default_factory=lambda: SCHEDULES)
+    extensions: Extensions = field(default_factory=bundled)
     estimator_functions: Functions = field(default_factory=dict)
     upscaler_functions: Functions = field(default_factory=dict)
     seed: Callable[[], int] = random_seed
@@ -197,11 +196,11 @@ class Resolver:
 
     def samplers(self) -> list[str]:
         """The names of the samplers, the automatic choice first."""
-        return [AUTOMATIC, *self.sampler_infos]
+        return [AUTOMATIC, *self.extensions.samplers]
 
     def schedules(self) -> list[str]:
         """The names of the schedules, the automatic choice first."""
-        return [AUTOMATIC, *self.schedule_functions]
+        return [AUTOMATIC, *self.extensions.schedules]
 
     def vae_names(self) -> list[str]:
         """The names of the VAE files, the automatic choice and the model's own first."""
@@ -270,9 +269,9 @@ class Resolver:
         automatic = sampler.strip().casefold() == AUTOMATIC.casefold()
         named = ModelFacts.sampler if automatic else sampler
         try:
-            info, own = resolve_sampler(named, schedule, samplers=self.sampler_infos, schedules=self.schedule_functions)
+            info, own = resolve_sampler(named, schedule, samplers=self.extensions.samplers, schedules=self.extensions.schedules)
         except UnknownName:
-            if not automatic or named in self.sampler_infos:
+            if not automatic or named in self.extensions.samplers:
                 raise
             return None, schedule
         return (None, schedule) if automatic else (info, own)
@@ -288,7 +287,7 @@ class Resolver:
         known = {name.casefold() for name in self.schedules()}
         wanted = schedule if schedule.casefold() in known else AUTOMATIC
         taken = wanted if chosen.strip().casefold() == AUTOMATIC.casefold() else chosen
-        resolved = partial(resolve_sampler, samplers=self.sampler_infos, schedules=self.schedule_functions)
+        resolved = partial(resolve_sampler, samplers=self.extensions.samplers, schedules=self.extensions.schedules)
         try:
             return resolved(sampler, taken)
         except UnknownName:

@@ -126,7 +126,7 @@ def _value(name: str, parameter: Parameter, raw: dict[str, str], resolver: Resol
     if name in ("sampler", "schedule"):
         info, schedule = resolve_sampler(
             raw.get("sampler", ModelFacts.sampler), raw.get("schedule", Drawing.schedule),
-            samplers=resolver.sampler_infos, schedules=resolver.schedule_functions,
+            samplers=resolver.extensions.samplers, schedules=resolver.extensions.schedules,
         )  # fmt: skip
         return info.name if name == "sampler" else schedule
     return parameter.parse(raw[name])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -231,7 +232,9 @@ def test_the_number_of_evaluations_is_as_documented(info: SamplerInfo) -> None:
     run(info.function, noise_of() * sigmas[0], sigmas)
     expected = [Moment(sigma, step, 6, 0) for step, sigma in enumerate(sigmas[:-1])]
     if info.evaluations == 2:
-        second = [Moment(sigma, step, 6, 1) for step, sigma in enumerate(sigmas[1:-1])]
+        middle = info.name == "DPM++ SDE"
+        levels = [math.sqrt(a * b) if middle else b for a, b in pairwise(sigmas[:-1])]
+        second = [Moment(sigma, step, 6, 1) for step, sigma in enumerate(levels)]
         expected = sorted(expected + second, key=lambda at: (at.step, at.evaluation))
     assert run.asked == expected
     assert [step.at for step in run.told] == [Moment(sigma, step, 6) for step, sigma in enumerate(sigmas[:-1])]
@@ -355,10 +358,13 @@ def test_every_sampler_names_a_schedule_and_its_options() -> None:
     assert len(names) == len(set(names))
     assert {name: dict(info.options) for name, info in SAMPLERS.items()} == {
         "DPM++ 2M": {},
+        "DPM++ SDE": {"eta": 1.0, "s_noise": 1.0},
+        "DPM++ 2M SDE": {"eta": 1.0, "s_noise": 1.0},
         "Euler a": {"eta": 1.0, "s_noise": 1.0},
         "Euler": {"s_churn": 0.0, "s_tmin": 0.0, "s_tmax": math.inf, "s_noise": 1.0},
         "Heun": {"s_churn": 0.0, "s_tmin": 0.0, "s_tmax": math.inf, "s_noise": 1.0},
         "DDIM": {"eta": 0.0},
+        "LCM": {"s_noise": 1.0},
     }
 
 

@@ -27,9 +27,11 @@ class NoiseTable:
     """The noise levels a model was trained at: `alphas_cumprod` [T], float64, falling, in (0, 1).
 
     Whole t are the training steps 0 .. T - 1; between them log sigma is interpolated linearly, and nothing is rounded.
+    `family` is that of the model (`ModelSpec.family`), for schedules that were tuned to one; "" where it does not matter.
     """
 
     alphas_cumprod: Tensor
+    family: str = ""
 
     def __post_init__(self) -> None:
         alphas = self.alphas_cumprod.detach().to("cpu", torch.float64).clamp(min=SMALLEST_ALPHA)
@@ -49,7 +51,7 @@ class NoiseTable:
 
         `UserError` for zero-terminal SNR with a network that predicts noise: where there is nothing but noise, that says nothing.
         """
-        table = cls.from_betas(*spec.betas, spec.train_steps)
+        table = cls(cls.from_betas(*spec.betas, spec.train_steps).alphas_cumprod, spec.family)
         if not spec.zero_terminal_snr:
             return table
         if spec.prediction != "v":
@@ -57,7 +59,7 @@ class NoiseTable:
                 f"The model is set to zero-terminal SNR and to predict {spec.prediction}; a first step from nothing but noise "
                 "can only be made by v prediction. Set the prediction to v, or turn zero-terminal SNR off."
             )
-        return cls(zero_terminal(table.alphas_cumprod))
+        return cls(zero_terminal(table.alphas_cumprod), spec.family)
 
     @cached_property
     def sigmas(self) -> Tensor:

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from webui.errors import unknown
 from webui.pipeline.protocol import Asking, Denoise, Moment, Noise, Sampler, Step
@@ -22,6 +22,8 @@ from webui.pipeline.schedules import SCHEDULES, Schedule
 
 if TYPE_CHECKING:  # so that the page can list samplers before torch is there
     from torch import Tensor
+
+    from webui.pipeline.noise_table import NoiseTable
 
 AUTOMATIC = "Automatic"  # the schedule a sampler is usually run with
 
@@ -78,10 +80,7 @@ def euler_ancestral(
     """
     for at, sigma_next in moments(sigmas):
         denoised = yield from denoise(x, at)
-        down, up = split(at.sigma, sigma_next, eta)
-        x = denoised + (x - denoised) * (down / at.sigma)
-        if up > 0:
-            x = x + noise(at, sigma_next) * (up * s_noise)
+        x = noised(denoised, x, at, sigma_next, noise, eta, s_noise)
         yield Step(at, x, denoised)
     return x
 
@@ -102,6 +101,69 @@ def dpmpp_2m(denoise: Denoise, x: Tensor, sigmas: Sequence[float], _noise: Noise
             ahead = denoised + (denoised - denoised_before) * (h / (2 * h_before))
         x = ahead + (x - ahead) * (sigma_next / at.sigma)
         before = at.sigma, denoised
+        yield Step(at, x, denoised)
+    return x
+
+
+def dpmpp_sde(
+    denoise: Denoise, x: Tensor, sigmas: Sequence[float], noise: Noise, *, eta: float = 1.0, s_noise: float = 1.0
+) -> Asking:
+    """DPM-Solver++(2S) for the reverse SDE: `denoised` halfway in log sigma stands for the whole step (arXiv:2211.01095, alg. 1).
+
+    Both the way to the middle and the step are of `euler_ancestral`'s kind, with the noise of one Brownian path. A step to
+    sigma 0 has no middle and ends at `denoised`.
+    """
+    for at, sigma_next in moments(sigmas):
+        ahead = denoised = yield from denoise(x, at)
+        if sigma_next > 0:
+            middle = math.sqrt(at.sigma * sigma_next)
+            there = noised(ahead, x, at, middle, noise, eta, s_noise)
+            ahead = yield from denoise(there, replace(at, sigma=middle, evaluation=1))
+        x = noised(ahead, x, at, sigma_next, noise, eta, s_noise)
+        yield Step(at, x, denoised)
+    return x
+
+
+def dpmpp_2m_sde(
+    denoise: Denoise, x: Tensor, sigmas: Sequence[float], noise: Noise, *, eta: float = 1.0, s_noise: float = 1.0
+) -> Asking:
+    """`dpmpp_2m` for the reverse SDE, its integrals over the noise solved exactly (Lu et al. 2022, arXiv:2211.01095, eq. 19).
+
+    Over a step h of log sigma, what is not data shrinks by exp(-(1 + eta) h) and noise of variance 1 - exp(-2 eta h) joins it.
+    """
+    before: tuple[float, Tensor] | None = None
+    for at, sigma_next in moments(sigmas):
+        ahead = denoised = yield from denoise(x, at)
+        if sigma_next > 0:
+            h = math.log(at.sigma / sigma_next)
+            if before is not None:
+                ahead = denoised + (denoised - before[1]) * (h / (2 * math.log(before[0] / at.sigma)))
+            x = ahead + (x - ahead) * math.exp(-(1 + eta) * h)
+            if eta > 0:
+                x = x + noise(at, sigma_next) * (sigma_next * math.sqrt(-math.expm1(-2 * eta * h)) * s_noise)
+        else:
+            x = denoised
+        before = at.sigma, denoised
+        yield Step(at, x, denoised)
+    return x
+
+
+def lcm(
+    denoise: Denoise, x: Tensor, sigmas: Sequence[float], noise: Noise, *, s_noise: float = 1.0, table: NoiseTable | None = None
+) -> Asking:
+    """Consistency sampling: jump to the data, then add the next level's noise (Luo et al. 2023, arXiv:2310.04378, algorithm 3).
+
+    With the model's `table`, answers are weighted so that they are the state itself at time 0 (its eq. 9), where deviation 0.5
+    of data meets ten times the training step.
+    """
+    for at, sigma_next in moments(sigmas):
+        denoised = yield from denoise(x, at)
+        if table is not None:
+            kept, scaled = 0.25, (10 * table.t_of(at.sigma)) ** 2
+            denoised = denoised * math.sqrt(scaled / (scaled + kept)) + x * (kept / (scaled + kept))
+        x = denoised
+        if sigma_next > 0:
+            x = x + noise(at, sigma_next) * (sigma_next * s_noise)
         yield Step(at, x, denoised)
     return x
 
@@ -132,6 +194,15 @@ def churned(
     return replace(at, sigma=raised), x + fresh * (s_noise * math.sqrt(raised**2 - at.sigma**2))
 
 
+def noised(
+    denoised: Tensor, x: Tensor, at: Moment, sigma_next: float, noise: Noise, eta: float, s_noise: float
+) -> Tensor:
+    """From `at` to below `sigma_next` by what is `denoised`, and up to it with fresh noise; drawn only where it is added."""
+    down, up = split(at.sigma, sigma_next, eta)
+    x = denoised + (x - denoised) * (down / at.sigma)
+    return x + noise(at, sigma_next) * (up * s_noise) if up > 0 else x
+
+
 def split(sigma: float, sigma_next: float, eta: float) -> tuple[float, float]:
     """The sigma to go down to and the deviation of the noise to add, whose squares sum to that of `sigma_next`.
 
@@ -148,6 +219,12 @@ class SamplerInfo:
     `schedule` is what "Automatic" stands for. `evaluations` counts the network evaluations of a step; `uses_noise` says whether
     steps draw noise with the options left alone. `unit_start` is for samplers that begin, as DDPM does, with what the network
     sees having deviation 1; below full strength they begin one step after the level a picture is noised to (`strength.way`).
+
+    `brownian`: `noise(at, sigma_next)` is to be a Brownian path's way from `at.sigma` to `sigma_next`, made unit normal: draws
+    over overlapping ways are alike. `discards_penultimate`: the schedule is made a step longer and its last sigma but one left
+    out. `own_steps`: only the ends of the schedule and its number of steps count. `timesteps`: made for sigmas that are entries
+    of the noise table. `ensd`: picture metadata names the "eta noise seed delta". `cfg_pp`: the denoiser answers a pair, guided
+    and unconditional, of which the guidance scale counts a 12.5th (Chung et al. 2024, arXiv:2406.08070: scales from 0 to 1).
     """
 
     name: str
@@ -157,12 +234,27 @@ class SamplerInfo:
     evaluations: int = 1
     uses_noise: bool = False
     unit_start: bool = False
+    brownian: bool = False
+    discards_penultimate: bool = False
+    own_steps: bool = False
+    timesteps: bool = False
+    ensd: bool = False
+    cfg_pp: bool = False
 
     @property
     def options(self) -> Mapping[str, float]:
-        """The options of the function and their defaults: its keyword-only arguments."""
+        """The options of the function and their defaults: its keyword-only arguments, the noise table aside."""
         arguments = inspect.signature(self.function).parameters.values()
-        return {each.name: each.default for each in arguments if each.kind is each.KEYWORD_ONLY}
+        return {each.name: each.default for each in arguments if each.kind is each.KEYWORD_ONLY and each.name != "table"}
+
+    def run(
+        self, denoise: Denoise, x: Tensor, sigmas: Sequence[float], noise: Noise, table: NoiseTable, options: Mapping[str, float]
+    ) -> Asking:
+        """Run the function with those of `options` that it has, and the model's noise `table` where it asks for that."""
+        given: dict[str, Any] = {name: value for name, value in options.items() if name in self.options}
+        if "table" in inspect.signature(self.function).parameters:
+            given["table"] = table
+        return self.function(denoise, x, sigmas, noise, **given)
 
     def start(self, noise: Tensor, sigma: float) -> Tensor:
         """The state to begin with at `sigma` where there is no picture yet, from unit `noise`."""
@@ -173,14 +265,27 @@ SAMPLERS: Mapping[str, SamplerInfo] = MappingProxyType(
     {
         info.name: info
         for info in (
-            SamplerInfo(name="DPM++ 2M", function=dpmpp_2m, schedule="Karras", aliases=("k_dpmpp_2m",)),
-            SamplerInfo(name="Euler a", function=euler_ancestral, aliases=("k_euler_a", "k_euler_ancestral"), uses_noise=True),
+            SamplerInfo(name="DPM++ 2M", function=dpmpp_2m, schedule="Karras", aliases=("k_dpmpp_2m", "dpmpp_2m")),
+            SamplerInfo(
+                name="DPM++ SDE", function=dpmpp_sde, schedule="Karras", aliases=("k_dpmpp_sde", "dpmpp_sde", "dpmpp_sde_gpu"),
+                evaluations=2, uses_noise=True, brownian=True,
+            ),
+            SamplerInfo(
+                name="DPM++ 2M SDE", function=dpmpp_2m_sde, schedule="Exponential",
+                aliases=("k_dpmpp_2m_sde", "dpmpp_2m_sde", "dpmpp_2m_sde_gpu"), uses_noise=True, brownian=True,
+            ),
+            SamplerInfo(
+                name="Euler a", function=euler_ancestral, aliases=("k_euler_a", "k_euler_ancestral", "euler_ancestral"),
+                uses_noise=True, ensd=True,
+            ),
             SamplerInfo(name="Euler", function=euler, aliases=("k_euler",)),
             SamplerInfo(name="Heun", function=heun, aliases=("k_heun",), evaluations=2),
-            SamplerInfo(name="DDIM", function=ddim, schedule="DDIM timesteps", unit_start=True),
+            SamplerInfo(name="DDIM", function=ddim, schedule="DDIM timesteps", unit_start=True, timesteps=True),
+            SamplerInfo(name="LCM", function=lcm, schedule="LCM", aliases=("k_lcm",), uses_noise=True, timesteps=True),
         )
     }
-)
+)  # fmt: skip
+OLD_ENDINGS = MappingProxyType({"_ka": "Karras", "_exp": "Exponential"})  # of names from before schedules had names of their own
 
 
 def resolve(
@@ -192,20 +297,25 @@ def resolve(
 ) -> tuple[SamplerInfo, str]:
     """The sampler and the name of the schedule that a request means; `UnknownName` where there is none.
 
-    Case does not matter, aliases count, and old names that hold both ("DPM++ 2M Karras", "k_dpmpp_2m_ka") are taken apart; their
-    schedule gives way to one that is named by itself.
+    Case and what parts words do not matter, aliases count, and old names that hold both ("DPM++ 2M Karras", "k_dpmpp_2m_ka") are
+    taken apart; their schedule gives way to one that is named by itself.
     """
-    names = {name.casefold(): info for info in samplers.values() for name in (*info.aliases, info.name)}
-    labels = {name.casefold(): name for name in (AUTOMATIC, *schedules)}
-    given, own = sampler.strip().casefold(), schedule.strip().casefold()
+    names = {_plain(name): info for info in samplers.values() for name in (*info.aliases, info.name)}
+    labels = {_plain(name): name for name in (AUTOMATIC, *schedules)}
+    given, own = _plain(sampler), _plain(schedule)
     if own not in labels:
         raise unknown("schedule", schedule, labels.values())
     if given in names:
         return _with_schedule(names[given], labels[own])
-    for ending, label in [(f" {key}", label) for key, label in labels.items()] + [("_ka", "Karras")]:
+    for ending, label in [*labels.items(), *((_plain(old), label) for old, label in OLD_ENDINGS.items() if label in schedules)]:
         if given.endswith(ending) and given.removesuffix(ending) in names:
             return _with_schedule(names[given.removesuffix(ending)], label if labels[own] == AUTOMATIC else labels[own])
     raise unknown("sampler", sampler, samplers)
+
+
+def _plain(name: str) -> str:
+    """A name without case and without what parts its words."""
+    return "".join(each for each in name.casefold() if not each.isspace() and each not in "_-")
 
 
 def _with_schedule(info: SamplerInfo, schedule: str) -> tuple[SamplerInfo, str]:

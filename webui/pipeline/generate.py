@@ -161,8 +161,7 @@ def sample(
         request, model.spec, canvas, path, info, first, denoise, network=model.name, vae=means.vae, refiner=refiner
     )
     fresh = noise.per_step(request.seed, shape, device=device)
-    options = {name: value for name, value in request.sampler_options.items() if name in info.options}
-    latent: Tensor = yield from info.function(start.denoise, start.state, path.sigmas, fresh, **options)
+    latent: Tensor = yield from info.run(start.denoise, start.state, path.sigmas, fresh, table, request.sampler_options)
     return start.settle(latent)
 
 

@@ -246,9 +246,7 @@ def resolve(
     `size` is what the parameters mean for the pictures among `inputs`. Options that the sampler does not have are dropped, and
     what is done to a picture where there is none, so that equal pictures have equal requests.
     """
-    if params.clip_skip is not None and params.clip_skip > model.text_layers:
-        layers = f"the text tower of {model.name} has {model.text_layers} layers"
-        raise UserError(f"Clip skip was {params.clip_skip}; {layers}: use 1 to {model.text_layers}, or leave it out.")
+    check_clip_skip(params, model)
     named = (name for name, parameter in parameters(params).items() if parameter.option and name in sampler.options)
     options = {name: getattr(params, name) for name in named}
     native = (model.native_size, model.native_size) if size is None else size
@@ -284,6 +282,13 @@ def resolve(
         estimator_hash=estimator.hash,
         **_of_the_task(params, inputs),
     )
+
+
+def check_clip_skip(params: Drawing, model: ModelFacts) -> None:
+    """Raise `UserError` where a layer is to be read that a model's text tower does not have."""
+    if params.clip_skip is not None and params.clip_skip > model.text_layers:
+        layers = f"the text tower of {model.name} has {model.text_layers} layers"
+        raise UserError(f"Clip skip was {params.clip_skip}; {layers}: use 1 to {model.text_layers}, or leave it out.")
 
 
 def resolve_map(

@@ -13,11 +13,12 @@ from webui.params import AUTOMATIC, NONE
 from webui.request import FileFacts, InputFacts, ModelFacts, Request
 from webui.service import estimators, upscalers
 from webui.service.checkpoints import Checkpoint
-from webui.tasks import LANCZOS, OWN_ESTIMATOR, Depth, Extras
+from webui.tasks import LANCZOS, LATENT_UPSCALES, OWN_ESTIMATOR, Depth, Extras
 from webui.weights import hashes
 from webui.weights.folders import weight_files
 
 FIELDS = ("estimator", "upscaler", "upscaler_2")  # of a request
+WITHOUT_FILE = ("", OWN_ESTIMATOR, *upscalers.PLAIN, *LATENT_UPSCALES)
 REGISTERED = "registered"  # in place of a file's hash, for a function that an extension brought
 HashOf = Callable[[Path, "hashes.Told | None"], str]
 Functions = Mapping[str, Callable[..., Any]]
@@ -54,7 +55,12 @@ class FurtherNetworks:
     def upscaler_names(self) -> list[str]:
         """What can be chosen as an upscaler."""
         files = (each.name for each in self.upscalers())
-        return list(dict.fromkeys([*upscalers.RESERVED, *files, *self.more_upscalers]))
+        return list(dict.fromkeys([NONE, *upscalers.PLAIN, *files, *self.more_upscalers]))
+
+    def hires_upscaler_names(self) -> list[str]:
+        """What can enlarge a picture before its second pass; None is no second pass."""
+        none, *others = self.upscaler_names()
+        return [none, *LATENT_UPSCALES, *others]
 
     def estimator(self, params: Depth, model: ModelFacts, inputs: Mapping[str, InputFacts]) -> FileFacts:
         """The estimator that makes a task's map: none where the map is given, or there is no picture to make one of."""
@@ -68,6 +74,11 @@ class FurtherNetworks:
         first = upscalers.choose(params.upscaler, there, more) or LANCZOS
         second = upscalers.choose(params.upscaler_2, there, more) if params.visibility_2 else ""
         return self._facts(first), self._facts(second)
+
+    def hires_upscaler(self, name: str) -> FileFacts:
+        """What enlarges a picture before its second pass, by its name."""
+        plain = (*LATENT_UPSCALES, *upscalers.PLAIN)
+        return self._facts(upscalers.choose(name, self.upscalers(), self.more_upscalers, plain))
 
     def complete(self, request: Request, told: hashes.Told | None) -> Request:
         """The request with the hashes of its networks; the first time that reads whole files, of which `told` hears."""
@@ -108,7 +119,7 @@ class FurtherNetworks:
 
     def _facts(self, chosen: Checkpoint | str) -> FileFacts:
         if isinstance(chosen, str):
-            plain = chosen in (OWN_ESTIMATOR, *upscalers.PLAIN, "")
+            plain = chosen in WITHOUT_FILE
             return FileFacts(name=chosen, hash="" if plain else REGISTERED)
         with contextlib.suppress(ModelFileError):
             return FileFacts(name=chosen.name, hash=self.known(weights_of(chosen.path)))
@@ -117,8 +128,7 @@ class FurtherNetworks:
 
 def unhashed(request: Request) -> list[str]:
     """The fields of a request that name a file whose hash is not known yet."""
-    own = (OWN_ESTIMATOR, *upscalers.PLAIN, "")
-    return [each for each in FIELDS if getattr(request, each) not in own and not getattr(request, f"{each}_hash")]
+    return [each for each in FIELDS if getattr(request, each) not in WITHOUT_FILE and not getattr(request, f"{each}_hash")]
 
 
 def weights_of(path: Path) -> Path:

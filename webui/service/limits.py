@@ -32,6 +32,8 @@ class UserLimits:
             raise UserError(f"The size was {size}; here a picture has at most {self.pixels:,}: make it smaller.")
         if request.steps > self.steps:
             raise UserError(f"Steps was {request.steps}; here it is at most {self.steps}.")
+        if request.hires and request.hires["steps"] > self.steps:
+            raise UserError(f"Hires steps was {request.hires['steps']}; here it is at most {self.steps}.")
         if request.count > self.count:
             raise UserError(f"Count was {request.count}; here a job has at most {self.count} pictures: make several jobs of it.")
         if waiting >= self.queue:

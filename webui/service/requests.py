@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from webui.drawing import Drawing
+from webui.drawing import SAME_MODEL, SAME_SAMPLER, Drawing, Txt2Img
 from webui.errors import ModelFileError, UnknownName, UserError, unknown
 from webui.params import AUTOMATIC, NONE, Params
 from webui.pipeline.samplers import SamplerInfo
@@ -24,15 +24,17 @@ from webui.request import (
     ModelFacts,
     Request,
     SamplerFacts,
+    check_clip_skip,
     needs_model,
     resolve,
     resolve_extras,
     resolve_map,
 )
-from webui.service import sizes, vaes
+from webui.service import hires, sizes, vaes
 from webui.service.catalogue import HASHES, Catalogue, described, model_facts
 from webui.service.checkpoints import Checkpoint, choose, find, find_vaes, is_there
 from webui.service.decoding import facts_of
+from webui.service.expansion import expanded
 from webui.service.extensions import Extensions, bundled
 from webui.service.further_networks import Functions, FurtherNetworks, unhashed
 from webui.service.given import OpenInput, nothing
@@ -105,17 +107,26 @@ class Resolver:
         facts, options = self._facts(checkpoint)
         check_model(task, facts, self._with_depth())
         vae = vaes.choose(params, checkpoint, options.vae, self.vaes(), self.known_hash)
-        return resolve(
+        request = resolve(
             params, model=facts, sampler=self._sampler_of(params, facts), random_seed=self.seed,
             vae=vaes.facts(vae, self.known_hash), refiner=self._refiner(params, checkpoint, there), inputs=inputs,
             estimator=self.networks.estimator(params, facts, inputs) if isinstance(params, Depth) else NO_FILE,
             size=sizes.resolved(params, facts.native_size, shape_of(inputs)),
         )  # fmt: skip
+        request = expanded(request, self.extensions, (self.models_folder.parent, self.models_folder))
+        if not isinstance(params, Txt2Img) or not hires.is_wanted(params):
+            return request
+        return self._with_second(params, request, facts, checkpoint, there)
 
     def complete(self, request: Request, told: hashes.Told | None = None) -> Request:
         """The request with nothing left open; the first time that reads whole files, of which `told` hears."""
         if is_complete(request):
             return request
+        request = hires.sized(self._complete(request, told))
+        return hires.completed(request, self._complete(request.second(), told)) if request.hires else request
+
+    def _complete(self, request: Request, told: hashes.Told | None) -> Request:
+        """One pass of a request with nothing left open."""
         with self._reading:
             request = self.networks.complete(request, told)
             if not needs_model(request):
@@ -210,6 +221,10 @@ class Resolver:
         """What can be chosen as a depth estimator, the automatic choice and none first."""
         return self.networks.estimator_names(own=any(each["own_estimator"] for each in self.models()))
 
+    def hires_upscaler_names(self) -> list[str]:
+        """What can enlarge a picture before its second pass; None is no second pass."""
+        return self.networks.hires_upscaler_names()
+
     def known_hash(self, path: Path) -> str:
         """A file's hash, "" where it was never read whole, or cannot be."""
         with contextlib.suppress(ModelFileError):
@@ -277,7 +292,11 @@ class Resolver:
         return (None, schedule) if automatic else (info, own)
 
     def _sampler_of(self, params: Drawing, facts: ModelFacts) -> SamplerFacts:
-        info, schedule = self._sampler(params.sampler, params.schedule)
+        return self._suiting(params.sampler, params.schedule, facts)
+
+    def _suiting(self, sampler: str, schedule: str, facts: ModelFacts) -> SamplerFacts:
+        """What a sampler and a schedule mean; what is automatic suits the model."""
+        info, schedule = self._sampler(sampler, schedule)
         if info is None:
             info, schedule = self.suited(facts.sampler, facts.schedule, schedule)
         return SamplerFacts(name=info.name, schedule=schedule, options=tuple(info.options))
@@ -293,20 +312,40 @@ class Resolver:
         except UnknownName:
             return resolved(ModelFacts.sampler, taken)
 
+    def _with_second(
+        self, params: Txt2Img, request: Request, facts: ModelFacts, model: Checkpoint, there: Sequence[Checkpoint]
+    ) -> Request:
+        """The request with its second pass; names in it are told as those of the first are."""
+        upscaler = self.networks.hires_upscaler(params.hires_upscaler)
+        second = FileFacts()
+        if name := hires.said(params.hires_model, SAME_MODEL):
+            facts = self._goes_on(name, "checkpoint of the second pass", model, there)
+            second = FileFacts(name=facts.name, hash=facts.hash, override=facts.override)
+            check_clip_skip(params, facts)
+        automatic = self._sampler(request.sampler, AUTOMATIC)[1]
+        schedule = hires.same_schedule(params, request, automatic)
+        sampler = self._suiting(hires.said(params.hires_sampler, SAME_SAMPLER) or request.sampler, schedule, facts)
+        return hires.resolved(params, request, upscaler, sampler, second)
+
     def _refiner(self, params: Drawing, model: Checkpoint, there: Sequence[Checkpoint]) -> FileFacts:
         if params.refiner.strip().casefold() in ("", NONE.casefold()):
             return FileFacts()
-        checkpoint = choose(there, params.refiner, None, self._hash, paths=self.paths)
+        facts = self._goes_on(params.refiner, "refiner", model, there)
+        return FileFacts(name=facts.name, hash=facts.hash, override=facts.override)
+
+    def _goes_on(self, name: str, what: str, model: Checkpoint, there: Sequence[Checkpoint]) -> ModelFacts:
+        """A model that goes on with what another one begins; `UserError` where it cannot."""
+        checkpoint = choose(there, name, None, self._hash, paths=self.paths)
         self._known[checkpoint.name] = checkpoint.path
         facts, _ = self._facts(checkpoint)
         check_model("txt2img", facts, ())  # it may be of any kind that goes on without being given anything
         latents = {latents_of(each, self.overrides.of(self.known_hash(each.path))) for each in (model, checkpoint)}
         if len(latents) > 1:
             raise UserError(
-                f"The refiner {checkpoint.name} cannot go on with what {model.name} begins, for their latents are of different "
-                "kinds; choose a refiner of the same family, such as SDXL's for SDXL."
+                f"The {what} {checkpoint.name} cannot go on with what {model.name} begins, for their latents are of different "
+                "kinds; choose one of the same family, such as SDXL's refiner for SDXL."
             )
-        return FileFacts(name=checkpoint.name, hash=facts.hash, override=facts.override)
+        return facts
 
     def _shown(self, checkpoint: Checkpoint, plain: dict[str, Any]) -> dict[str, Any]:
         """A model's description with the VAE, sampler and schedule that are taken for it here."""
@@ -324,7 +363,7 @@ def latents_of(checkpoint: Checkpoint, options: FileOptions) -> tuple[int, int, 
 
 def is_complete(request: Request) -> bool:
     """Whether nothing is left open that only whole files tell."""
-    if unhashed(request):
+    if unhashed(request) or (request.hires and not is_complete(request.second())):
         return False
     if not needs_model(request):
         return True
@@ -334,4 +373,4 @@ def is_complete(request: Request) -> bool:
 
 def at_most(request: Request) -> Request:
     """The request as large as it may turn out to be, pictures of other shapes aside."""
-    return replace(request, width=request.width or LARGEST_OPEN, height=request.height or LARGEST_OPEN)
+    return hires.sized(replace(request, width=request.width or LARGEST_OPEN, height=request.height or LARGEST_OPEN))

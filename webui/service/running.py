@@ -53,8 +53,10 @@ class Running:
 
 def new_here(request: Request) -> str:
     """What is read for the first time before a request can be carried out."""
-    names = [getattr(request, each) for each in unhashed(request)]
-    return request.model if needs_model(request) and not request.model_hash else ", ".join(names) or request.model
+    passes = (request, request.second()) if request.hires else (request,)
+    names = dict.fromkeys(getattr(one, each) for one in passes for each in unhashed(one))
+    models = dict.fromkeys(one.model for one in passes if needs_model(one) and not one.model_hash)
+    return ", ".join([*models, *names]) or request.model
 
 
 def gaps(count: int, settled: set[int]) -> Iterator[tuple[int, int]]:

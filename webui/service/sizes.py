@@ -43,7 +43,12 @@ def at_native(native: int, shape: Size) -> Size:
 
 
 def worked_at(request: Request, picture: Size | None) -> int:
-    """How many pixels are worked at, at most: of the result, of the picture that a part is pasted into, or that is encoded."""
+    """How many pixels are worked at, at most: of the result, of the picture that a part is pasted into, or that is encoded.
+
+    A picture that is drawn twice counts as large as it is enlarged to.
+    """
+    if request.hires:
+        return max(_pixels(request.hires["full_width"], request.hires["full_height"]), _pixels(request.width, request.height))
     wider, higher = request.outpaint_left + request.outpaint_right, request.outpaint_top + request.outpaint_bottom
     if request.area != ONLY_MASKED:
         encoded = picture if request.resize_mode == LATENT and request.task in ("img2img", "depth") else None

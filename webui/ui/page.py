@@ -14,7 +14,7 @@ import gradio as gr
 from fastapi import FastAPI
 
 from webui.service.studio import Studio
-from webui.ui import generating, head, settings_tab
+from webui.ui import generating, head, pnginfo, settings_tab
 from webui.ui.areas import AREAS, GENERATING, SETTINGS, TXT2IMG, styles_parameter
 from webui.ui.bridge import begin, connect, element
 from webui.ui.hints import hint
@@ -53,6 +53,8 @@ def _lay_out(studio: Studio) -> gr.Blocks:
             for name, area in GENERATING.items():
                 with gr.Tab(name, id=name, elem_id=f"tab_{name}"):
                     made[name] = generating.tab(area, known)
+            with gr.Tab(pnginfo.TITLE, id=pnginfo.NAME, elem_id=f"tab_{pnginfo.NAME}"):
+                pnginfo.tab()
             with gr.Tab("Gallery", id="gallery", elem_id="tab_gallery"):
                 element("webui-gallery", "gallery")
             with gr.Tab("Models", id="models", elem_id="tab_models"):

@@ -7,6 +7,7 @@ import { say, tried } from "./say.js";
 import { mapButtons, sendButton } from "./send.js";
 import { ask } from "./server.js";
 import { inputSource } from "./inputs.js";
+import { inspect } from "./pnginfotab.js";
 
 /** The parameters as a list of names and values. */
 export function parameterList(text) {
@@ -44,6 +45,7 @@ export function actionBar(page, picture, { siblings = 1, full = null } = {}) {
     button("Reuse seed", "seed", () => reuseSeed(page, picture), { data: { act: "seed" } }),
     button("Reuse all", "redo", () => reuseAll(page, picture), { data: { act: "all" } }),
     button("Copy parameters", "copy", () => copy(picture.parameters), { data: { act: "copy" } }),
+    button("PNG Info", "info", () => inspect({ picture }), { shown: full === null, title: "All that the file says, and the difference to another", data: { act: "info" } }),
   );
 }
 
@@ -75,19 +77,18 @@ async function reuseAll(page, picture) {
   const start = Object.entries(known).map(([name, digest]) => [name, { url: inputSource(digest), digest, width: 0, height: 0, name: "" }]);
   if (start.length > 0) tab.start(Object.fromEntries(start));
   await tab.controls.fill(found.values);
-  tab.refuse("");
   page.show(tab.task);
-  say(["The parameters are in the controls.", ...found.notes].join(" "));
+  tab.took(found.notes, picture.parameters);
 }
 
 /** Put a text where it can be pasted from. */
-export async function copy(text) {
+export async function copy(text, said = "The parameters are copied.") {
   try {
     await navigator.clipboard.writeText(text);
   } catch {
     copyWithoutPermission(text); // the clipboard's own interface needs https or this machine
   }
-  say("The parameters are copied.");
+  say(said);
 }
 
 function copyWithoutPermission(text) {

@@ -4,6 +4,7 @@ import { button, icon, make } from "./dom.js";
 import { Grid } from "./grid.js";
 import { page } from "./page.js";
 import { describe, download, source } from "./pictures.js";
+import { inspect } from "./pnginfotab.js";
 import { say, tell, tried } from "./say.js";
 
 const STRETCH = 120; // pictures looked up at once
@@ -168,13 +169,19 @@ class Gallery extends HTMLElement {
       : [
           button("Star", "star", after(() => pictures.act("star", ids))),
           button("Download", "download", () => download(ids)),
+          ids.length === 2 ? button("Difference", "sides", () => this.#compare(ids), { title: "What was set differently for these two" }) : null,
           button("Move to the trash", "trash", after(() => pictures.trash(ids))),
         ];
     this.#bulk.hidden = ids.length === 0;
     this.#bulk.replaceChildren(
-      make("span", { class: "w-count" }, `${ids.length} chosen`), ...acts, make("span", { class: "w-gap" }),
+      make("span", { class: "w-count" }, `${ids.length} chosen`), ...acts.filter(Boolean), make("span", { class: "w-gap" }),
       button("Choose none", "cancel", () => this.#choose(() => this.#chosen.clear())),
     );
+  }
+
+  #compare(ids) {
+    const [newer, older] = this.#pictures.filter((picture) => ids.includes(picture.id));
+    inspect({ picture: older }, { picture: newer });
   }
 
   #changed({ what, ids }) {

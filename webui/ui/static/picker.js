@@ -5,16 +5,17 @@ import { button, make } from "./dom.js";
 import { filesOf, mayBePicture } from "./dropped.js";
 import { leavesPastes, takesPastes } from "./paste.js";
 import { Pile } from "./pile.js";
-import { textOfPicture } from "./pngtext.js";
 
 const KINDS = "image/*";
 
 /**
  * <webui-picker label name multiple>. Properties: `value` (null or {url, digest, width, height, name}; a list with `multiple`),
- * `upload` (file -> {digest, width, height}), `problem`. Events: "change"; "parameters" {text} of a picture that carries some.
+ * `upload` (file -> {digest, width, height}), `inspect` (file -> {text, …}, where what it carries is of use), `problem`.
+ * Events: "change"; "parameters" {info} of a picture that carries some.
  */
 export class Picker extends HTMLElement {
   upload = null;
+  inspect = null;
   #shown = null; // what is seen: {url, digest, width, height, name, seen, release, …}
   #good = null; // the same, as far as the program has it
   #turn = 0; // counts what was asked for, so that a slow answer does not replace a newer one
@@ -116,8 +117,8 @@ export class Picker extends HTMLElement {
     if (pictures.length === 0) return;
     if (this.#pile) return void this.#pile.add(pictures);
     this.setFile(pictures[0]);
-    const text = await textOfPicture(pictures[0]).catch(() => "");
-    if (text) this.dispatchEvent(new CustomEvent("parameters", { detail: { text }, bubbles: true }));
+    const info = await this.#look(pictures[0]);
+    if (info?.text) this.dispatchEvent(new CustomEvent("parameters", { detail: { info }, bubbles: true }));
   }
 
   /** Open the browser's dialog. */
@@ -194,6 +195,16 @@ export class Picker extends HTMLElement {
       await this.take(files);
     });
     this.#parts.ask.addEventListener("click", (event) => event.target.closest("button") || this.choose());
+  }
+
+  /** What a file says of how it was made; null where it says nothing, or cannot be read: that is said when it is brought. */
+  async #look(file) {
+    try {
+      return (await this.inspect?.(file)) ?? null;
+    } catch (error) {
+      if (error.status === undefined) throw error;
+      return null;
+    }
   }
 
   async #bring(file, turn) {

@@ -1,14 +1,24 @@
-// Parameters from elsewhere: pasted as text into the prompt, or as a picture that is dropped or chosen.
+// Parameters from elsewhere: pasted as text into the prompt, or in a file that is dropped or chosen. One way for all: the program
+// reads files and foreign texts, and says what of it goes into the controls.
 
 import { button, make } from "./dom.js";
+import { infoOfFile, infoOfText, isForeign, leftOver, mayBeRead } from "./info.js";
 import { isInfotext } from "./infotext.js";
+import { Notes } from "./notes.js";
 import { page } from "./page.js";
-import { textOfPicture } from "./pngtext.js";
+import { inspect, inspectsFiles } from "./pnginfotab.js";
 import { say, tried } from "./say.js";
+
+const KINDS = "image/*,.txt,text/plain,.json,application/json";
+
+for (const tab of Object.values(page.tabs)) {
+  tab.notes = new Notes(tab.task, (text) => inspect({ text }));
+  tab.withStage(() => requestAnimationFrame(() => tab.notes.mount()));
+}
 
 class Reading extends HTMLElement {
   #tab = null;
-  #file = make("input", { type: "file", accept: "image/png", hidden: true, "aria-label": "A picture to read parameters from" });
+  #file = make("input", { type: "file", accept: KINDS, hidden: true, "aria-label": "A file to read parameters from" });
   #offer = make("div", { class: "w-offer", hidden: true });
 
   connectedCallback() {
@@ -21,7 +31,7 @@ class Reading extends HTMLElement {
         button("Read parameters", "read", () => this.#read(), {
           class: "w-slim", id: `${task}_read`,
           title: "Take over the parameters that are pasted in the prompt; where it is empty, those of the newest picture" }),
-        button("Read parameters from a picture; or drop one anywhere on the page", "picture", () => this.#file.click(), {
+        button("Read parameters from a picture or text file; or drop one on the prompt", "picture", () => this.#file.click(), {
           class: "w-slim", id: `${task}_read_picture`, shown: false }),
         this.#file),
       this.#offer,
@@ -37,7 +47,8 @@ class Reading extends HTMLElement {
 
   /** What was pasted may be a whole picture's text: then taking it over is offered. */
   #look() {
-    const offer = isInfotext(this.#tab.values.prompt ?? "");
+    const prompt = this.#tab.values.prompt ?? "";
+    const offer = isInfotext(prompt) || isForeign(prompt);
     if (offer === !this.#offer.hidden) return;
     this.#offer.hidden = !offer;
     this.#offer.replaceChildren(
@@ -48,34 +59,47 @@ class Reading extends HTMLElement {
 
   async #read() {
     const prompt = (this.#tab.values.prompt ?? "").trim();
-    if (prompt) return tried(() => this.#tab.read(prompt));
+    if (prompt) return readText(prompt, this.#tab);
     const found = await tried(() => page.pictures.search({ limit: 1 }));
     const [newest] = found?.pictures ?? [];
-    return newest ? tried(() => this.#tab.read(newest.parameters)) : say("Paste the parameters of a picture into the prompt first.");
+    return newest ? readText(newest.parameters, this.#tab) : say("Paste the parameters of a picture into the prompt first.");
   }
 }
 
-async function readFrom(file, tab) {
-  const text = file.type.startsWith("image/") ? await textOfPicture(file) : "";
-  if (text) return tried(() => tab.read(text));
-  return say(file.type.startsWith("image/") ? `${file.name} holds no parameters.` : "Only a picture has parameters that can be read.", { wrong: true });
+/** Take over a text, whichever program wrote it. */
+function readText(text, tab) {
+  return tried(async () => (isForeign(text) ? take(await infoOfText(text), tab, "That text") : tab.read(text)));
 }
 
-/** Pictures that are dropped beside every place for one: where a tab starts from a picture it is taken, else it is read. */
-async function dropped(files) {
+/** Take over what a file says. */
+async function readFrom(file, tab) {
+  if (!mayBeRead(file)) return say("Only a picture or a text file has parameters that can be read.", { wrong: true });
+  return tried(async () => take(await infoOfFile(file), tab, file.name || "It"));
+}
+
+function take(info, tab, name) {
+  if (!info.text) return say(`${name} holds no parameters.`, { wrong: true });
+  const left = leftOver(info);
+  return tab.read(info.text, { further: left ? [left] : [] });
+}
+
+/** Files that are dropped beside every place for one: onto the prompt they are read; else a tab that starts from a picture takes them. */
+async function dropped(files, onPrompt) {
+  if (inspectsFiles(files)) return undefined;
   const { tab } = page;
-  const pictures = files.filter((file) => file.type.startsWith("image/"));
-  if (pictures.length === 0) return say("Only a picture can be used here.", { wrong: true });
+  const [file] = files.filter(mayBeRead);
+  if (!file) return say("Only a picture or a text file can be used here.", { wrong: true });
   page.show(tab.task);
-  if (tab.panel) return tab.panel.take(pictures);
-  return readFrom(pictures[0], tab);
+  const pictures = files.filter((each) => each.type.startsWith("image/"));
+  if (tab.panel && pictures.length > 0 && !onPrompt) return tab.panel.take(pictures);
+  return readFrom(file, tab);
 }
 
 /** A picture that was put somewhere carries its parameters: taking them over is offered, never done unasked. */
-document.addEventListener("parameters", ({ target, detail }) => {
+document.addEventListener("parameters", ({ target, detail: { info } }) => {
   const tab = page.tabOf(target);
   if (!tab.controls.names.includes("prompt")) return;
-  const use = () => tried(() => tab.read(detail.text));
+  const use = () => tried(() => take(info, tab, "It"));
   say("This picture carries the parameters it was made with.", { undo: { label: "Use them", act: use } });
 });
 
@@ -83,11 +107,11 @@ document.addEventListener("dragover", (event) => carries(event) && event.prevent
 document.addEventListener("drop", (event) => {
   if (!carries(event) || event.defaultPrevented) return;
   event.preventDefault();
-  dropped([...event.dataTransfer.files]);
+  dropped([...event.dataTransfer.files], event.target.closest?.(".w-prompts, [id$=_prompt], [id$=_negative], .w-reading") !== null);
 });
 
 document.addEventListener("paste", (event) => {
-  const [file] = [...(event.clipboardData?.files ?? [])].filter((each) => each.type.startsWith("image/"));
+  const [file] = [...(event.clipboardData?.files ?? [])].filter(mayBeRead);
   if (file && !event.defaultPrevented && page.tab.shown && !page.tab.panel) readFrom(file, page.tab);
 });
 

@@ -6,6 +6,7 @@ import { Batch } from "./batch.js";
 import { make } from "./dom.js";
 import { Layer } from "./layer.js";
 import { DepthMap } from "./depthmap.js";
+import { infoOfFile } from "./info.js";
 import { inputSource } from "./inputs.js";
 import { page } from "./page.js";
 import { ask } from "./server.js";
@@ -76,6 +77,7 @@ class Start extends HTMLElement {
     const tag = drawn ? "webui-canvas" : "webui-picker";
     const place = make(tag, { label: LABELS[name], name, layers: drawn, id: `${this.#tab.task}_${name}` });
     place.upload = upload;
+    if (this.#tab.controls.names.includes("prompt")) place.inspect = infoOfFile;
     this.#places.set(name, place);
     this.#one.append(place);
     place.addEventListener("change", (event) => event.target === place && this.#changed(name, place.value));

@@ -84,12 +84,24 @@ export class Tab {
     line.hidden = sentence === "";
   }
 
-  /** Take over what a picture's text says into the controls; with `keep`, what it does not say stays as it is. */
-  async read(text, { keep = false, quietly = false } = {}) {
+  /**
+   * Take over what a picture's text says into the controls; with `keep`, what it does not say stays as it is. What could not be
+   * taken over, and the `further` sentences, are kept as notes.
+   */
+  async read(text, { keep = false, quietly = false, further = [] } = {}) {
     const { values, notes } = await ask("/x/read", { area: this.task, text, keep });
     await this.controls.fill(values);
+    this.took([...notes, ...further], text, quietly);
+  }
+
+  /** The controls hold what a text says, as far as the notes do not say otherwise. */
+  took(notes, text, quietly = false) {
     this.refuse("");
-    if (!quietly) say(["The parameters are in the controls.", ...notes].join(" "));
+    this.notes.set(notes, text);
+    this.notes.mount();
+    const { length } = this.notes.sentences;
+    const left = length === 0 ? "" : `, but for ${length === 1 ? "one thing" : `${length} things`}: see below the button`;
+    if (!quietly) say(`The parameters are in the controls${left}.`);
   }
 
   /** Start from these pictures, by name, and from no other. */

@@ -129,4 +129,4 @@ class Script:
     title: str
     params: type[Params]
     plan: Callable[[Any, Base], Plan]
-    axes: Callable[[type[Params]], Sequence[AxisKind]] = field(default=lambda params: ())
+    axes: Callable[[type[Params]], Sequence[AxisKind]] | None = None

@@ -35,7 +35,8 @@ class Canvas:
     `picture` float32 [3, H, W] in [0, 1] is what the result is where nothing is made anew, None for nothing. `unfitted` is what
     it was before it was resized, where that is to happen to its latent. `mask` [H, W] says how much of what is new is seen, and
     `free` what may change at all: before it was blurred, or as a strength of each pixel; None for all of it. `box` is the part of
-    the picture that is drawn, and `fit` how it lies on the canvas; None for all of it as it is.
+    the picture that is drawn, and `fit` how it lies on the canvas; None for all of it as it is. `latent` [C, h, w] is
+    what is drawn on where that is no picture.
     """
 
     width: int
@@ -46,6 +47,7 @@ class Canvas:
     free: Tensor | None = None
     box: Box | None = None
     fit: Fit | None = None
+    latent: Tensor | None = None
 
     @property
     def untouched(self) -> bool:

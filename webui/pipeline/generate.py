@@ -21,6 +21,7 @@ from webui.pipeline.conditioning import conditionings
 from webui.pipeline.depth import depth_of, map_alone
 from webui.pipeline.given import NOTHING_GIVEN, Given
 from webui.pipeline.guidance import distilled, guided, plain_row
+from webui.pipeline.hires import Stages, enlarged_canvas, enlarged_latent, steps_between
 from webui.pipeline.loops import counted
 from webui.pipeline.model import Model
 from webui.pipeline.noise_table import NoiseTable
@@ -30,6 +31,7 @@ from webui.pipeline.protocol import Ask, Decode, Denoise, Interrupted, Read
 from webui.pipeline.refiner import check_pair, handed_over, is_over
 from webui.pipeline.samplers import SAMPLERS, SamplerInfo, resolve
 from webui.pipeline.schedules import SCHEDULES, Schedule
+from webui.pipeline.seamless import SEAMLESS, seamless
 from webui.pipeline.start import started
 from webui.pipeline.strength import way
 from webui.pipeline.upscale import enlarged
@@ -60,7 +62,10 @@ class Picture:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Means:
-    """What pictures are made with: a model and perhaps its refiner, by the names of their networks, and everything else."""
+    """What pictures are made with: a model and perhaps its refiner, by the names of their networks, and everything else.
+
+    `larger` is the model of the second pass, `upscaler` what enlarges for it, and `steps_before` the steps of the pass before.
+    """
 
     model: Model
     registry: Registry
@@ -68,26 +73,55 @@ class Means:
     device: str
     refiner: Model | None
     vae: str
+    larger: Model
+    upscaler: str
+    steps_before: int | None = None
+
+    def patches_of(self, model: Model) -> Patches:
+        """The patches of a model: weights and token vectors are patched by name, and the names of other models are others."""
+        return self.patches if model == self.model else Patches(padding=self.patches.padding)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Drawn:
+    """A clean latent [C, h, w], the model whose it is, and whether it was interrupted before it was done."""
+
+    latent: Tensor
+    model: Model
+    early: bool = False
 
 
 Generation = Generator[Ask, Any, Picture]
+Drawing = Generator[Ask, Any, Drawn]
 
 
 def generate(
     request: Request, model: Model, registry: Registry = Registry(), patches: Patches = NO_PATCHES, device: str = "cpu",
     *, refiner: Model | None = None, vae: str = "", given: Given = NOTHING_GIVEN, estimator: str = "",
-    canvas: Callable[[], Canvas] | None = None,
+    canvas: Callable[[], Canvas] | None = None, larger: Model | None = None, upscaler: str = "",
 ) -> Generation:
     """Make the one picture of `request`; raises `Stopped` where it is interrupted before its first step has ended.
 
     `device` is where the answers come from and the state is kept; noise is drawn on the CPU all the same. `refiner` is the model
     that takes over at the request's `refiner_switch_at`; `vae` names an autoencoder in place of the model's own, `estimator` the
     network that makes a depth map where none is given, "" for none. `canvas` gives what is drawn on, where that is known
-    already: it is the same for all pictures of a job, and grown masks take their time.
+    already: it is the same for all pictures of a job, and grown masks take their time. `larger` is the model of the second pass,
+    None for the same, and `upscaler` what enlarges for it: a name of `LATENT_UPSCALES`, `LANCZOS`, `NEAREST`, or a network's.
     """
-    means = Means(model=model, registry=registry, patches=patches, device=device, refiner=refiner, vae=vae)
-    check_beside(model, request.task)
-    drawn = canvas_of(request, given) if canvas is None else canvas()
+    means = Means(
+        model=model, registry=registry, patches=patches + SEAMLESS if request.tiling else patches, device=device, refiner=refiner,
+        vae=vae, larger=larger or model, upscaler=upscaler,
+    )  # fmt: skip
+    line = picture_of(request, means, given, estimator, canvas or (lambda: canvas_of(request, given)))
+    return seamless(line) if request.tiling else line
+
+
+def picture_of(
+    request: Request, means: Means, given: Given, estimator: str, canvas: Callable[[], Canvas]
+) -> Generation:
+    """The line itself: a canvas, a depth map where the task is one, and as often as there are loops a latent and its picture."""
+    check_beside(means.model, request.task)
+    drawn = canvas()
     if drawn.picture is not None and (request.strength == 0 or drawn.untouched):
         return Picture(pixels=drawn.picture)
     depth = None
@@ -97,46 +131,74 @@ def generate(
     result = None
     for loop in range(request.loops):
         own = replace(request, seed=request.seed + loop)
+        drawing = draw_twice(own, means, drawn) if request.hires else draw(own, means, drawn, depth)
         try:
-            latent, over = yield from counted(draw(own, means, drawn, depth), loop, request.loops)
+            made = yield from counted(drawing, loop, request.loops)
         except Interrupted:
             if result is None:
-                raise
+                sentence = "The picture was interrupted before its first step had ended, so there is nothing to keep."
+                raise Stopped(sentence) from None
             return result  # the loop before is finished, this one has hardly begun
-        pixels = yield Decode(latent, network=model.name, vae=vae)
+        pixels = yield Decode(made.latent, network=made.model.name, vae=means.vae)
         if drawn.mask is not None:
             pixels = yield Read(pixels)
-        result = Picture(pixels=drawn.finished(pixels), latent=latent, maps=maps)
-        if over:
+        result = Picture(pixels=drawn.finished(pixels), latent=made.latent, maps=maps)
+        if made.early:
             return result
         drawn = drawn.again(result.pixels)
     assert result is not None
     return result
 
 
-def draw(request: Request, means: Means, canvas: Canvas, depth: Tensor | None) -> Generator[Ask, Any, tuple[Tensor, bool]]:
-    """The latent [C, h, w] of what is drawn on a canvas, and whether it was interrupted before it was done."""
+def draw_twice(request: Request, means: Means, canvas: Canvas) -> Drawing:
+    """A picture drawn small, enlarged, and drawn on (hires fix); as A1111 has it, a refiner takes over in the second pass alone.
+
+    What is interrupted after the first pass and before the first step of the second is the picture of the first.
+    """
+    second, model, larger = request.second(), means.model, means.larger
+    check_pair(model, larger)
+    stages = Stages(request.steps, steps_between(request, means.upscaler), second.steps)
+    small = yield from stages.next(draw(request, replace(means, refiner=None), canvas, None))
+    if small.early:
+        return small
+    later = replace(means, model=larger, patches=means.patches_of(larger), steps_before=request.steps)
+    try:
+        latent = yield from stages.next(
+            enlarged_latent(
+                small.latent, request, means.upscaler, model.spec.vae.factor, network=model.name, later=larger.name, vae=means.vae
+            ),
+            shown=small.latent,
+        )
+        if second.strength == 0:
+            return Drawn(latent=latent, model=larger)
+        return (yield from stages.next(draw(second, later, enlarged_canvas(second, latent), None)))
+    except Interrupted:
+        return replace(small, early=True)
+
+
+def draw(request: Request, means: Means, canvas: Canvas, depth: Tensor | None) -> Drawing:
+    """What is drawn on a canvas; an interruption before the first step has ended is the caller's."""
     model, table = means.model, NoiseTable.from_spec(means.model.spec)
     request = of_size(request, canvas, model.spec.vae.factor)
-    denoise = yield from denoiser(request, means, model, means.patches, canvas, depth)
+    denoise = yield from denoiser(request, means, model, canvas, depth)
     if means.refiner is not None:
         check_pair(model, means.refiner)
-        # Weights and token vectors are patched by name, and the refiner's names are others.
-        second = denoiser(request, means, means.refiner, Patches(padding=means.patches.padding), canvas, depth)
+        second = denoiser(request, means, means.refiner, canvas, depth)
         denoise = handed_over(denoise, second, is_over(table, request.refiner_switch_at))
     try:
-        return (yield from sample(request, means, table, canvas, denoise)), False
+        return Drawn(latent=(yield from sample(request, means, table, canvas, denoise)), model=model)
     except Interrupted as early:
         if early.latent is None:
-            raise Stopped("The picture was interrupted before its first step had ended, so there is nothing to keep.") from None
-        return early.latent, True
+            raise
+        return Drawn(latent=early.latent, model=model, early=True)
 
 
 def denoiser(
-    request: Request, means: Means, model: Model, patches: Patches, canvas: Canvas, depth: Tensor | None
+    request: Request, means: Means, model: Model, canvas: Canvas, depth: Tensor | None
 ) -> Generator[Ask, Any, Denoise]:
     """From a state to the clean latent that the request's texts see in it, by one model and with guidance."""
-    texts = yield from conditionings(request, model, patches)
+    patches, before = means.patches_of(model), means.steps_before
+    texts = yield from conditionings(request, model, patches, hires=before is not None, first_steps=before or 0)
     _, height, width = latent_shape(request, model.spec)
     channels = yield from beside(
         model.spec, canvas, depth, height, width, network=means.model.name, vae=means.vae, device=means.device
@@ -171,7 +233,8 @@ def of_size(request: Request, canvas: Canvas, factor: int) -> Request:
     Where there is no picture to take anything from, all is made anew.
     """
     width, height = rounded_up(canvas.width, factor), rounded_up(canvas.height, factor)
-    return replace(request, width=width, height=height, strength=1.0 if canvas.picture is None else request.strength)
+    anew = canvas.picture is None and canvas.latent is None
+    return replace(request, width=width, height=height, strength=1.0 if anew else request.strength)
 
 
 def latent_shape(request: Request, spec: ModelSpec) -> tuple[int, int, int]:

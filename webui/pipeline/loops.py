@@ -1,8 +1,8 @@
-"""A generation that is one of several in a row: its steps are counted on from those before."""
+"""A generation that is one of several in a row: what it asks is changed on the way, and its steps are counted on."""
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -11,24 +11,34 @@ from webui.pipeline.protocol import Ask, Interrupted, Step
 T = TypeVar("T")
 
 
-def counted(generation: Generator[Ask, Any, T], loop: int, loops: int) -> Generator[Ask, Any, T]:
-    """The same asks and result; whoever watches is told the steps of all loops as one row."""
+def changed(
+    generation: Generator[Ask, Any, T], change: Callable[[Ask], Ask], early: Callable[[Interrupted], Interrupted] | None = None
+) -> Generator[Ask, Any, T]:
+    """The same generation, each of whose asks is changed before it is heard, and perhaps each interruption before it hears it."""
     sent: Any = None
-    early: Interrupted | None = None
+    thrown: Interrupted | None = None
     try:
         while True:
             try:
-                ask = generation.send(sent) if early is None else generation.throw(early)
+                ask = generation.send(sent) if thrown is None else generation.throw(thrown)
             except StopIteration as end:
                 result: T = end.value
                 return result
-            if isinstance(ask, Step) and ask.at.steps is not None:
-                step, steps = ask.at.step + loop * ask.at.steps, ask.at.steps * loops
-                ask = replace(ask, at=replace(ask.at, step=step, steps=steps))
-            early = None
+            thrown = None
             try:
-                sent = yield ask
-            except Interrupted as thrown:
-                early = thrown
+                sent = yield change(ask)
+            except Interrupted as error:
+                thrown = error if early is None else early(error)
     finally:
         generation.close()
+
+
+def counted(generation: Generator[Ask, Any, T], loop: int, loops: int) -> Generator[Ask, Any, T]:
+    """The same asks and result; whoever watches is told the steps of all loops as one row."""
+
+    def change(ask: Ask) -> Ask:
+        if not isinstance(ask, Step) or ask.at.steps is None:
+            return ask
+        return replace(ask, at=replace(ask.at, step=ask.at.step + loop * ask.at.steps, steps=ask.at.steps * loops))
+
+    return changed(generation, change)

@@ -43,6 +43,11 @@ def unit(picture: Tensor) -> Tensor:
     return picture.to(torch.float32) / WHITE
 
 
+def in_bytes(picture: Tensor) -> Tensor:
+    """The nearest bytes of a picture in [0, 1]."""
+    return (picture.clamp(0, 1) * WHITE).round().to(torch.uint8)
+
+
 def resized(picture: Tensor, width: int, height: int, resample: Image.Resampling = SHARP) -> Tensor:
     """A picture, uint8 [3, H, W] or float32 [C, H, W] or [H, W] in [0, 1], of another size; the same one where it has it."""
     if picture.shape[-2:] == (height, width):

@@ -42,6 +42,8 @@ def started(
     begin = info.start(noise, way.sigmas[0])
     told = all(each.beside == "inpaint" for each in (spec, refiner) if each is not None)
     keeps = canvas.mask is not None and (request.soft or not told)
+    if canvas.latent is not None:
+        return Start(state=begun(canvas.latent, noise, way), denoise=denoise)
     if canvas.picture is None or (way.fresh and not keeps):
         return Start(state=begin, denoise=denoise)
     if canvas.mask is None or canvas.free is None:

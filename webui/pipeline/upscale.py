@@ -36,13 +36,13 @@ def enlarged(request: Request, given: Given, upscalers: tuple[str, ...]) -> Gene
     fit = Fit.of(CROP, goal_width, goal_height, width, height)
     scale = max(goal_width / width, goal_height / height)
     first, *others = [each for each in upscalers if each] or [LANCZOS]
-    result = yield from _by(first, own, fit, scale)
+    result = yield from by_one(first, own, fit, scale)
     for name in others[:1] if request.visibility_2 > 0 else ():
-        result = torch.lerp(result, (yield from _by(name, own, fit, scale)), request.visibility_2)
+        result = torch.lerp(result, (yield from by_one(name, own, fit, scale)), request.visibility_2)
     return result
 
 
-def _by(name: str, own: Tensor, fit: Fit, scale: float) -> Generator[Ask, Any, Tensor]:
+def by_one(name: str, own: Tensor, fit: Fit, scale: float) -> Generator[Ask, Any, Tensor]:
     """A picture uint8 [3, H, W] made about `scale` times as large by one upscaler, then fitted."""
     if name in (LANCZOS, NEAREST):
         return unit(fit(own, BLOCKY if name == NEAREST else SHARP))

@@ -97,9 +97,19 @@ def write(page: Page, name: str, value: str, area: str = "txt2img") -> None:
 
 
 def choose(page: Page, name: str, option: str, area: str = "txt2img") -> None:
-    """Choose from a drop-down list."""
+    """Choose from a drop-down list, Gradio's or our own."""
+    page.locator(f"#{area}_{name}").locator("input, select").first.wait_for()
+    if page.locator(f"#{area}_{name} select").count():
+        page.locator(f"#{area}_{name} select").select_option(label=option)
+        return
     page.locator(f"#{area}_{name} input").click()
     page.get_by_role("option", name=option, exact=True).click()
+
+
+def unfold(page: Page, fold: str, area: str = "txt2img") -> None:
+    """Open a fold, by its title in small letters."""
+    page.locator(f"#{area}_{fold}_fold > summary").click()
+    expect(page.locator(f"#{area}_{fold}_fold .w-own").first).to_be_visible()
 
 
 def value(page: Page, name: str, area: str = "txt2img") -> Any:

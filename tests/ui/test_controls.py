@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 import pytest
 
-from webui.drawing import Txt2Img
+from webui.drawing import SAME_MODEL, SAME_SAMPLER, SAME_SCHEDULE, Txt2Img
 from webui.params import Params, param, parameters
 from webui.settings import CHOICES, Settings
 from webui.ui.controls import LARGEST_EXACT, as_shown, control, described
@@ -18,7 +18,8 @@ from webui.ui.page import in_a_loop
 AUTOMATIC = [("Automatic", "Automatic")]
 OURS = {
     "samplers": AUTOMATIC, "schedules": AUTOMATIC, "vaes": AUTOMATIC, "refiners": [("None", "None")],
-    "models": [("a model", "a")],
+    "models": [("a model", "a")], "hires_upscalers": [("None", "None")], "hires_samplers": [(SAME_SAMPLER, SAME_SAMPLER)],
+    "hires_schedules": [(SAME_SCHEDULE, SAME_SCHEDULE)], "hires_models": [(SAME_MODEL, SAME_MODEL)],
 }  # fmt: skip
 NAMES = {**OURS, **CHOICES}
 EVERY = [*parameters(Txt2Img).values(), *parameters(Settings).values()]

@@ -68,7 +68,7 @@ def test_a_phone_never_scrolls_sideways(people: Callable[..., Person], tab: str)
     if tab == "txt2img":
         stage(page, "past")
         for fold in ("sampler_options_fold", "more_fold"):
-            page.locator(f"#txt2img_{fold} > button").tap()
+            page.locator(f"#txt2img_{fold} > summary").tap()
         expect(page.locator("#txt2img_reproducible input")).to_be_visible()
     if tab == "Gallery":
         expect(page.locator(".w-grid-cell")).to_have_count(2)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.ui.person import Person, choose, comes_to_be, generate, go, stage, value, wide, write
+from tests.ui.person import Person, choose, comes_to_be, generate, go, stage, unfold, value, wide, write
 from tests.ui.site import Site
 from webui.service.overrides import NO_OPTIONS
 
@@ -151,8 +151,8 @@ def test_the_dialog_is_used_with_the_keyboard_alone(owner: Person) -> None:
 
 def test_vae_and_refiner_are_chosen_and_come_back_from_the_picture(person: Person, quick: Path) -> None:
     page = person.open()
-    page.locator("#txt2img_refiner_fold > button").click()
-    page.locator("#txt2img_more_fold > button").click()
+    unfold(page, "refiner")
+    unfold(page, "more")
     choose(page, "vae", "fine colours.safetensors")
     choose(page, "refiner", quick.stem)
     write(page, "refiner_switch_at", "0.5")

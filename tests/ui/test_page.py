@@ -53,7 +53,7 @@ def test_every_control_can_be_used_and_has_an_id(config: dict[str, Any]) -> None
     inputs = [each for each in components(config) if each["type"] in kinds]
     ids = [each["props"]["elem_id"] for each in inputs]
     assert len(ids) == len(set(ids))
-    assert set(ids) == {f"{area.name}_{name}" for area in AREAS.values() for name in area.names()}
+    assert set(ids) == {f"{area.name}_{name}" for area in AREAS.values() for name in area.with_gradio()}
     for each in inputs:
         assert each["props"]["interactive"] is True, each["props"]["elem_id"]
         assert "share" not in (each["props"].get("buttons") or [])
@@ -62,7 +62,7 @@ def test_every_control_can_be_used_and_has_an_id(config: dict[str, Any]) -> None
 def test_no_gallery_no_editor_and_no_file_of_gradios(config: dict[str, Any]) -> None:
     kinds = {each["type"] for each in components(config)}
     assert kinds <= {
-        "column", "row", "tabs", "tabitem", "group", "form", "accordion", "html", "button",
+        "column", "row", "tabs", "tabitem", "group", "form", "html", "button",
         "textbox", "number", "slider", "dropdown", "checkbox", "radio",
     }  # fmt: skip
 

@@ -32,7 +32,7 @@ def request_of(person: Person, picture: Picture) -> Any:
 
 def unfold(page: Page) -> None:
     for name in FOLDS:
-        page.locator(f"#txt2img_{name} > button").click()
+        page.locator(f"#txt2img_{name} > summary").click()
     expect(page.locator("#txt2img_reproducible input")).to_be_visible()
 
 

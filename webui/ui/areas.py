@@ -19,7 +19,8 @@ class Area:
     """The controls of one tab. `hidden` names parameters that need none; what is in no group comes under "More".
 
     A tab that makes pictures says with `run` what its button does, with `inputs` which pictures it starts from, in the order in
-    which they are asked for; the groups in `beside` stand with these, and those in `folds` are closed at first.
+    which they are asked for; the groups in `beside` stand with these. Those in `folds`, and "More", are closed at first: their
+    fields are the page's own, made when somebody opens the fold, so that Gradio has nothing to do for them.
     """
 
     name: str
@@ -40,6 +41,18 @@ class Area:
         """The names of all controls, in the order in which the page's own code and Gradio pass their values on."""
         return [*self.parameters(), *([STYLES] if self.styled else [])]
 
+    def folded(self) -> dict[str, list[Parameter]]:
+        """The groups that are folds, by title, in their order; empty ones are left out."""
+        if not self.run:
+            return {}
+        titles = [*(title for title in self.folds if title in self.groups), MORE]
+        return {title: group for title in titles if (group := self.group(title))}
+
+    def with_gradio(self) -> list[str]:
+        """The names of the controls that Gradio has, in the order in which it hands over their values."""
+        own = {each.name for group in self.folded().values() for each in group}
+        return [name for name in self.names() if name not in own]
+
     def group(self, title: str) -> list[Parameter]:
         """The parameters of a group in its order; those that are in no group for one that does not name any."""
         known = self.parameters()
@@ -55,8 +68,20 @@ SAMPLING = {
     "Sampler": ("sampler", "schedule"),
     SEED: ("seed", "count"),
     "Refiner": ("refiner", "refiner_switch_at"),
-    "Sampler options": ("eta", "s_churn", "s_tmin", "s_tmax", "s_noise"),
-}
+    "Seed extras": ("variation_strength", "variation_seed", "rng", "seed_width", "seed_height", "ensd"),
+    "Sampler options": (
+        "eta", "s_noise", "s_churn", "rho", "s_tmin", "s_tmax", "sigma_min", "sigma_max", "beta_alpha", "beta_beta",
+        "noise_schedule", "discard_penultimate", "sgm_noise",
+    ),
+    "Guidance": ("rescale", "guidance_start", "guidance_end", "ngms", "ngms_all"),
+    "Prompt options": ("clip_skip", "emphasis", "old_schedules"),
+}  # fmt: skip
+HIRES = {
+    "Hires fix": (
+        "hires_upscaler", "hires_scale", "hires_strength", "hires_steps", "hires_width", "hires_height", "hires_sampler",
+        "hires_schedule", "hires_cfg", "hires_model", "hires_prompt", "hires_negative",
+    ),
+}  # fmt: skip
 FROM_PICTURE = {
     "Strength": ("strength",),
     "Size": ("width", "height"),
@@ -64,12 +89,12 @@ FROM_PICTURE = {
     **SAMPLING,
     "Strength in detail": ("convention", "all_steps", "loops"),
 }
-FOLDS = ("Strength in detail", "Refiner", "Sampler options")
+FOLDS = ("Strength in detail", *HIRES, "Refiner", "Seed extras", "Sampler options", "Guidance", "Prompt options")
 FILES_BY_HASH = ("model_hash", "vae_hash")  # find files when a picture's text is read; who has chosen one needs none
 
 TXT2IMG = Area(
-    name="txt2img", params=Txt2Img, groups={**WORDS, "Size": ("width", "height"), **SAMPLING}, hidden=FILES_BY_HASH, styled=True,
-    run="Generate", folds=FOLDS,
+    name="txt2img", params=Txt2Img, groups={**WORDS, "Size": ("width", "height"), **SAMPLING, **HIRES}, hidden=FILES_BY_HASH,
+    styled=True, run="Generate", folds=FOLDS,
 )  # fmt: skip
 IMG2IMG = Area(
     name="img2img", params=Img2Img, groups={**WORDS, **FROM_PICTURE}, hidden=FILES_BY_HASH, styled=True,

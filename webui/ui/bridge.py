@@ -26,10 +26,11 @@ def connect(area: Area, controls: Mapping[str, gr.components.Component], run: gr
 
     To be called outside of all tabs: what is in a tab is not there before the tab is opened.
     """
-    if missing := set(area.names()) ^ set(controls):
+    names = area.with_gradio()
+    if missing := set(names) ^ set(controls):
         raise ValueError(f"The {area.name} tab and its area differ in {sorted(missing)}.")
-    all_ = [controls[name] for name in area.names()]
-    for name in area.names():  # each tells its own value alone: Gradio searches the whole page for every value that it hands over
+    all_ = [controls[name] for name in names]
+    for name in names:  # each tells its own value alone: Gradio searches the whole page for every value that it hands over
         told = f"(value) => {{ webui.controls.{area.name}.changed({{ {name}: value }}); }}"
         changed = getattr(controls[name], "change")  # noqa: B009  Gradio adds these when it defines its classes
         changed(None, controls[name], None, js=told, **QUIETLY)
@@ -41,4 +42,4 @@ def connect(area: Area, controls: Mapping[str, gr.components.Component], run: gr
 
 def begin(page: gr.Blocks, area: Area, controls: Mapping[str, gr.components.Component]) -> None:
     """Fill the controls of the tab that is seen first once the page is there; the others are filled when they are opened."""
-    page.load(None, None, [controls[name] for name in area.names()], js=f"() => webui.begin('{area.name}')", **QUIETLY)
+    page.load(None, None, [controls[name] for name in area.with_gradio()], js=f"() => webui.begin('{area.name}')", **QUIETLY)

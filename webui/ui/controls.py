@@ -57,6 +57,8 @@ def described(parameter: Parameter) -> dict[str, Any]:
         "expected": parameter.expected,
         "infotext": parameter.infotext,
         "exact": parameter.kind is int and not is_countable(parameter),
+        "one_of": list(parameter.one_of),
+        "choices": parameter.choices,
     }
 
 

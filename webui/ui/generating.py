@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 import gradio as gr
 
 from webui.params import Parameter
-from webui.ui.areas import MODEL, MORE, PROMPT, SEED, STYLES, Area, styles_parameter
+from webui.ui.areas import MODEL, PROMPT, SEED, STYLES, Area, styles_parameter
 from webui.ui.bridge import element
 from webui.ui.controls import Choices, control
 
 PLACEHOLDERS = {"prompt": "What should be in the picture?", "negative": "What should not be?"}
 SIZE = "Size"  # the group that has buttons for common shapes
-ABREAST = 4  # controls of a fold that are two by two
+SAMPLER = "Sampler"  # the group below which the schedule is drawn
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,12 +53,13 @@ def tab(area: Area, choices: Choices) -> tuple[dict[str, gr.components.Component
                 element("webui-inputs", made.id("inputs"))
                 for title in area.beside:
                     _group(made, title)
+                element("webui-folds", made.id("start_folds"))
         element("webui-stage", made.id("stage"), classes="w-stage", after="<webui-queue></webui-queue>")
         with gr.Column(elem_id=made.id("settings"), elem_classes="w-settings", min_width=0):
-            for title in (*area.groups, MORE):
+            for title in area.groups:
                 if title not in (MODEL, PROMPT, *first, *area.beside):
                     _group(made, title)
-            element("webui-preferences", made.id("preferences"))
+            element("webui-folds", made.id("folds"), after="<webui-preferences></webui-preferences>")
     return made.found, run
 
 
@@ -92,14 +93,10 @@ def _buttons(made: Tab) -> gr.Button:
 
 
 def _group(made: Tab, title: str) -> None:
-    """A group's controls beside each other; in a fold below each other, or two by two where they are many and alike."""
-    group = made.area.group(title)
-    if title in made.area.folds or title == MORE:
-        if group:
-            name = f"{title.lower().replace(' ', '_')}_fold"
-            with gr.Accordion(title, open=False, elem_id=made.id(name), elem_classes="w-fold"):
-                _folded(made, group)
+    """A group's controls beside each other; what is in a fold is made by the page when somebody opens it."""
+    if title in made.area.folds:
         return
+    group = made.area.group(title)
     with gr.Row(elem_classes="w-line"):
         if title == SEED:
             made.add(group[:1])
@@ -108,12 +105,5 @@ def _group(made: Tab, title: str) -> None:
         made.add(group)
     if title == SIZE:
         element("webui-sizes", made.id("sizes"))
-
-
-def _folded(made: Tab, group: list[Parameter]) -> None:
-    if len(group) != ABREAST:
-        made.add(group)
-        return
-    for at in range(0, ABREAST, 2):
-        with gr.Row(elem_classes="w-line"):
-            made.add(group[at : at + 2])
+    if title == SAMPLER:
+        element("webui-schedule", made.id("schedule_plot"))

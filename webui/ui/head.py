@@ -24,8 +24,8 @@ TITLE = "Stable Diffusion web UI"
 BRAND = "Stable Diffusion"
 STATIC = Path(__file__).parent / "static"
 STYLES = (
-    "page.css", "parts.css", "controls.css", "stage.css", "queue.css", "gallery.css", "dialogs.css", "models.css", "picker.css",
-    "canvas.css", "compare.css", "start.css",
+    "page.css", "parts.css", "controls.css", "fields.css", "prompt.css", "stage.css", "queue.css", "gallery.css", "dialogs.css",
+    "models.css", "picker.css", "canvas.css", "compare.css", "start.css", "pnginfo.css", "pnginfotable.css", "notes.css",
 )  # fmt: skip
 ENTRY = "main.js"
 EARLY = "theme.js"  # runs before the page is painted
@@ -130,17 +130,25 @@ def body() -> str:
 def config(areas: Mapping[str, Area], hint: Mapping[str, Any], styles: Sequence[Parameter]) -> dict[str, Any]:
     """What the page's code knows of the controls; `styles` are further ones of areas that have styles.
 
-    "generating" are the tabs that make pictures: their tasks, and the pictures that they start from.
+    "generating" are the tabs that make pictures: their tasks, and the pictures that they start from; "folds" are groups of
+    parameters whose fields are the page's own.
     """
     described_areas = {
         name: [
-            described(each) | {"owner": name == SETTINGS.name and each.name in OWNERS}
+            described(each) | {"owner": name == SETTINGS.name and each.name in OWNERS, "own": each.name not in area.with_gradio()}
             for each in (*area.parameters().values(), *(styles if area.styled else []))
         ]
         for name, area in areas.items()
     }
     generating = {name: list(area.inputs) for name, area in GENERATING.items()}
-    return {"title": TITLE, "areas": described_areas, "generating": generating, "hint": hint}
+    folds = {
+        name: [
+            {"title": title, "names": [each.name for each in group], "beside": title in area.beside}
+            for title, group in area.folded().items()
+        ]
+        for name, area in GENERATING.items()
+    }
+    return {"title": TITLE, "areas": described_areas, "generating": generating, "folds": folds, "hint": hint}
 
 
 def as_script(value: Any) -> str:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from webui.drawing import SAME_MODEL, SAME_SAMPLER, SAME_SCHEDULE
 from webui.errors import NotFound, quoted
-from webui.params import NONE
+from webui.params import AUTOMATIC, NONE
 from webui.service.studio import Studio
 from webui.service.users import User
 from webui.ui.areas import AREAS, GENERATING, SETTINGS, STYLES, Area
@@ -19,8 +20,13 @@ INPUTS = " inputs"  # which pictures were chosen
 AUTOMATIC_CHOICES = {"sampler": "samplers", "schedule": "schedules", "vae": "vaes"}  # whose first says what it is for a model
 FILE_CHOICES = {
     "model": "models", "vae": "vaes", "refiner": "refiners", "estimator": "estimators", "upscaler": "upscalers",
-    "upscaler_2": "upscalers",
+    "upscaler_2": "upscalers", "hires_upscaler": "hires_upscalers", "hires_sampler": "hires_samplers",
+    "hires_schedule": "hires_schedules", "hires_model": "hires_models",
 }  # what comes and goes while the program runs
+LATENT_MODES = (
+    "Latent", "Latent (antialiased)", "Latent (bicubic)", "Latent (bicubic antialiased)", "Latent (nearest)",
+    "Latent (nearest-exact)",
+)
 NEWER = "vae"  # a control that older versions did not have
 OLD_DEFAULTS = {"steps": 20, "sampler": "DPM++ 2M"}
 VAE_LABELS = {NONE: "None: the model's own"}
@@ -46,16 +52,28 @@ def opening(studio: Studio, user: User, *, signed_in: bool) -> Plain:
 
 def find(studio: Studio) -> Found:
     """The models there are now, and what can be chosen, by registry, as people read it and as it is meant."""
-    found = studio.resolver.models()
+    resolver = studio.resolver
+    found = resolver.models()
+    samplers, schedules, upscalers = resolver.samplers(), resolver.schedules(), resolver.networks.upscaler_names()
+    further = [(each["title"], each["name"]) for each in found if not each["problem"]]
     return found, {
         "models": model_choices(found),
-        "refiners": [(NONE, NONE), *((each["title"], each["name"]) for each in found if not each["problem"])],
-        "vaes": [(VAE_LABELS.get(name, name), name) for name in studio.resolver.vae_names()],
-        "samplers": [(name, name) for name in studio.resolver.samplers()],
-        "schedules": [(name, name) for name in studio.resolver.schedules()],
-        "estimators": [(ESTIMATOR_LABELS.get(name, name), name) for name in studio.resolver.estimator_names()],
-        "upscalers": [(name, name) for name in studio.resolver.networks.upscaler_names()],
+        "refiners": [(NONE, NONE), *further],
+        "vaes": [(VAE_LABELS.get(name, name), name) for name in resolver.vae_names()],
+        "samplers": _same(samplers),
+        "schedules": _same(schedules),
+        "estimators": [(ESTIMATOR_LABELS.get(name, name), name) for name in resolver.estimator_names()],
+        "upscalers": _same(upscalers),
+        "hires_upscalers": [("None: draw once", NONE), *_same([*LATENT_MODES, *(each for each in upscalers if each != NONE)])],
+        "hires_samplers": _same([SAME_SAMPLER, *(each for each in samplers if each != AUTOMATIC)]),
+        "hires_schedules": _same([SAME_SCHEDULE, *(each for each in schedules if each != AUTOMATIC)]),
+        "hires_models": [(SAME_MODEL, SAME_MODEL), *further],
     }
+
+
+def _same(names: Sequence[str]) -> list[tuple[str, str]]:
+    """Names that people read as they are meant."""
+    return [(name, name) for name in names]
 
 
 def model_choices(models: list[Plain]) -> list[tuple[str, str]]:

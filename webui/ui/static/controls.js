@@ -3,14 +3,17 @@
 // Gradio owns the values. It hands them over when one changes (`changed`), and takes new ones through a hidden button whose
 // handler is `handOver`: so what is filled in is what Gradio knows, in closed accordions too. What is filled into a tab that was
 // never opened waits here until it is, for Gradio is slow to fill what nobody sees; meanwhile its values are those kept here.
+// Parameters in folds have fields of our own (field.js), which Gradio knows nothing of: their values are those kept here, always.
 
 import { subject, wrong } from "./check.js";
 import { make } from "./dom.js";
 
-/** Events: "change" with {before} when values changed, whoever changed them. */
+/** Events: "change" with {before} when values changed, whoever changed them; "face" when fields of ours are to look otherwise;
+ * "reveal" with a parameter's name as its detail when its field is to be seen. */
 export class Controls extends EventTarget {
   values = {};
   #pending = {}; // {value, placeholder, choices, interactive} by name, with any of these
+  #faces = {}; // {placeholder, choices} of our own fields, by name
   #open = false; // whether Gradio has what was filled in
   #mounted;
   ready = new Promise((resolve) => (this.#mounted = resolve));
@@ -20,6 +23,7 @@ export class Controls extends EventTarget {
     this.area = area;
     this.parameters = parameters;
     this.names = parameters.map((parameter) => parameter.name);
+    this.told = parameters.filter(({ own }) => !own).map(({ name }) => name); // those that Gradio has, in its order
   }
 
   /** Gradio's controls are there; returns what they begin with. */
@@ -51,7 +55,17 @@ export class Controls extends EventTarget {
 
   /** Gradio tells the values of all controls, in their order. */
   all(given) {
-    this.changed(Object.fromEntries(this.names.map((name, at) => [name, given[at]])));
+    this.changed(Object.fromEntries(this.told.map((name, at) => [name, given[at]])));
+  }
+
+  /** A field of ours tells its value. */
+  set(name, value) {
+    this.#take({ ...this.values, [name]: value });
+  }
+
+  /** What a field of ours shows: {value, placeholder, choices}. */
+  face(name) {
+    return { ...this.#faces[name], value: this.values[name] };
   }
 
   #take(values) {
@@ -68,8 +82,8 @@ export class Controls extends EventTarget {
   async fill(wanted) {
     this.#want(wanted);
     await this.ready;
-    if (!this.#open) this.#note();
-    else if (Object.keys(this.#pending).length > 0) this.#press();
+    if (!this.#open || !this.told.some((name) => this.#pending[name])) this.#note();
+    else this.#press();
   }
 
   /** Wait until the values are as wanted: Gradio takes its time with what is filled in. */
@@ -90,7 +104,7 @@ export class Controls extends EventTarget {
     const wanted = this.#note();
     this.#pending = {};
     this.#open = true;
-    return this.names.map((name) => ({ __type__: "update", ...wanted[name] }));
+    return this.told.map((name) => ({ __type__: "update", ...wanted[name] }));
   }
 
   #press() {
@@ -109,8 +123,20 @@ export class Controls extends EventTarget {
       values[name] = this.#pending[name].value ?? null;
       this.mend(name);
     }
+    this.#dress();
     this.#take(values);
     return this.#pending;
+  }
+
+  /** What waits for our own fields is theirs now. */
+  #dress() {
+    const own = this.parameters.filter((parameter) => parameter.own && this.#pending[parameter.name]);
+    for (const { name } of own) {
+      const { value: _, ...face } = this.#pending[name];
+      Object.assign((this.#faces[name] ??= {}), face);
+      delete this.#pending[name];
+    }
+    if (own.length > 0) this.dispatchEvent(new Event("face"));
   }
 
   /** Look at one value, or all, and say beside each what is wrong; returns whether nothing is. */
@@ -130,11 +156,13 @@ export class Controls extends EventTarget {
   /** Say beside a control what is wrong; "" takes it back. */
   complain(name, sentence) {
     this.mend(name);
+    if (sentence === "") return false;
+    this.dispatchEvent(new CustomEvent("reveal", { detail: name }));
     const block = this.block(name);
-    if (!block || sentence === "") return false;
+    if (!block) return false;
     const id = `${this.area}_${name}_problem`;
     block.append(make("p", { class: "w-problem", id, role: "alert" }, sentence));
-    for (const input of block.querySelectorAll("input, textarea")) {
+    for (const input of block.querySelectorAll("input, textarea, select")) {
       input.setAttribute("aria-invalid", "true");
       input.setAttribute("aria-describedby", id);
     }
@@ -154,7 +182,7 @@ export class Controls extends EventTarget {
   lead() {
     const block = this.names.map((name) => this.problemOf(name)).find(Boolean)?.parentElement;
     block?.scrollIntoView({ block: "center", behavior: "smooth" });
-    block?.querySelector("input:not([type=range]), textarea")?.focus({ preventScroll: true });
+    block?.querySelector("input:not([type=range]), textarea, select")?.focus({ preventScroll: true });
   }
 
   block(name) {

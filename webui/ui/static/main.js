@@ -6,6 +6,7 @@ import "./gallery.js";
 import "./keys.js";
 import "./modelfiles.js";
 import "./models.js";
+import "./pnginfotab.js";
 import "./preferences.js";
 import "./queue.js";
 import "./reading.js";
@@ -19,4 +20,4 @@ import "./tabs.js";
 import "./viewer.js";
 
 page.stream.open(); // a job may be under way
-page.controls[page.tab.task].ready.then(() => import("./start.js")); // what is in no tab that is seen first comes after it
+page.controls[page.tab.task].ready.then(() => Promise.all([import("./start.js"), import("./later.js")])); // what is in no tab that is seen first comes after it

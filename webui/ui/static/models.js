@@ -6,7 +6,6 @@ import { page } from "./page.js";
 import { say, tried } from "./say.js";
 import { ask } from "./server.js";
 
-const FILES = ["model", "vae", "refiner", "estimator", "upscaler", "upscaler_2"]; // controls whose choices are files
 const OWN = "the model's own";
 
 let known = { models: [], choices: {} }; // as they were last looked up
@@ -72,7 +71,7 @@ function take(models, choices) {
 
 async function renew({ models, choices }) {
   for (const { controls } of Object.values(page.tabs)) {
-    const own = FILES.filter((name) => controls.names.includes(name) && choices[name]);
+    const own = Object.keys(choices).filter((name) => controls.names.includes(name));
     await controls.fill(Object.fromEntries(own.map((name) => [name, { choices: choices[name] }])));
   }
   take(models, choices);

@@ -16,22 +16,25 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pluggy
 
 from webui.errors import UserError, quoted, unknown
 from webui.params import LARGEST_SEED, LONGEST_PROMPT, RANDOM_SEED, Parameter, Params, Value, param, parameters, size
 from webui.pipeline.protocol import Asking, Denoise, Moment, Noise, Read, Sampler, Step
-from webui.pipeline.samplers import SamplerInfo, churned, moments, split
-from webui.pipeline.schedules import Schedule
+from webui.pipeline.samplers import SamplerInfo, churned, moments, noised, split
+from webui.pipeline.schedules import Schedule, bent, ends, ramp
 from webui.scripts import LARGEST_MARGIN, Axis, AxisKind, Base, Cell, Plan, Script
 
+if TYPE_CHECKING:  # the model's noise levels, as samplers and schedules are given them; their module imports torch
+    from webui.pipeline.noise_table import NoiseTable as NoiseTable
+
 __all__ = [
-    "API", "LARGEST_MARGIN", "LARGEST_SEED", "LONGEST_PROMPT", "RANDOM_SEED", "Asking", "Axis", "AxisKind", "Base", "Cell",
-    "Denoise", "Hooks", "Moment", "Noise", "Parameter", "Params", "Plan", "PromptContext", "Read", "Sampler", "SamplerInfo",
-    "Schedule", "Script", "Step", "UserError", "Value", "churned", "hook", "moments", "param", "parameters", "quoted", "size",
-    "split", "unknown",
+    "API", "Asking", "Axis", "AxisKind", "Base", "Cell", "Denoise", "Hooks", "LARGEST_MARGIN", "LARGEST_SEED", "LONGEST_PROMPT",
+    "Moment", "Noise", "Parameter", "Params", "Plan", "PromptContext", "RANDOM_SEED", "Read", "Sampler", "SamplerInfo",
+    "Schedule", "Script", "Step", "UserError", "Value", "bent", "churned", "ends", "hook", "moments", "noised", "param",
+    "parameters", "quoted", "ramp", "size", "split", "unknown",
 ]  # fmt: skip
 
 API = "1"

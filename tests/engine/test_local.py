@@ -326,8 +326,6 @@ def test_two_towers_stand_side_by_side_and_the_last_gives_the_vector() -> None:
     assert close(found.vector, towers[1](ids).pooled[0])
     with pytest.raises(JobError, match="2"):
         networks.encode(Encode(((chunk("red"),),), network="tiny"))
-    with pytest.raises(JobError, match="textual inversion"):
-        networks.encode(Encode(((chunk("red"),), (chunk("red"),)), network="tiny", patches=Patches(tokens=(1,))))
 
 
 @pytest.mark.parametrize(("index", "key"), [

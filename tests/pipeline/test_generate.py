@@ -15,7 +15,6 @@ from webui.nets.tokenizer import Tokenizer
 from webui.pipeline.generate import Model, generate
 from webui.pipeline.guidance import guided, plain_row
 from webui.pipeline.patches import Patches, WeightPatch
-from webui.pipeline.prompt import pad_windows, window, windows
 from webui.pipeline.protocol import Conditioning, Decode, Encode, Interrupted, Moment, Rows, Step, answer_all
 from webui.pipeline.texts import Part, Texts, constant
 from webui.request import Request
@@ -44,18 +43,6 @@ def test_guidance_asks_for_what_it_needs(scale: float, roles: list[str], expecte
     denoise = guided(texts, scale, plain_row())
     assert float(answer_all(denoise(torch.zeros(1), Moment(1.0, 0, 1)), answer)) == expected  # 3 + 4 * (5 - 3) = 11
     assert asked == roles
-
-
-def test_windows_hold_the_whole_text_between_start_and_end() -> None:
-    spec = SPEC.text[0]
-    ids = TOKENIZER.encode("ab " * 100)
-    cut = windows("ab " * 100, TOKENIZER, spec)
-    assert [len(part.ids) for part in cut] == [77, 77]
-    inner = [token for part in cut for token in part.ids[1:-1] if token not in (TOKENIZER.end, spec.padding)]
-    assert inner == [token for token in ids if token != spec.padding] and all(part.ids[0] == TOKENIZER.start for part in cut)
-    (empty,) = windows("", TOKENIZER, spec)
-    assert empty == window([], TOKENIZER, spec.positions, spec.padding) and empty.ids[:2] == (TOKENIZER.start, TOKENIZER.end)
-    assert pad_windows(cut[:1], 3, empty) == (cut[0], empty, empty)
 
 
 def run(request: Request, device: str = "cpu", stop_at: int | None = None) -> tuple[Any, list[Any]]:

@@ -127,7 +127,7 @@ class LocalNetworks:
         context = self._context(predictor, batch, call.length, known.choice)
         # Made on the host in double precision, so that a row's level is the same whoever it shares the call with.
         sigmas = sent(torch.tensor(batch.sigmas, dtype=torch.float64).to(torch.float32), device)
-        times = tuple(known.table.t_of(sigma) for sigma in batch.sigmas)
+        times = tuple(known.table.t_of(row.at.sigma) if row.time is None else row.time for row in batch.inputs)
         t = sent(torch.tensor(times), device)
         vector = vectors(batch.inputs)
         vector = None if vector is None else vector.to(device)
@@ -233,7 +233,7 @@ class LocalNetworks:
         return (ask.network, ask.vae, ask.padding, name) if name else None
 
     def _text_key(self, ask: Encode) -> Hashable:
-        return ask.network, ask.chunks, ask.clip_skip, content_key(ask.patches.weights), len(ask.patches.tokens)
+        return ask.network, ask.chunks, ask.clip_skip, ask.norm, content_key(ask.patches.weights)
 
     def _context(self, predictor: Predictor, batch: Batch, length: int, choice: Choice) -> Context:
         names = tuple(self._contents.name(row.conditioning) for row in batch.rows)

@@ -2,51 +2,110 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import replace
 from typing import Any
 
 import torch
 
+from webui.drawing import NO_NORM
 from webui.errors import UserError
 from webui.nets.unet import timestep_embedding
+from webui.pipeline import grammar
+from webui.pipeline.grammar import Timeline, parse
 from webui.pipeline.model import Model
+from webui.pipeline.noise_table import NoiseTable
 from webui.pipeline.patches import Patches
-from webui.pipeline.prompt import pad_windows, windows
+from webui.pipeline.prompt import matcher, segments_of, windows
 from webui.pipeline.protocol import Ask, Conditioning, Encode, TokenChunk
-from webui.pipeline.texts import Part, Texts, constant
+from webui.pipeline.texts import Course, Part, Texts, levelled, nowhere
 from webui.request import Request
 
+Chunks = tuple[tuple[TokenChunk, ...], ...]
 SIZE_WIDTH = 256  # each of SDXL's numbers is shown to the network as so many sines and cosines
 AESTHETIC_SCORE = 6.0  # what the refiner is told the picture would be rated, out of 10
 NEGATIVE_SCORE = 2.5  # the same beside the negative prompt
 CROP = (0.0, 0.0)  # top and left: nothing is cut off
 
 
+Encoding = Generator[Ask, Any, Conditioning]
+
+
 def conditionings(
-    request: Request, model: Model, patches: Patches, *, hires: bool = False, first_steps: int = 0  # noqa: ARG001
+    request: Request, model: Model, patches: Patches, *, hires: bool = False, first_steps: int = 0
 ) -> Generator[Ask, Any, Texts]:
-    """What prompt and negative prompt mean to the network; guidance never asks for rows of the one it does not need.
+    """What prompt and negative prompt mean to the network from step to step; each different text is encoded once.
+
+    `hires`: the request is that of hires fix's second pass, after `first_steps` of the first. An embedding's vectors are found by
+    their names. Prompts that AND joins are equally long, as A1111 stretches them; others need not be.
 
     Beside an SDXL model an empty negative prompt is no text at all: zeros, as the model was trained. A1111, Forge and diffusers
     (`negative_prompt=None`, `force_zeros_for_empty_prompt`) have it so; `negative_prompt=""` and diffusers' refiner encode "".
     """
-    towers = tuple(zip(model.tokenizers, model.spec.text, strict=True))
-    prompt, negative, empty = (
-        tuple(windows(text, tokenizer, tower) for tokenizer, tower in towers) for text in (request.prompt, request.negative, "")
-    )
-    count = max(len(own) for text in (prompt, negative) for own in text)
+    timeline = Timeline(steps=request.steps, before=first_steps if hires else None, old=request.old_schedules)
+    reader = _Reader(request, model, patches)
+    parts: list[Part] = []
+    for part in parse(request.prompt).parts:
+        course = yield from _course(part, timeline, model, lambda text: reader.encoded(text, AESTHETIC_SCORE))
+        parts.append(Part(course=course, weight=part.weight))
+    levels = levelled([part.course for part in parts])
+    parts = [replace(part, course=course) for part, course in zip(parts, levels, strict=True)]
+    (written,) = parse(request.negative, negative=True).parts
+    negative = yield from _course(written, timeline, model, lambda text: reader.encoded(text, NEGATIVE_SCORE, negative=True))
+    return Texts(parts=tuple(parts), course=negative)
 
-    def ask(text: tuple[tuple[TokenChunk, ...], ...]) -> Encode:
-        chunks = tuple(pad_windows(own, count, nothing[0]) for own, nothing in zip(text, empty, strict=True))
-        return Encode(chunks, network=model.name, clip_skip=request.clip_skip, patches=patches)
 
-    cond = yield ask(prompt)
-    if model.spec.unet.label_width is None:
-        return Texts(parts=(Part(course=constant(cond)),), course=constant((yield ask(negative))))
-    uncond = (yield ask(negative)) if negative != empty else zeros_like(cond)
-    cond, uncond = with_sizes(cond, request, model, AESTHETIC_SCORE), with_sizes(uncond, request, model, NEGATIVE_SCORE)
-    return Texts(parts=(Part(course=constant(cond)),), course=constant(uncond))
+def _course(
+    part: grammar.Part, timeline: Timeline, model: Model, encoded: Callable[[str], Encoding]
+) -> Generator[Ask, Any, Course]:
+    """A part's text from step to step."""
+    until = part.ends(timeline)
+    means = []
+    for step in until:
+        means.append((yield from encoded(part.at(step, timeline).text)))
+    return Course(until=until, means=tuple(means), place=way_of(model) if part.choices else nowhere)
+
+
+def way_of(model: Model) -> Callable[[float], float]:
+    """The part of the training steps, from the noisiest, that lies behind a noise level."""
+    table = NoiseTable.from_spec(model.spec)
+    return lambda sigma: 1 - table.t_of(sigma) / (len(table.sigmas) - 1)
+
+
+class _Reader:
+    """Has texts encoded for one request, each different one once."""
+
+    def __init__(self, request: Request, model: Model, patches: Patches) -> None:
+        self._request, self._model, self._patches = request, model, patches
+        towers = zip(model.tokenizers, model.spec.text, strict=True)
+        self._towers = [(tokenizer, tower, matcher(tokenizer, patches.tokens)) for tokenizer, tower in towers]
+        self._cut: dict[str, Chunks] = {}
+        self._known: dict[Chunks, Conditioning] = {}
+
+    def encoded(self, text: str, score: float, *, negative: bool = False) -> Encoding:
+        """What a text means, sizes and all, for the model; `score` is what a refiner is told beside it."""
+        told = self._model.spec.unet.label_width is not None
+        chunks = self._chunks(text)
+        if told and negative and chunks == self._chunks("") and self._known:
+            found = zeros_like(next(iter(self._known.values())))
+        else:
+            found = yield from self._asked(chunks)
+        return with_sizes(found, self._request, self._model, score) if told else found
+
+    def _asked(self, chunks: Chunks) -> Encoding:
+        if chunks not in self._known:
+            plain = all(weight == 1 for tower in chunks for chunk in tower for weight in chunk.weights)
+            self._known[chunks] = yield Encode(
+                chunks, network=self._model.name, clip_skip=self._request.clip_skip, patches=self._patches,
+                norm=plain or self._request.emphasis != NO_NORM,
+            )  # fmt: skip
+        return self._known[chunks]
+
+    def _chunks(self, text: str) -> Chunks:
+        if text not in self._cut:
+            segments = segments_of(text, self._request.emphasis)
+            self._cut[text] = tuple(windows(segments, *tower) for tower in self._towers)
+        return self._cut[text]
 
 
 def zeros_like(text: Conditioning) -> Conditioning:

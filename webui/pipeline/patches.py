@@ -7,8 +7,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from webui.errors import UserError, quoted
+
 if TYPE_CHECKING:
     from torch import Tensor
+
+MOST_VECTORS = 75  # what fits into one window of a text tower
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,19 +29,46 @@ class WeightPatch:
     low_rank: Callable[[], tuple[Tensor, Tensor, float]] | None = None
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TokenVectors:
+    """Vectors that stand in for a name in a prompt (Gal et al. 2022, arXiv:2208.01618: textual inversion).
+
+    `vectors` holds one [count, width] for each text tower of the network. `content` names them (a hash): equal names, equal
+    vectors. A name is found by its tokens wherever they stand.
+    """
+
+    name: str
+    content: str
+    vectors: tuple[Tensor, ...]
+
+    def __post_init__(self) -> None:
+        counts = {len(each) for each in self.vectors}
+        if len(counts) != 1 or not 1 <= self.count <= MOST_VECTORS:
+            raise UserError(
+                f"The embedding {quoted(self.name)} has {', '.join(map(str, sorted(counts))) or 'no'} vectors; each text tower "
+                f"needs equally many, 1 to {MOST_VECTORS}. Leave it out of the prompt."
+            )
+
+    @property
+    def count(self) -> int:
+        """How many vectors the name stands for."""
+        return len(self.vectors[0]) if self.vectors else 0
+
+
 @dataclass(frozen=True, eq=False)
 class Patches:
     """All changes of a row's network, joined with `+`.
 
     `attention` and `blocks` are hook objects as `webui.nets.attention` and `webui.nets.unet` describe them; `residuals` are
-    added to blocks; `tokens` are vectors of textual inversion; `padding` is that of the convolutions, None for the default.
+    added to blocks; `tokens` are vectors that stand in for names in prompts; `padding` is that of the convolutions, None for the
+    default.
     """
 
     weights: tuple[WeightPatch, ...] = ()
     attention: tuple[Any, ...] = ()
     blocks: tuple[Any, ...] = ()
     residuals: tuple[Tensor, ...] = ()
-    tokens: tuple[Any, ...] = ()
+    tokens: tuple[TokenVectors, ...] = ()
     padding: str | None = None
 
     def __add__(self, other: Patches) -> Patches:
@@ -57,7 +88,7 @@ class Patches:
             tuple(sorted((patch.content, patch.key) for patch in self.weights)),
             tuple(map(id, self.attention)),
             tuple(map(id, self.blocks)),
-            tuple(map(id, self.tokens)),
+            tuple(sorted(each.content for each in self.tokens)),
             self.padding,
         )
 

@@ -52,6 +52,7 @@ class Row:
     `x` [C, H, W] is data + sigma * noise, float32. `channels` [K, H, W] are put behind the (scaled) x for networks with more
     input channels; `residuals` are added to the network's blocks; `role` says what the row is for ("cond", "uncond", ...).
     `guidance` is the guidance scale that networks distilled from guided ones take as an input (LCM), None for all others.
+    `time` is the training step that the network is told, None for the one its own noise levels have for that of the moment.
     """
 
     x: Tensor
@@ -63,6 +64,7 @@ class Row:
     patches: Patches = NO_PATCHES
     role: str = "cond"
     guidance: float | None = None
+    time: float | None = None
 
 
 @dataclass(frozen=True, eq=False, init=False)
@@ -77,10 +79,14 @@ class Rows:
 
 @dataclass(frozen=True)
 class TokenChunk:
-    """One window of a text tower: token ids with start, end and padding, and a weight for each."""
+    """One window of a text tower: token ids with start, end and padding, and a weight for each.
+
+    `vectors` says at which places a vector of the patches' tokens stands in: the place, the vectors' content and which of them.
+    """
 
     ids: tuple[int, ...]
     weights: tuple[float, ...]
+    vectors: tuple[tuple[int, str, int], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -88,12 +94,14 @@ class Encode:
     """Ask: the conditioning of a text; answered with a `Conditioning`.
 
     `chunks[i]` are the windows for text tower i of the network; windows are encoded separately and joined along the tokens.
+    `norm`: each window is scaled back to the mean it had before its weights.
     """
 
     chunks: tuple[tuple[TokenChunk, ...], ...]
     network: str = "model"
     clip_skip: int | None = None
     patches: Patches = NO_PATCHES
+    norm: bool = True
 
 
 @dataclass(frozen=True, eq=False)

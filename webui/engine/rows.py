@@ -77,7 +77,9 @@ def different(rows: Sequence[Row]) -> tuple[tuple[Row, ...], tuple[int, ...]]:
     if patches.attention or patches.blocks or any(row.residuals or row.patches.residuals for row in rows):
         return tuple(rows), tuple(range(len(rows)))
     # By identity: whoever makes guided rows gives them the same tensors, and to compare values would wait for the device.
-    keys = [(id(row.x), row.at.sigma, id(row.channels), id(row.conditioning.vector), row.guidance) for row in rows]
+    keys = [
+        (id(row.x), row.at.sigma, row.time, id(row.channels), id(row.conditioning.vector), row.guidance) for row in rows
+    ]
     first: dict[Hashable, Row] = {}
     for key, row in zip(keys, rows, strict=True):
         first.setdefault(key, row)

@@ -11,6 +11,7 @@ import math
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -20,9 +21,9 @@ import torch
 from torch import Tensor
 
 from webui.drawing import GPU_NOISE
-from webui.pipeline.noise import Seeds, Shape, drawing
+from webui.pipeline.noise import Seeds, Shape, drawing, per_step
 from webui.pipeline.noise_table import NoiseTable
-from webui.pipeline.protocol import Ask, Moment
+from webui.pipeline.protocol import Ask, Moment, Noise
 from webui.pipeline.samplers import SamplerInfo
 
 DIGITS = 6  # of a noise level: the path is drawn to a millionth
@@ -170,6 +171,22 @@ def foreseen(
         for _ in islice(info.run(denoise, torch.zeros(1, 1, 1), sigmas, noise, table, options), MOST):
             pass
     return tuple(asked)
+
+
+@contextmanager
+def noise_of_steps(
+    seeds: Seeds, shape: Shape, info: SamplerInfo, sigmas: Sequence[float], table: NoiseTable, options: Mapping[str, float],
+    *, device: torch.device | str = "cpu",
+) -> Iterator[Noise]:
+    """The noise of a picture's steps as its sampler wants it: draw by draw, or as a path."""
+    if not info.brownian:
+        yield per_step(seeds, shape, device=device)
+        return
+    ahead = brownian(seeds, shape, info, sigmas, table, options, device=device)
+    try:
+        yield ahead
+    finally:
+        ahead.close()
 
 
 def brownian(

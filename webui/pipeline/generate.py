@@ -14,16 +14,17 @@ from torch import Tensor
 
 from webui.errors import Stopped
 from webui.nets.spec import ModelSpec
-from webui.pipeline import noise
 from webui.pipeline.beside import beside, check_beside
+from webui.pipeline.brownian import noise_of_steps
 from webui.pipeline.canvas import Canvas, canvas_of
 from webui.pipeline.conditioning import conditionings
 from webui.pipeline.depth import depth_of, map_alone
 from webui.pipeline.given import NOTHING_GIVEN, Given
-from webui.pipeline.guidance import distilled, guided, plain_row
+from webui.pipeline.guidance import distilled, guidance_of, guided, plain_row
 from webui.pipeline.hires import Stages, enlarged_canvas, enlarged_latent, steps_between
 from webui.pipeline.loops import counted
 from webui.pipeline.model import Model
+from webui.pipeline.noise import initial, seeds_of
 from webui.pipeline.noise_table import NoiseTable
 from webui.pipeline.patches import NO_PATCHES, Patches
 from webui.pipeline.pictures import rounded_up
@@ -178,7 +179,7 @@ def draw_twice(request: Request, means: Means, canvas: Canvas) -> Drawing:
 
 def draw(request: Request, means: Means, canvas: Canvas, depth: Tensor | None) -> Drawing:
     """What is drawn on a canvas; an interruption before the first step has ended is the caller's."""
-    model, table = means.model, NoiseTable.from_spec(means.model.spec)
+    model, table = means.model, table_of(request, means.model.spec)
     request = of_size(request, canvas, model.spec.vae.factor)
     denoise = yield from denoiser(request, means, model, canvas, depth)
     if means.refiner is not None:
@@ -203,28 +204,40 @@ def denoiser(
     channels = yield from beside(
         model.spec, canvas, depth, height, width, network=means.model.name, vae=means.vae, device=means.device
     )
-    row = plain_row(model.name, patches, channels)
-    if model.spec.unet.guidance_width is not None:
-        return distilled(texts, request.scale, row)
-    return guided(texts, request.scale, row)
+    row = plain_row(model.name, patches, channels, NoiseTable.asked(request.noise_schedule, model.spec))
+    info, _ = sampler_of(request, means.registry)
+    options = guidance_of(request, info, table_of(request, model.spec))
+    return (guided if model.spec.unet.guidance_width is None else distilled)(texts, request.scale, row, options)
 
 
 def sample(
     request: Request, means: Means, table: NoiseTable, canvas: Canvas, denoise: Denoise
 ) -> Generator[Ask, Any, Tensor]:
     """From noise, or a picture under noise, to a clean latent [C, h, w], by the request's sampler along its schedule."""
-    registry, model, device = means.registry, means.model, means.device
-    info, schedule = resolve(request.sampler, request.schedule, samplers=registry.samplers, schedules=registry.schedules)
-    path = way(request, info, registry.schedules[schedule], table)
-    shape = latent_shape(request, model.spec)
-    first = noise.initial(request.seed, shape, device=device)
+    model, device, options = means.model, means.device, request.sampler_options
+    info, schedule = sampler_of(request, means.registry)
+    path = way(request, info, schedule, table)
+    shape, seeds = latent_shape(request, model.spec), seeds_of(request, model.spec.vae.factor)
     refiner = None if means.refiner is None else means.refiner.spec
-    start = yield from started(
-        request, model.spec, canvas, path, info, first, denoise, network=model.name, vae=means.vae, refiner=refiner
-    )
-    fresh = noise.per_step(request.seed, shape, device=device)
-    latent: Tensor = yield from info.run(start.denoise, start.state, path.sigmas, fresh, table, request.sampler_options)
+    with noise_of_steps(seeds, shape, info, path.sigmas, table, options, device=device) as fresh:
+        begin = replace(info, unit_start=info.unit_start or request.sgm_noise)
+        start = yield from started(
+            request, model.spec, canvas, path, begin, initial(seeds, shape, device=device), denoise, network=model.name,
+            vae=means.vae, refiner=refiner,
+        )  # fmt: skip
+        latent: Tensor = yield from info.run(start.denoise, start.state, path.sigmas, fresh, table, options)
     return start.settle(latent)
+
+
+def sampler_of(request: Request, registry: Registry) -> tuple[SamplerInfo, Schedule]:
+    """The sampler and the schedule that a request names; `UnknownName` where there is none."""
+    info, schedule = resolve(request.sampler, request.schedule, samplers=registry.samplers, schedules=registry.schedules)
+    return info, registry.schedules[schedule]
+
+
+def table_of(request: Request, spec: ModelSpec) -> NoiseTable:
+    """The noise levels of a model, as the request has them."""
+    return NoiseTable.asked(request.noise_schedule, spec) or NoiseTable.from_spec(spec)
 
 
 def of_size(request: Request, canvas: Canvas, factor: int) -> Request:

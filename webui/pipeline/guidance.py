@@ -2,61 +2,154 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from webui.pipeline.noise_table import NoiseTable
 from webui.pipeline.patches import NO_PATCHES, Patches
-from webui.pipeline.protocol import Asking, Conditioning, Denoise, Moment, Row, Rows
-from webui.pipeline.texts import Texts
+from webui.pipeline.protocol import Ask, Conditioning, Denoise, Moment, Row, Rows
+from webui.pipeline.samplers import SamplerInfo
+from webui.pipeline.texts import Part, Texts
+from webui.request import Request
 
 MakeRow = Callable[[Tensor, Moment, Conditioning, str], Row]
+Pair = Generator[Ask, Any, tuple[Tensor, Tensor]]  # the guided and the unconditional answer
+PAIRED_PART = 12.5  # what A1111 divides the scale by for CFG++, whose own scales are from 0 to 1
 
 
-def plain_row(network: str = "model", patches: Patches = NO_PATCHES, channels: Tensor | None = None) -> MakeRow:
-    """How a row is made where nothing but the conditioning differs between cond and uncond; `channels` go beside x."""
-    return lambda x, at, conditioning, role: Row(
-        x, at, conditioning, network=network, channels=channels, patches=patches, role=role
-    )
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """When the negative prompt counts, and what else becomes of a guided answer.
 
-
-def guided(texts: Texts, scale: float, row: MakeRow) -> Denoise:
-    """Move from the unconditional prediction towards the conditional ones (Ho and Salimans 2022, eq. 6; Liu et al. 2022, eq. 11).
-
-    u + scale * sum(weight * (c - u)) over the prompt's parts. Where that is one prediction alone, one row is asked for.
+    It counts after the part `start` of the way and up to the part `end` (0 to 1); below the noise level `sparse_below` only in
+    every other call of the network, or in none (`never_below`). `rescale` (0 to 1) is how much of the contrast that guidance adds
+    is taken back. `paired` is for samplers that are answered the unconditional prediction too. `evaluations` is how many calls a
+    step of the sampler has; where nobody knows the number of steps, `place(sigma)` is the part of the way that lies behind.
     """
 
-    def only(meaning: Callable[[Moment], Conditioning], role: str) -> Denoise:
-        def denoise(x: Tensor, at: Moment) -> Asking:
-            answer: tuple[Tensor, ...] = yield Rows(row(x, at, meaning(at), role))
-            return answer[0]
+    start: float = 0.0
+    end: float = 1.0
+    sparse_below: float = 0.0
+    never_below: bool = False
+    rescale: float = 0.0
+    paired: bool = False
+    evaluations: int = 1
+    place: Callable[[float], float] = lambda _: 0.0
 
-        return denoise
-
-    def all_parts(x: Tensor, at: Moment) -> Asking:
-        conds = [row(x, at, part.at(at), "cond") for part in texts.parts]
-        answer: tuple[Tensor, ...] = yield Rows(*conds, row(x, at, texts.negative(at), "uncond"))
-        *found, u = answer
-        pull = torch.stack([part.weight * (c - u) for part, c in zip(texts.parts, found, strict=True)]).sum(0)
-        return u + scale * pull
-
-    if scale == 0 or all(part.weight == 0 for part in texts.parts):
-        return only(texts.negative, "uncond")
-    first = texts.parts[0]
-    return only(first.at, "cond") if len(texts.parts) == 1 and scale * first.weight == 1 else all_parts
+    def counts(self, at: Moment) -> bool:
+        """Whether the negative prompt counts at a moment. Calls are counted, as A1111 does, and not steps."""
+        call = at.step * self.evaluations + at.evaluation
+        behind = self.place(at.sigma) if at.steps is None else call / (at.steps * self.evaluations)
+        if (self.start > 0 and behind <= self.start) or (self.end < 1 and behind >= self.end):
+            return False
+        return not (at.sigma < self.sparse_below and (self.never_below or call % 2 == 1))
 
 
-def distilled(texts: Texts, scale: float, row: MakeRow) -> Denoise:
+PLAIN = Options()
+
+
+def guidance_of(request: Request, info: SamplerInfo, table: NoiseTable) -> Options:
+    """What a request says of guidance, for its sampler."""
+    last = len(table.sigmas) - 1
+    return Options(
+        start=request.guidance_start, end=request.guidance_end, sparse_below=request.ngms, never_below=request.ngms_all,
+        rescale=request.rescale, paired=info.cfg_pp, evaluations=info.evaluations,
+        place=lambda sigma: 1 - table.t_of(sigma) / last,
+    )  # fmt: skip
+
+
+def plain_row(
+    network: str = "model", patches: Patches = NO_PATCHES, channels: Tensor | None = None, table: NoiseTable | None = None
+) -> MakeRow:
+    """How a row is made where nothing but the conditioning differs between cond and uncond; `channels` go beside x.
+
+    `table` has the noise levels that the network is told the times of, None for its own.
+    """
+    return lambda x, at, conditioning, role: Row(
+        x, at, conditioning, network=network, channels=channels, patches=patches, role=role,
+        time=None if table is None else table.t_of(at.sigma),
+    )  # fmt: skip
+
+
+def guided(texts: Texts, scale: float, row: MakeRow, options: Options = PLAIN) -> Denoise:
+    """Move from the unconditional prediction towards the conditional ones (Ho and Salimans 2022, eq. 6; Liu et al. 2022, eq. 11).
+
+    u + scale * sum(weight * (c - u)) over the prompt's parts. Only rows that count in it are asked for. Where the negative prompt
+    does not count, the first part stands in for it, and the scale is 1, as A1111 has it.
+    """
+    scale = scale / PAIRED_PART if options.paired else scale
+    parts = [part for part in texts.parts if part.weight != 0 and scale != 0]
+    pull = sum(part.weight for part in parts) * scale
+    needless = bool(parts) and pull == 1 and not options.paired  # the rest of the way to the unconditional prediction is 0
+
+    def rows(x: Tensor, at: Moment, shown: Sequence[Part], *, negative: bool) -> tuple[Row, ...]:
+        conds = tuple(row(x, at, part.at(at), "cond") for part in shown)
+        return (*conds, row(x, at, texts.negative(at), "uncond")) if negative else conds
+
+    def with_negative(x: Tensor, at: Moment) -> Pair:
+        *found, u = yield Rows(*rows(x, at, parts, negative=True))
+        if not parts:
+            return u, u
+        guided_by = u + scale * _sum(parts, [c - u for c in found])
+        if options.rescale > 0:
+            positive = found[0] if len(parts) == 1 and parts[0].weight == 1 else u + _sum(parts, [c - u for c in found])
+            guided_by = rescaled(guided_by, positive, x, at.sigma, options.rescale)
+        return guided_by, u
+
+    def without(x: Tensor, at: Moment) -> Pair:
+        first, *others = texts.parts
+        others = [part for part in others if part.weight != 0]
+        c, *found = yield Rows(*rows(x, at, [first, *others], negative=False))
+        answer = c + _sum(others, [other - c for other in found]) if others else c
+        return answer, c
+
+    def conds_alone(x: Tensor, at: Moment) -> Pair:
+        found = yield Rows(*rows(x, at, parts, negative=False))
+        return scale * _sum(parts, found) if len(parts) > 1 else found[0], found[0]
+
+    def denoise(x: Tensor, at: Moment) -> Generator[Ask, Any, Any]:
+        asked = without if parts and not options.counts(at) else conds_alone if needless else with_negative
+        pair = yield from asked(x, at)
+        return pair if options.paired else pair[0]
+
+    return denoise
+
+
+def rescaled(guided_by: Tensor, positive: Tensor, x: Tensor, sigma: float, part: float) -> Tensor:
+    """A guided answer whose v prediction is brought back, by a `part` of the way, to the deviation that it has without guidance.
+
+    Lin et al. 2023, arXiv:2305.08891, section 3.4. v is, but for a factor, how far a clean latent is from x / (1 + sigma^2).
+    """
+    still = x / (1 + sigma**2)
+    v, v_positive = guided_by - still, positive - still
+    deviation = v.std()
+    factor = torch.where(deviation > 0, v_positive.std() / deviation, 1.0)
+    return still + v * (part * factor + (1 - part))
+
+
+def on_each(answer: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    """What a denoiser answers, changed: a clean latent, or a guided and an unconditional one."""
+    return tuple(map(change, answer)) if isinstance(answer, tuple) else change(answer)
+
+
+def distilled(texts: Texts, scale: float, row: MakeRow, options: Options = PLAIN) -> Denoise:
     """One row a step, whose network takes the scale as an input (Luo et al. 2023, arXiv:2310.04378: latent consistency models).
 
     Such a network was taught what guidance comes to with an empty negative prompt; another one has no place in it, nor have the
     prompt's further parts.
     """
 
-    def denoise(x: Tensor, at: Moment) -> Asking:
+    def denoise(x: Tensor, at: Moment) -> Generator[Ask, Any, Any]:
         answer: tuple[Tensor, ...] = yield Rows(replace(row(x, at, texts.parts[0].at(at), "cond"), guidance=scale))
-        return answer[0]
+        return (answer[0], answer[0]) if options.paired else answer[0]
 
     return denoise
+
+
+def _sum(parts: Sequence[Part], values: Sequence[Tensor]) -> Tensor:
+    """The values of parts, each by its weight."""
+    return torch.stack([part.weight * value for part, value in zip(parts, values, strict=True)]).sum(0)

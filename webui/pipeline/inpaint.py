@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from webui.pipeline.guidance import on_each
 from webui.pipeline.masks import GREY, spread
-from webui.pipeline.protocol import Asking, Denoise, Moment
+from webui.pipeline.protocol import Ask, Denoise, Moment
 from webui.tasks import FILLED, LATENT_NOISE, LATENT_NOTHING
 
 Free = Callable[[Moment], Tensor]
@@ -42,9 +44,9 @@ def kept(denoise: Denoise, clean: Tensor, free: Free) -> Denoise:
     So whatever the sampler, such a cell stays the clean latent under the noise it began with.
     """
 
-    def wrapped(x: Tensor, at: Moment) -> Asking:
-        denoised = yield from denoise(x, at)
-        return torch.where(free(at), denoised, clean)
+    def wrapped(x: Tensor, at: Moment) -> Generator[Ask, Any, Any]:
+        answer = yield from denoise(x, at)
+        return on_each(answer, lambda denoised: torch.where(free(at), denoised, clean))
 
     return wrapped
 

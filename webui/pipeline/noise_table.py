@@ -15,6 +15,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from webui.drawing import ZERO_TERMINAL
 from webui.errors import UserError
 from webui.nets.spec import ModelSpec, Prediction
 
@@ -60,6 +61,16 @@ class NoiseTable:
                 "can only be made by v prediction. Set the prediction to v, or turn zero-terminal SNR off."
             )
         return cls(zero_terminal(table.alphas_cumprod), spec.family)
+
+    @classmethod
+    def asked(cls, noise_schedule: str, spec: ModelSpec) -> NoiseTable | None:
+        """The noise levels that a picture's noise schedule puts in place of the model's own; None where it leaves them alone.
+
+        Unlike an owner's word on a model, it is not refused to a network that predicts noise: A1111 draws such pictures too.
+        """
+        if noise_schedule != ZERO_TERMINAL or spec.zero_terminal_snr:
+            return None
+        return cls(zero_terminal(cls.from_spec(spec).alphas_cumprod))
 
     @cached_property
     def sigmas(self) -> Tensor:

@@ -65,6 +65,9 @@ class Settings(Params):
         150, "Steps of a picture", group="Limits", owner=True, min=1, max=150, step=1, help="How many steps may be asked for.")
     most_count: int = setting(
         100, "Pictures of a job", group="Limits", owner=True, min=1, max=100, step=1, help="How many pictures a job may ask for.")
+    most_cells: int = setting(
+        1000, "Cells of one account's plots", group="Limits", owner=True, min=1, max=10_000, step=1,
+        help="How many cells the plots of one account may have that have not ended. A plot counts as one job.")
     upload_megabytes: int = setting(
         1024, "Uploads of one account", group="Limits", owner=True, min=1, max=1_000_000, step=1,
         help="How much disk the uploaded pictures of one account may take, in megabytes.")

@@ -165,7 +165,6 @@ def _said(values: Plot, chosen: Sequence[tuple[AxisKind, Sequence[Change]]]) -> 
             continue
         text = getattr(values, f"{name}_values").strip()
         said |= {f"{name.upper()} Type": kind.label, f"{name.upper()} Values": text}
-        fixed = [change.label.removeprefix(f"{kind.label}: ") for change in each]
-        if str(RANDOM_SEED) in text and not values.keep_random and set(each[0].changes) & set(SEEDS):
-            said[f"Fixed {name.upper()} Values"] = ", ".join(fixed)
+        if any(change.drawn for change in each):
+            said[f"Fixed {name.upper()} Values"] = ", ".join(change.label.removeprefix(f"{kind.label}: ") for change in each)
     return said

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise, permutations
 
-from webui.extension import AxisKind, Base, Parameter, Params, UserError, Value, parameters, quoted, size, unknown
+from webui.extension import RANDOM_SEED, AxisKind, Base, Parameter, Params, UserError, Value, parameters, quoted, size, unknown
 
 from .values import listed, numbers
 
@@ -39,13 +39,14 @@ SEEDS = ("seed", "variation_seed")
 
 @dataclass(frozen=True, kw_only=True)
 class Change:
-    """One value of an axis: what the legend says, the parameters, and what becomes of the prompts."""
+    """One value of an axis: what the legend says, the parameters, and what becomes of the prompts; `drawn` by chance."""
 
     label: str
     changes: Mapping[str, Value]
     replaced: tuple[str, str] = ("", "")
     order: tuple[str, ...] = ()
     styles: tuple[str, ...] = ()
+    drawn: bool = False
 
     def prompt(self, text: str) -> str:
         """A prompt with what this value makes of it."""
@@ -120,10 +121,10 @@ def _change(name: str, kind: AxisKind, value: str, base: Base, keep_random: bool
     parameter = parameters(base.params)[name]
     known_as = {each.casefold(): each for each in (base.choices(kind.choices) if kind.choices else ())}
     meant = parameter.parse(known_as.get(value.casefold(), value))
-    if name in SEEDS and meant == -1 and not keep_random:
-        meant = base.seed()
+    drawn = name in SEEDS and meant == RANDOM_SEED and not keep_random
+    meant = base.seed() if drawn else meant
     shown = parameter.text(meant)
-    return Change(label=shown if kind.kind == "text" else f"{kind.label}: {shown}", changes={name: meant})
+    return Change(label=shown if kind.kind == "text" else f"{kind.label}: {shown}", changes={name: meant}, drawn=drawn)
 
 
 def _replacing(given: Sequence[str], base: Base) -> list[Change]:

@@ -22,6 +22,7 @@ from webui.api.accounts_page import people_routes
 from webui.api.entrance import Entrance
 from webui.api.events import Streams
 from webui.api.failures import PLAIN, Failures, of_http, of_ours
+from webui.api.groups import GroupRoutes
 from webui.api.guard import Guard
 from webui.api.jobs import JobRoutes
 from webui.api.kept import InputRoutes, SettingRoutes, StyleRoutes
@@ -74,9 +75,9 @@ def build(studio: Studio, page: Page | None = None, entrance: Entrance | None = 
     static = Static()
     app.state.static_version = static.version  # for whoever writes addresses of static files
     for routes in (
-        PictureRoutes(studio.pictures), JobRoutes(studio.queue, studio.styles), streams, StyleRoutes(studio.styles), static,
-        SettingRoutes(studio.preferences, streams), InputRoutes(studio.inputs, studio.preferences, studio.pictures),
-        ModelRoutes(studio.resolver),
+        PictureRoutes(studio.pictures), JobRoutes(studio.queue, studio.styles), GroupRoutes(studio.groups), streams,
+        StyleRoutes(studio.styles), static, SettingRoutes(studio.preferences, streams),
+        InputRoutes(studio.inputs, studio.preferences, studio.pictures), ModelRoutes(studio.resolver),
     ):  # fmt: skip
         app.include_router(routes.router())
     doors = entrance or Entrance()

@@ -141,7 +141,7 @@ class Stream(Response):
             await _write(send, f"retry: {RETRY_MILLISECONDS}\n\n")
             views = await self._views()
             await _write(send, _messages({**view, "task": view["kind"], "kind": "view"} for view in views))
-            await self._follow(send, subscription, Previews(settings), idle=not views)
+            await self._follow(send, subscription, Previews(settings), idle=not views and await self._idle())
             if not self._streams.closing:
                 await _write(send, _messages([IDLE]))
             await send({"type": "http.response.body", "body": b"", "more_body": False})
@@ -160,9 +160,9 @@ class Stream(Response):
             taken = subscription.take()
             events = previews.sift(taken, self._loop.time())
             await _write(send, _messages(events))
-            idle = idle or any(event["kind"] in ENDS for event in taken)
+            idle = idle or any(event["kind"] in ENDS or event["kind"] == "group" for event in taken)
             if idle and not self._news.is_set():
-                idle = not await self._views()
+                idle = await self._idle()
                 if idle and not self._news.is_set():  # news may be of a job that begins, or of what was taken already
                     return
             await asyncio.sleep(PAUSE_SECONDS)
@@ -185,6 +185,9 @@ class Stream(Response):
 
     async def _settings(self) -> Settings:
         return await run_in_threadpool(self._streams.preferences.settings, self.user)
+
+    async def _idle(self) -> bool:
+        return await run_in_threadpool(self._streams.queue.is_idle, self.user)
 
     async def _views(self) -> list[dict[str, Any]]:
         return await run_in_threadpool(self._streams.queue.view, self.user)

@@ -46,7 +46,7 @@ class Subscription:
         with self._lock:
             self._count += 1
             kept = event["number"] > 0
-            key = (self._count,) if kept else (event["job"], event["kind"], event.get("picture"))
+            key = (self._count,) if kept else (event["job"], event["kind"], event.get("picture"), event.get("group"))
             self._waiting.pop(key, None)
             if len(self._waiting) >= MOST_WAITING:
                 self._waiting = {(self._count, BEHIND["kind"]): dict(BEHIND)}

@@ -33,7 +33,7 @@ GIVEN_UP = (
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """A row of the table `jobs`; `request` is the resolved request as plain data."""
+    """A row of the table `jobs`; `request` is the resolved request as plain data, `grouped` the group it belongs to, if any."""
 
     id: str
     user: int
@@ -49,6 +49,7 @@ class Job:
     ended: float | None
     sentence: str
     error: str
+    grouped: str = ""
 
     @property
     def open(self) -> bool:
@@ -97,6 +98,10 @@ class Change:
         self.changed.add(job.id)
 
 
+Also = Callable[[Connection, Job], None]
+"""Something else that is written when a job is."""
+
+
 class Jobs:
     """All jobs. Safe from any thread: changes happen one after the other, and are told in their order.
 
@@ -114,6 +119,7 @@ class Jobs:
         self._open: dict[str, Job] = {row["id"]: _job(row) for row in rows}
         self._ordered: tuple[Job, ...] | None = None
         self.version = 0  # rises with every change of a job
+        self._listeners: tuple[Callable[[], None], ...] = ()
 
     @contextmanager
     def change(self) -> Iterator[Change]:
@@ -126,6 +132,12 @@ class Jobs:
                 self._take_up(name)
             for user, event in change.told:
                 self._broadcast.tell(user, event)
+            for listener in self._listeners:
+                listener()
+
+    def listen(self, listener: Callable[[], None]) -> None:
+        """Call `listener` after every change, in the thread that made it; it must not block."""
+        self._listeners = (*self._listeners, listener)
 
     def _take_up(self, name: str) -> None:
         row = self._database.one("SELECT * FROM jobs WHERE id = ?", (name,))
@@ -174,15 +186,19 @@ class Jobs:
 
     # Changing.
 
-    def add(self, user: int, kind: str, request: Mapping[str, Any], pictures: int) -> Job:
-        """Queue a job behind the others of its user."""
+    def add(
+        self, user: int, kind: str, request: Mapping[str, Any], pictures: int, *, grouped: str = "", also: Also | None = None
+    ) -> Job:
+        """Queue a job behind the others of its user; `also` is done in the same transaction."""
         with self.change() as change:
             place = max((job.place for job in self._open.values() if job.user == user), default=0.0) + 1
             job = Job(
                 id=secrets.token_hex(8), user=user, kind=kind, request=request, state="queued", place=place, pictures=pictures,
-                attempts=0, turn=0, created=change.now, started=None, ended=None, sentence="", error="",
+                attempts=0, turn=0, created=change.now, started=None, ended=None, sentence="", error="", grouped=grouped,
             )  # fmt: skip
             change.add(job)
+            if also is not None:
+                also(change.connection, job)
             turns = [other.id for other in in_order([*self._open.values(), job], self._turns)]
             change.event(job, "queued", ahead=turns.index(job.id))
         return job

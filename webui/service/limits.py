@@ -12,12 +12,16 @@ from webui.service.sizes import Size, worked_at
 
 @dataclass(frozen=True, kw_only=True)
 class UserLimits:
-    """The most of each thing: `queue` jobs that have not ended, `pixels` and `steps` of a picture, `count` pictures of a job."""
+    """The most of each thing: `queue` jobs that have not ended, `pixels` and `steps` of a picture, `count` pictures of a job.
+
+    `cells` are those of a person's groups that have not ended.
+    """
 
     queue: int = 50
     pixels: int = params.MOST_PIXELS
     steps: int = 150
     count: int = 100
+    cells: int = 1000
 
     def check(self, request: Request, waiting: int, shape: Size | None = None) -> None:
         """Raise `UserError` where a request is too large, `TooMany` where its user has `waiting` jobs and may have no more.

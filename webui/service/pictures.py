@@ -187,6 +187,10 @@ class Pictures:
         )
         return str(row["id"])
 
+    def whole(self, stored: str) -> Path:
+        """The file that a row names."""
+        return self._root / stored
+
     def stored(self, path: Path) -> str:
         """How a file is named in its row."""
         whole = path.absolute()

@@ -8,18 +8,20 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
-from webui.errors import NotFound, UserError, quoted, unknown
+from webui.errors import NotFound, UserError, quoted
 from webui.params import Params
-from webui.request import NO_INPUTS, InputFacts, Request
+from webui.request import Request
 from webui.service.broadcast import Broadcast
+from webui.service.groups import Groups
 from webui.service.inputs import Inputs
 from webui.service.jobs import Job, Jobs
 from webui.service.limits import UserLimits
+from webui.service.plots import brought
 from webui.service.requests import Resolver, at_most
 from webui.service.task_inputs import shape_of
 from webui.service.users import User
 from webui.service.worker import Worker
-from webui.tasks import INPUTS, MAP, TASKS, Depth
+from webui.tasks import MAP, TASKS, Depth
 
 LONGEST_PROMPT = 200  # characters of a prompt in the view
 KINDS: Mapping[str, type[Params]] = {**TASKS, MAP: Depth}
@@ -32,7 +34,7 @@ class Queue:
 
     def __init__(
         self, jobs: Jobs, worker: Worker, resolver: Resolver, broadcast: Broadcast, limits: Callable[[], UserLimits],
-        inputs: Inputs | None = None,
+        inputs: Inputs | None = None, groups: Groups | None = None,
     ) -> None:  # fmt: skip
         self.broadcast = broadcast
         self._jobs = jobs
@@ -40,6 +42,7 @@ class Queue:
         self._resolver = resolver
         self._limits = limits
         self._inputs = inputs
+        self._groups = groups
         self._adding = threading.Lock()  # so that nobody slips past a limit by asking twice at once
 
     def submit(self, user: User, kind: str, params: Params, inputs: Mapping[str, str] = NO_DIGESTS) -> str:
@@ -49,7 +52,7 @@ class Queue:
         """
         if kind not in KINDS or not isinstance(params, KINDS[kind]):
             raise UserError(f"There are no jobs of the kind {quoted(kind)}; there are: {', '.join(KINDS)}.")
-        facts = self._facts(user, inputs)
+        facts = brought(self._inputs, user, inputs)
         return self._add(user.id, kind, self._resolver.outline(params, facts, kind), shape_of(facts))
 
     def retry(self, user: User, job: str) -> str:
@@ -65,7 +68,7 @@ class Queue:
         complete = {number for number, event in pictures if event["kind"] == "picture" and not event["interrupted"]}
         missing = sorted(set(range(request.count)) - complete) or [0, request.count - 1]
         request = replace(request.picture(missing[0]), count=missing[-1] - missing[0] + 1)
-        shape = shape_of(self._facts(User(id=old.user, name="", owner=False), request.inputs))
+        shape = shape_of(brought(self._inputs, User(id=old.user, name="", owner=False), request.inputs))
         return self._add(old.user, old.kind, request, shape)
 
     def interrupt(self, user: User, job: str) -> None:
@@ -94,6 +97,12 @@ class Queue:
         left = self._worker.seconds_left() if own else {}
         return [self._shown(job, position, counts.get(job.id, (0, 0)), left.get(job.id)) for position, job in own]
 
+    def is_idle(self, user: User) -> bool:
+        """Whether nothing of a user's has still to come: no job, and no grid."""
+        if any(job.user == user.id for job in self._jobs.in_order()):
+            return False
+        return self._groups is None or not self._groups.is_open(user)
+
     def events(self, user: User, job: str, after: int = 0) -> list[dict[str, Any]]:
         """What happened to a job, later than event number `after`; for progress and previews listen to `broadcast`."""
         return self._jobs.events(self._own(user, job).id, after)
@@ -102,18 +111,12 @@ class Queue:
         """What a picture looks like so far, as a JPEG, and its number in the sequence of such."""
         return self._worker.preview(self._own(user, job).id, picture)
 
-    def _facts(self, user: User, inputs: Mapping[str, str]) -> Mapping[str, InputFacts]:
-        for name in inputs:
-            if name not in INPUTS:
-                raise unknown("input", name, INPUTS)
-        if not inputs or self._inputs is None:
-            return NO_INPUTS
-        return {name: self._inputs.get(user, digest).facts for name, digest in inputs.items()}
-
     def _add(self, user: int, kind: str, request: Request, shape: tuple[int, int] | None) -> str:
         limits = self._limits()
         with self._adding:
-            limits.check(at_most(request), sum(job.user == user for job in self._jobs.in_order()), shape)
+            # A group counts as one job, however many of its cells are jobs now.
+            waiting = {job.grouped or job.id for job in self._jobs.in_order() if job.user == user}
+            limits.check(at_most(request), len(waiting), shape)
             job = self._jobs.add(user, kind, request.to_dict(), request.count)
         self._worker.fill()
         return job.id
@@ -131,5 +134,5 @@ class Queue:
             "position": 0 if job.state == "running" else max(position, 1), "seconds_left": left,
             "picture": picture, "step": step, "steps": steps, "prompt": str(job.request.get("prompt", ""))[:LONGEST_PROMPT],
             "created": job.created, "again": job.again, "last": counts[1], "reading": self._worker.reading(job.id),
-            "inputs": dict(job.request.get("inputs", {})),
+            "inputs": dict(job.request.get("inputs", {})), "group": job.grouped,
         }  # fmt: skip

@@ -13,9 +13,11 @@ OF_TABS = (
     "json_each(CASE WHEN json_valid(preferences.value) THEN preferences.value ELSE '{}' END) AS each WHERE area LIKE '% inputs'"
 )
 OF_JOBS = "SELECT user, value FROM jobs, json_each(request, '$.inputs') WHERE ended IS NULL OR ended > ?"
+OF_GROUPS = "SELECT user, value FROM groups, json_each(inputs) WHERE ended IS NULL OR ended > ?"
 NEEDED = (
     "SELECT 1 FROM pictures WHERE user = ? AND (instr(request, ?) OR instr(maps, ?))",
     "SELECT 1 FROM jobs WHERE user = ? AND ended IS NULL AND (instr(request, ?) OR instr(request, ?))",
+    "SELECT 1 FROM groups WHERE user = ? AND ended IS NULL AND (instr(inputs, ?) OR instr(inputs, ?))",
 )
 NEVER = 1e18  # seconds: later than anything ended
 
@@ -23,7 +25,8 @@ NEVER = 1e18  # seconds: later than anything ended
 def referred(database: Database, *, jobs_ended_after: float | None) -> set[tuple[int, str]]:
     """Users and digests: of their pictures and tabs, and of their jobs that have not ended, or ended after a time."""
     rows = [row for query in (*OF_PICTURES, OF_TABS) for row in database.all(query)]
-    rows += database.all(OF_JOBS, (NEVER if jobs_ended_after is None else jobs_ended_after,))
+    since = NEVER if jobs_ended_after is None else jobs_ended_after
+    rows += [row for query in (OF_JOBS, OF_GROUPS) for row in database.all(query, (since,))]
     return {(row["user"], row["value"]) for row in rows}
 
 

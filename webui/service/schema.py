@@ -111,5 +111,43 @@ ALTER TABLE inputs ADD COLUMN made INTEGER NOT NULL DEFAULT 0;          -- 1: a 
 ALTER TABLE pictures ADD COLUMN maps TEXT NOT NULL DEFAULT '{}';        -- JSON: digests among the inputs, by name
 """
 
-STEPS: tuple[str, ...] = (FIRST, PICTURES_IN)
+GROUPS = """
+ALTER TABLE jobs ADD COLUMN grouped TEXT NOT NULL DEFAULT '';   -- the group that it is a cell of, '' for one by itself
+
+CREATE TABLE groups (                      -- jobs that were asked for together, and become one grid
+    id TEXT PRIMARY KEY,                   -- random
+    user INTEGER NOT NULL REFERENCES users ON DELETE CASCADE,
+    script TEXT NOT NULL,                  -- the title of what planned it
+    kind TEXT NOT NULL,                    -- of its jobs
+    layout TEXT NOT NULL,                  -- JSON: how the grid looks
+    inputs TEXT NOT NULL,                  -- JSON: digests by name
+    state TEXT NOT NULL CHECK (state IN ('running', 'drawing', 'done', 'failed', 'cancelled')),
+    sentence TEXT NOT NULL DEFAULT '',     -- why there is no grid
+    grid TEXT REFERENCES pictures (id) ON DELETE SET NULL,
+    created REAL NOT NULL,
+    ended REAL
+) STRICT;
+CREATE INDEX groups_by_user ON groups (user, created);
+CREATE INDEX groups_by_state ON groups (state, created);
+CREATE INDEX groups_by_grid ON groups (grid);
+
+CREATE TABLE cells (
+    grouped TEXT NOT NULL REFERENCES groups ON DELETE CASCADE,
+    place INTEGER NOT NULL,                -- in the grid, from 0
+    turn INTEGER NOT NULL,                 -- when it is queued: the cells of one model after each other
+    labels TEXT NOT NULL,                  -- JSON
+    request TEXT NOT NULL,                 -- JSON of the resolved request
+    pictures INTEGER NOT NULL,             -- wanted
+    state TEXT NOT NULL CHECK (state IN ('waiting', 'queued', 'done', 'failed', 'cancelled')),
+    job TEXT REFERENCES jobs ON DELETE SET NULL,
+    picture TEXT REFERENCES pictures (id) ON DELETE SET NULL,
+    sentence TEXT NOT NULL DEFAULT '',     -- why there is no picture
+    PRIMARY KEY (grouped, place)
+) STRICT;
+CREATE INDEX cells_by_state ON cells (state, grouped, turn);
+CREATE INDEX cells_by_job ON cells (job);
+CREATE INDEX cells_by_picture ON cells (picture);
+"""
+
+STEPS: tuple[str, ...] = (FIRST, PICTURES_IN, GROUPS)
 """`STEPS[n]` leads from version n to n + 1; a database's version is its `user_version`."""

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -15,6 +16,10 @@ from webui.service.database import Database
 from webui.service.engines import EngineHandle, ThreadEngine
 from webui.service.folders import CACHE, DATA, OUTPUTS, own_folder
 from webui.service.given import stored
+from webui.service.grids_kept import GridKeeper
+from webui.service.groups import Groups
+from webui.service.groups_kept import GroupRows
+from webui.service.groups_running import GroupRunner
 from webui.service.inputs import Inputs
 from webui.service.jobs import Jobs
 from webui.service.keeping import Keeper
@@ -45,6 +50,7 @@ class Studio:
     database: Database
     users: Users
     queue: Queue
+    groups: Groups
     resolver: Resolver
     worker: Worker
     engine: EngineHandle
@@ -91,16 +97,30 @@ def open_studio(
         worker = Worker(jobs, handle, broadcast, keeper, slots=slots, timer=time.monotonic, complete=resolver.complete)
         opened.callback(worker.close)
         users = Users(database, clock, longest=lambda: preferences.for_everybody().session_days * DAY)
-        queue = Queue(jobs, worker, resolver, broadcast, lambda: limits_of(preferences.for_everybody()), inputs)
+        rows = GroupRows(database)
+        grids = GridKeeper(database, rows, pictures, clock)
+        runner = GroupRunner(rows, jobs, grids, broadcast, clock, fill=worker.fill, cancel=worker.cancel)
+        opened.callback(runner.close)
+        limits = partial(_limits, preferences)
+        groups = Groups(rows, runner, jobs, resolver, resolver.extensions.scripts, limits, inputs, styles, clock)
+        queue = Queue(jobs, worker, resolver, broadcast, limits, inputs, groups)
+        runner.recover()
         worker.start()
+        runner.start()
         return Studio(
-            root=root, outputs=outputs, database=database, users=users, queue=queue, resolver=resolver, worker=worker,
-            engine=handle, pictures=pictures, inputs=inputs, styles=styles, preferences=preferences, closing=opened.pop_all(),
+            root=root, outputs=outputs, database=database, users=users, queue=queue, groups=groups, resolver=resolver,
+            worker=worker, engine=handle, pictures=pictures, inputs=inputs, styles=styles, preferences=preferences,
+            closing=opened.pop_all(),
         )  # fmt: skip
+
+
+def _limits(preferences: Preferences) -> UserLimits:
+    return limits_of(preferences.for_everybody())
 
 
 def limits_of(settings: Settings) -> UserLimits:
     """How much one person may ask for."""
     return UserLimits(
-        queue=settings.most_jobs, pixels=settings.most_pixels, steps=settings.most_steps, count=settings.most_count
+        queue=settings.most_jobs, pixels=settings.most_pixels, steps=settings.most_steps, count=settings.most_count,
+        cells=settings.most_cells,
     )

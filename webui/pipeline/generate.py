@@ -85,10 +85,11 @@ class Means:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Drawn:
-    """A clean latent [C, h, w], the model whose it is, and whether it was interrupted before it was done."""
+    """A clean latent [C, h, w], the model whose it is, what it was drawn on, and whether it was interrupted before it was done."""
 
     latent: Tensor
     model: Model
+    canvas: Canvas
     early: bool = False
 
 
@@ -143,7 +144,7 @@ def picture_of(
         pixels = yield Decode(made.latent, network=made.model.name, vae=means.vae)
         if drawn.mask is not None:
             pixels = yield Read(pixels)
-        result = Picture(pixels=drawn.finished(pixels), latent=made.latent, maps=maps)
+        result = Picture(pixels=made.canvas.finished(pixels), latent=made.latent, maps=maps)
         if made.early:
             return result
         drawn = drawn.again(result.pixels)
@@ -170,9 +171,10 @@ def draw_twice(request: Request, means: Means, canvas: Canvas) -> Drawing:
             ),
             shown=small.latent,
         )
+        again = enlarged_canvas(second, latent)
         if second.strength == 0:
-            return Drawn(latent=latent, model=larger)
-        return (yield from stages.next(draw(second, later, enlarged_canvas(second, latent), None)))
+            return Drawn(latent=latent, model=larger, canvas=again)
+        return (yield from stages.next(draw(second, later, again, None)))
     except Interrupted:
         return replace(small, early=True)
 
@@ -187,11 +189,11 @@ def draw(request: Request, means: Means, canvas: Canvas, depth: Tensor | None) -
         second = denoiser(request, means, means.refiner, canvas, depth)
         denoise = handed_over(denoise, second, is_over(table, request.refiner_switch_at))
     try:
-        return Drawn(latent=(yield from sample(request, means, table, canvas, denoise)), model=model)
+        return Drawn(latent=(yield from sample(request, means, table, canvas, denoise)), model=model, canvas=canvas)
     except Interrupted as early:
         if early.latent is None:
             raise
-        return Drawn(latent=early.latent, model=model, early=True)
+        return Drawn(latent=early.latent, model=model, canvas=canvas, early=True)
 
 
 def denoiser(

@@ -6,8 +6,8 @@ Lu et al. 2022, arXiv:2206.00927. Both go from the schedule's first sigma to its
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Generator, Sequence
+from typing import TYPE_CHECKING, Any
 
 from webui.extension import Asking, Denoise, Moment, Noise, Read, Step, UserError, moments, split
 
@@ -97,7 +97,7 @@ def _down(sigma: float, sigma_next: float, low: float, eta: float) -> tuple[floa
 
 def _solved(
     denoise: Denoise, denoised: Tensor, x: Tensor, at: Moment, sigma_next: float, order: int, place: float
-) -> Asking:
+) -> Generator[Any, Any, tuple[Tensor, Tensor]]:
     """The state at `sigma_next` by the solvers of an order less and of `order`, which is 1, 2 or 3 (algorithms 1 and 2).
 
     `place` is the part of the step, in log sigma, at which the solver of order 2 looks; one of order 3 looks twice that far too.

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import pairwise, zip_longest
 from typing import TYPE_CHECKING
 
 from webui.extension import Asking, Denoise, Noise, Step, moments
@@ -29,7 +30,7 @@ def lms(denoise: Denoise, x: Tensor, sigmas: Sequence[float], _noise: Noise, *, 
     for at, sigma_next in moments(sigmas):
         denoised = yield from denoise(x, at)
         past = [(at.sigma, (x - denoised) / at.sigma), *past][:order]
-        x = _moved(denoised, past, integrals([sigma for sigma, _ in past], at.sigma, sigma_next), sigma_next)
+        x = _moved(denoised, past, integrals([sigma for sigma, _ in past], at.sigma, sigma_next))
         yield Step(at, x, denoised)
     return x
 
@@ -39,19 +40,23 @@ def ipndm(denoise: Denoise, x: Tensor, sigmas: Sequence[float], _noise: Noise, *
     past: Past = []
     for at, sigma_next in moments(sigmas):
         denoised = yield from denoise(x, at)
-        past = [(at.sigma, (x - denoised) / at.sigma), *past][: order if sigma_next > 0 else 1]
-        x = _moved(denoised, past, _even(past, sigma_next - at.sigma), sigma_next)
+        past = [(at.sigma, (x - denoised) / at.sigma), *past][:order]
+        x = _moved(denoised, past, _even(past, sigma_next - at.sigma))
         yield Step(at, x, denoised)
     return x
 
 
 def ipndm_v(denoise: Denoise, x: Tensor, sigmas: Sequence[float], _noise: Noise, *, order: int = 4) -> Asking:
-    """`ipndm` with weights for the steps as they are: `lms`, except that a step to sigma 0 goes straight to what is denoised."""
+    """`ipndm` with weights for the steps as they are, by the formulas of the diff-sampler collection (Zhou et al. 2023).
+
+    Two slips in them are part of the pictures made with them: only where steps are even are they Adams-Bashforth's. `lms` has
+    those for any steps.
+    """
     past: Past = []
     for at, sigma_next in moments(sigmas):
         denoised = yield from denoise(x, at)
-        past = [(at.sigma, (x - denoised) / at.sigma), *past][: order if sigma_next > 0 else 1]
-        x = _moved(denoised, past, integrals([sigma for sigma, _ in past], at.sigma, sigma_next), sigma_next)
+        past = [(at.sigma, (x - denoised) / at.sigma), *past][:order]
+        x = _moved(denoised, past, _uneven([sigma_next, *(sigma for sigma, _ in past)]))
         yield Step(at, x, denoised)
     return x
 
@@ -63,7 +68,7 @@ def deis(denoise: Denoise, x: Tensor, sigmas: Sequence[float], _noise: Noise, *,
         denoised = yield from denoise(x, at)
         past = [(at.sigma, (x - denoised) / at.sigma), *past][: order if sigma_next > 0 else 1]
         weights = integrals([sigma for sigma, _ in past], at.sigma, sigma_next, vp_time, PANELS)
-        x = _moved(denoised, past, weights, sigma_next)
+        x = _moved(denoised, past, weights)
         yield Step(at, x, denoised)
     return x
 
@@ -77,7 +82,7 @@ def plms(denoise: Denoise, x: Tensor, sigmas: Sequence[float], _noise: Noise) ->
     for at, sigma_next in moments(sigmas):
         denoised = yield from denoise(x, at)
         past = [(at.sigma, (x - denoised) / at.sigma), *past][: len(EVEN)]
-        there = _moved(denoised, past, _even(past, sigma_next - at.sigma), sigma_next)
+        there = _moved(denoised, past, _even(past, sigma_next - at.sigma))
         if len(past) == 1 and sigma_next > 0:
             denoised_next = yield from denoise(there, replace(at, sigma=sigma_next, evaluation=1))
             slope_next = (there - denoised_next) / sigma_next
@@ -119,10 +124,31 @@ def _even(past: Past, width: float) -> list[float]:
     return [weight * width for weight in EVEN[len(past) - 1]]
 
 
-def _moved(denoised: Tensor, past: Past, weights: Sequence[float], sigma_next: float) -> Tensor:
-    """The state after a step: that of Euler's, and how much the older slopes bend it; the weights sum to the step's width."""
-    newest = past[0][1]
-    x = denoised + newest * sigma_next
+def _uneven(sigmas: Sequence[float]) -> list[float]:
+    """The weights of `ipndm_v`, the newest first, for a step from the second of rising `sigmas` to the first.
+
+    With h, the width of this step, and a, b, c, those before it, the first three differences of the slopes, made as large as for
+    even steps, weigh h / 2a, (1 - h^2 / 3a(a + b)) / 2 and what is given below.
+    """
+    h, a, b, c = [*(low - high for low, high in pairwise(sigmas)), math.inf, math.inf, math.inf][:4]
+    weights: list[tuple[float, ...]] = [(1.0,)]
+    if len(sigmas) > 2:
+        weights.append(tuple(h / (2 * a) * sign for sign in (1, -1)))
+    if len(sigmas) > 3:
+        second = (1 - h**2 / (3 * a * (a + b))) / 2
+        weights.append((second, -second * (1 + a / b), second * a / b))
+    if len(sigmas) > 4:
+        ratio = a * (a + b) / (b * (b + c))
+        third = (1 - h / (3 * (h + a))) / 2 + (1 - h / (2 * (h + a))) * h / (6 * (h + a + b))
+        third *= h * (h + a) * (h + a + b) / (a * (a + b) * (a + b + c))
+        weights.append((third, -third * (1 + a / b + ratio), third * (a / b + ratio * (1 + b / c)), -third * ratio * a / b))
+    return [h * sum(each) for each in zip_longest(*weights, fillvalue=0.0)]
+
+
+def _moved(denoised: Tensor, past: Past, weights: Sequence[float]) -> Tensor:
+    """The state after a step by weighted slopes: what the newest alone would come to, and how much the older ones bend that."""
+    sigma, newest = past[0]
+    x = denoised + newest * (sigma + sum(weights))
     for (_, slope), weight in zip(past[1:], weights[1:], strict=True):
         x = x + (slope - newest) * weight
     return x

@@ -45,7 +45,7 @@ def beta(
 
     Where the parameters put several at one place, only one of them is kept.
     """
-    from scipy.special import betaincinv
+    from scipy.special import betaincinv  # type: ignore[import-untyped]
 
     low, high = ends(n, table, sigma_min, sigma_max)
     first, second = (BETA if given is None else given for given in (beta_alpha, beta_beta))

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import replace
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from webui.extension import Asking, Denoise, Moment, Noise, Step, churned, moments, noised, split
 
@@ -111,7 +111,9 @@ def restart(
     return x
 
 
-def _midpoint(denoise: Denoise, x: Tensor, at: Moment, sigma_next: float) -> Asking:
+def _midpoint(
+    denoise: Denoise, x: Tensor, at: Moment, sigma_next: float
+) -> Generator[Any, Any, tuple[Tensor, Tensor]]:
     """The state at `sigma_next` by the slope halfway to it, and what is denoised here."""
     denoised = yield from denoise(x, at)
     if sigma_next <= 0:

@@ -1,6 +1,6 @@
 """From the bytes of a checked file to pixels: upright, in sRGB, and nothing else done to them. Imports no torch.
 
-What may come in was looked at before (`picture_heads.py`, `inputs.py`): a PNG, JPEG or WebP of bounded size.
+What may come in was looked at before (`metadata/heads.py`, `inputs.py`): a PNG, JPEG or WebP of bounded size.
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ from pathlib import Path
 from sqlite3 import Row
 
 from webui.errors import NotFound, StorageError, TooMany, UserError, quoted
+from webui.metadata.heads import Head, read_head, scans
 from webui.params import MOST_PIXELS
 from webui.request import InputFacts
 from webui.service.database import Database
@@ -24,7 +25,6 @@ from webui.service.decoding import Seen, examine
 from webui.service.folders import DATA, own_folder
 from webui.service.foreign_files import refusal
 from webui.service.given import FOLDER, stored
-from webui.service.picture_heads import Head, read_head, scans
 from webui.service.references import is_needed, referred
 from webui.service.users import User
 from webui.settings import Settings

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from webui.service.picture_heads import Head, read_head
+from webui.metadata.heads import Head, read_head
 
 SIZES = [(1, 1), (7, 300), (300, 7), (257, 129), (1000, 2)]
 WAYS = {

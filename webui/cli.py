@@ -19,6 +19,7 @@ OWN = {  # commands of webui/commands, and what they do
     "inpaint": "make a part of a picture anew, or add to its sides",
     "depth": "make pictures that follow the depth of another one",
     "extras": "make pictures larger",
+    "plot": "make a grid of pictures over some parameters",
     "models": "list the models found, say what one is, or whether it is whole",
     "parameters": "print what can be set (for docs/parameters.md)",
 }

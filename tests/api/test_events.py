@@ -169,18 +169,18 @@ def test_no_listener_holds_a_thread(home: House) -> None:
 
 def test_news_that_arrive_late_do_not_keep_the_stream_open(home: House, monkeypatch: pytest.MonkeyPatch) -> None:
     """An event may be taken before the word that there is one: that comes while the stream looks whether jobs are open."""
-    look = Stream._views
+    look = Stream._idle
     looked = []
 
-    async def late(stream: Stream) -> list[dict[str, Any]]:
-        found = await look(stream)
-        if not found and len(looked) < 2:
+    async def late(stream: Stream) -> bool:
+        idle = await look(stream)
+        if idle and len(looked) < 2:
             looked.append(stream)
             stream._news.set()
-        return found
+        return idle
 
     async def test() -> None:
-        monkeypatch.setattr(Stream, "_views", late)
+        monkeypatch.setattr(Stream, "_idle", late)
         with home.held():
             await asyncio.to_thread(home.submit, home.anna)
             listening = asyncio.create_task(home.until_idle(home.anna))

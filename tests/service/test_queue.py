@@ -74,7 +74,7 @@ def test_the_view_has_ones_own_jobs_in_their_order(still: Core) -> None:
     assert view[0] == {
         "job": mine[0], "kind": "txt2img", "state": "running", "pictures": 1, "done": 0, "position": 0, "seconds_left": None,
         "picture": None, "step": None, "steps": None, "prompt": ("cat 0" * 100)[:200], "created": still.clock.now, "again": False,
-        "last": 2, "reading": "", "inputs": {},
+        "last": 2, "reading": "", "inputs": {}, "group": "",
     }  # fmt: skip
 
 

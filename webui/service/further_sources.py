@@ -9,13 +9,13 @@ from webui.errors import JobError, quoted
 from webui.pipeline.model import Model
 from webui.request import Request, named
 from webui.service.further_networks import FurtherNetworks
-from webui.tasks import LANCZOS, NEAREST, OWN_ESTIMATOR
+from webui.tasks import LANCZOS, LATENT_UPSCALES, NEAREST, OWN_ESTIMATOR
 from webui.weights.depth_files import EstimatorSource, open_estimator
 from webui.weights.source import ModelSource, Source
 from webui.weights.upscaler_files import UpscalerSource, open_upscaler
 
 DEPTH, UPSCALER = "depth", "upscaler"  # before a colon in a network's name, and the part that its source has
-WITHOUT_NETWORK = ("", LANCZOS, NEAREST)
+WITHOUT_NETWORK = ("", LANCZOS, NEAREST, *LATENT_UPSCALES)
 
 
 class Further:

@@ -108,10 +108,13 @@ class Service:
         vae = self._name_vae(request, model.spec.vae) if request.vae else ""
         device = self._networks.device_of(model.name)
         canvas = cache(lambda: canvas_of(request, brought))  # made when the first picture begins, for all of them
+        second = request.second() if request.hires else None
+        larger = self._describe(second) if second is not None and request.hires["model"] else None
+        upscaler = self._further.name(second, "upscaler") if second is not None else ""
         return [
             generate(
                 each, model, self.registry, device=device, refiner=refiner, vae=vae, given=brought, estimator=estimator,
-                canvas=canvas,
+                canvas=canvas, larger=larger, upscaler=upscaler,
             )
             for each in pictures
         ]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 from fastapi import APIRouter
 from starlette.responses import JSONResponse
 
@@ -25,6 +28,7 @@ class GroupRoutes:
         router.add_api_route("/x/scripts", self.scripts, methods=["GET"])
         router.add_api_route("/x/groups", self.view, methods=["GET"])
         router.add_api_route("/x/groups", self.submit, methods=["POST"])
+        router.add_api_route("/x/groups/count", self.count, methods=["POST"])
         router.add_api_route("/x/groups/{group}", self.get, methods=["GET"])
         router.add_api_route("/x/groups/{group}/{what}", self.act, methods=["POST"])
         return router
@@ -39,13 +43,12 @@ class GroupRoutes:
 
     def submit(self, given: Told, user: Who) -> JSONResponse:
         """Queue a group: {"script", "values", "kind", "params", "inputs": {name: digest}, "styles"}."""
-        kind = text(given, "kind")
-        styles = texts(given, "styles", longest=LONGEST_NAME, most=MOST_APPLIED)
-        digests = mapping(given, "inputs")
-        inputs = {name: text(digests, name) for name, digest in digests.items() if digest is not None}
-        params = params_of(kind).read(mapping(given, "params"))
-        group, cells = self._groups.submit(user, text(given, "script"), mapping(given, "values"), kind, params, inputs, styles)
+        group, cells = self._groups.submit(user, *asked(given))
         return JSONResponse({"group": group, "cells": cells})
+
+    def count(self, given: Told, user: Who) -> JSONResponse:
+        """How much the same would make, or what is wrong with it; nothing is queued."""
+        return JSONResponse(self._groups.count(user, *asked(given)))
 
     def get(self, group: str, user: Who) -> JSONResponse:
         """A group with its cells: what each is, its job, its picture, and why it has none."""
@@ -59,6 +62,18 @@ class GroupRoutes:
         if what == "resume":
             return JSONResponse({"group": group, "cells": self._groups.resume(user, group)})
         raise NotFound(f"Groups can be cancelled and resumed; {quoted(what)} is nothing of that.")
+
+
+Asked = tuple[str, Mapping[str, object], str, Params, Mapping[str, str], Sequence[str]]
+
+
+def asked(given: dict[str, Any]) -> Asked:
+    """What a group is to be made of: the script and its values, the kind of job and its parameters, pictures, styles."""
+    kind = text(given, "kind")
+    styles = texts(given, "styles", longest=LONGEST_NAME, most=MOST_APPLIED)
+    digests = mapping(given, "inputs")
+    inputs = {name: text(digests, name) for name, digest in digests.items() if digest is not None}
+    return text(given, "script"), mapping(given, "values"), kind, params_of(kind).read(mapping(given, "params")), inputs, styles
 
 
 def params_of(kind: str) -> type[Params]:

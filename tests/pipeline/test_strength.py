@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from tests.pipeline.answering import REQUEST
 from webui.pipeline.noise_table import NoiseTable
+from webui.pipeline.plan import on_entries
 from webui.pipeline.samplers import SAMPLERS, SamplerInfo
 from webui.pipeline.schedules import SCHEDULES
-from webui.pipeline.strength import begun, on_entries, way
+from webui.pipeline.strength import begun, way
 from webui.request import Request
 from webui.tasks import A1111, DIFFUSERS
 

@@ -7,7 +7,6 @@ Everything here translates between the two.
 
 from __future__ import annotations
 
-import bisect
 import math
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,11 +15,8 @@ import torch
 from torch import Tensor
 
 from webui.drawing import ZERO_TERMINAL
-from webui.errors import UserError
 from webui.nets.spec import ModelSpec, Prediction
-
-# Zero-terminal-SNR models end at alpha bar 0, sigma infinite: we start just below, at sigma 4096, where float32 still works.
-SMALLEST_ALPHA = 2.0**-24
+from webui.pipeline.levels import SMALLEST_ALPHA, Levels, check_prediction
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,15 +48,9 @@ class NoiseTable:
 
         `UserError` for zero-terminal SNR with a network that predicts noise: where there is nothing but noise, that says nothing.
         """
+        check_prediction(spec)
         table = cls(cls.from_betas(*spec.betas, spec.train_steps).alphas_cumprod, spec.family)
-        if not spec.zero_terminal_snr:
-            return table
-        if spec.prediction != "v":
-            raise UserError(
-                f"The model is set to zero-terminal SNR and to predict {spec.prediction}; a first step from nothing but noise "
-                "can only be made by v prediction. Set the prediction to v, or turn zero-terminal SNR off."
-            )
-        return cls(zero_terminal(table.alphas_cumprod), spec.family)
+        return cls(zero_terminal(table.alphas_cumprod), spec.family) if spec.zero_terminal_snr else table
 
     @classmethod
     def asked(cls, noise_schedule: str, spec: ModelSpec) -> NoiseTable | None:
@@ -70,7 +60,7 @@ class NoiseTable:
         """
         if noise_schedule != ZERO_TERMINAL or spec.zero_terminal_snr:
             return None
-        return cls(zero_terminal(cls.from_spec(spec).alphas_cumprod))
+        return cls(zero_terminal(cls.from_spec(spec).alphas_cumprod), spec.family)
 
     @cached_property
     def sigmas(self) -> Tensor:
@@ -78,36 +68,27 @@ class NoiseTable:
         return ((1 - self.alphas_cumprod) / self.alphas_cumprod).sqrt()
 
     @cached_property
-    def _log_sigmas(self) -> tuple[float, ...]:
-        return tuple(map(math.log, self.sigmas.tolist()))
+    def levels(self) -> Levels:
+        """The noise levels as plain numbers."""
+        return Levels(tuple(self.sigmas.tolist()), self.family)
 
     @property
     def sigma_min(self) -> float:
         """The lowest noise level of the training steps, at t = 0."""
-        return float(self.sigmas[0])
+        return self.levels.sigma_min
 
     @property
     def sigma_max(self) -> float:
         """The highest noise level of the training steps, at t = T - 1."""
-        return float(self.sigmas[-1])
+        return self.levels.sigma_max
 
     def t_of(self, sigma: float) -> float:
         """The time of a noise level, in [0, T - 1]; levels outside the table get the nearest end."""
-        logs = self._log_sigmas
-        level = math.log(sigma) if sigma > 0 else -math.inf
-        if not logs[0] < level < logs[-1]:
-            return 0.0 if level <= logs[0] else float(len(logs) - 1)
-        low = bisect.bisect_right(logs, level) - 1
-        return low + (level - logs[low]) / (logs[low + 1] - logs[low])
+        return self.levels.t_of(sigma)
 
     def sigma_of(self, t: float) -> float:
         """The noise level of a time in [0, T - 1]; times outside get the nearest end. Whole t give the table's own entries."""
-        logs = self._log_sigmas
-        t = min(max(t, 0.0), len(logs) - 1.0)
-        low = int(t)
-        if t == low:
-            return float(self.sigmas[low])
-        return math.exp(logs[low] + (t - low) * (logs[low + 1] - logs[low]))
+        return self.levels.sigma_of(t)
 
 
 def zero_terminal(alphas_cumprod: Tensor) -> Tensor:

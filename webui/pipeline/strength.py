@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from webui.pipeline.noise_table import NoiseTable
+from webui.pipeline.plan import planned
 from webui.pipeline.samplers import SamplerInfo
-from webui.pipeline.schedules import Schedule, options_of
+from webui.pipeline.schedules import Schedule
 from webui.request import Request
 from webui.tasks import DIFFUSERS
 
@@ -37,43 +38,21 @@ def way(request: Request, info: SamplerInfo, schedule: Schedule, table: NoiseTab
     steps; those that begin as DDPM does (DDIM) take the picture to be one step further on, as latent diffusion had it: t_enc
     steps. diffusers goes on from where it noised to, by strength x steps. Where all steps are run, the schedule is longer.
     """
-    strength, steps, schedule = request.strength, request.steps, planned(request, info, schedule)
+    strength, steps, sigmas_of = request.strength, request.steps, planned(request, info, schedule)
     if strength >= 1:
-        sigmas = schedule(steps, table)
+        sigmas = sigmas_of(steps, table)
         return Way(sigmas=sigmas, noised=sigmas[0], fresh=True)
     if request.convention == DIFFUSERS:
         count = steps if request.all_steps else max(int(steps * strength), 1)
-        sigmas = schedule(int(steps / max(strength, LEAST)) if request.all_steps else steps, table)
+        sigmas = sigmas_of(int(steps / max(strength, LEAST)) if request.all_steps else steps, table)
         return _last(sigmas, count)
     asked = int(steps / min(max(strength, LEAST), NEARLY_ALL)) if request.all_steps else steps
     encoded = steps - 1 if request.all_steps else min(int(strength * steps), steps - 1)
-    sigmas = schedule(asked, table)
+    sigmas = sigmas_of(asked, table)
     taken = len(sigmas) - 1  # a few more than asked for, where the schedule divides the training steps evenly; never above them
     if info.unit_start:
         return _last(sigmas, steps if request.all_steps else max(encoded, 1), ahead=1)
     return _last(sigmas, encoded + 1 + max(taken - asked, 0))
-
-
-def planned(request: Request, info: SamplerInfo, schedule: Schedule) -> Schedule:
-    """The schedule with the request's options, and as its sampler needs it: without the last sigma but one, on training steps."""
-    known = options_of(schedule)
-    options = {name: value for name, value in request.schedule_options.items() if name in known}
-    discards = (request.discard_penultimate or info.discards_penultimate) and not info.own_steps
-
-    def sigmas(n: int, table: NoiseTable, **_: float | None) -> tuple[float, ...]:
-        found = schedule(n + discards, table, **options)
-        found = (*found[:-2], found[-1]) if discards else found
-        return on_entries(found, table) if info.timesteps else found
-
-    return sigmas
-
-
-def on_entries(sigmas: tuple[float, ...], table: NoiseTable) -> tuple[float, ...]:
-    """The same noise levels moved to the nearest training steps; as they are where two would share one. 0 stays."""
-    times = [round(table.t_of(sigma)) for sigma in sigmas if sigma > 0]
-    if len(set(times)) < len(times):
-        return sigmas
-    return (*(table.sigma_of(t) for t in times), *sigmas[len(times) :])
 
 
 def _last(sigmas: tuple[float, ...], count: int, ahead: int = 0) -> Way:

@@ -1,0 +1,28 @@
+"""The noise levels that a sampler's steps would visit, for a plot beside the control. Imports no torch."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from webui.drawing import ZERO_TERMINAL, Txt2Img
+from webui.pipeline.levels import Levels
+from webui.pipeline.plan import planned
+from webui.service.catalogue import described
+from webui.service.checkpoints import Checkpoint
+from webui.service.overrides import FileOptions
+from webui.service.requests import Resolver
+
+LONGEST_LEVELS = 1000  # noise levels told: no schedule of as many steps as can be set has more
+
+
+def plot(params: Txt2Img, resolver: Resolver) -> dict[str, Any]:
+    """The `sigmas` that would be visited at full strength, by which `sampler` and `schedule`; `UserError` where none would be."""
+    request = resolver.outline(params)
+    checkpoint = Checkpoint(name=request.model, path=resolver.path_of(request.model))
+    spec = described(checkpoint, FileOptions.read(request.override)).spec
+    levels = Levels.of(spec, zero_terminal=request.noise_schedule == ZERO_TERMINAL)
+    extensions = resolver.extensions
+    plan = planned(request, extensions.samplers[request.sampler], extensions.schedules[request.schedule])
+    # Schedules are pure functions of a table's numbers, and the plain ones are the same numbers.
+    sigmas = plan(request.steps, cast("Any", levels))
+    return {"sigmas": list(sigmas[:LONGEST_LEVELS]), "sampler": request.sampler, "schedule": request.schedule}

@@ -54,7 +54,7 @@ def _in_sigma() -> list[SamplerInfo]:
             name="DPM adaptive", function=dpm_adaptive, evaluations=3, uses_noise=True, own_steps=True, ensd=True,
             aliases=("k_dpm_ad", "k_dpm_adaptive"),
         ),
-        SamplerInfo(name="Restart", function=restart, schedule="Karras", evaluations=2),
+        SamplerInfo(name="Restart", function=restart, schedule="Karras", evaluations=2, uses_noise=True),
         SamplerInfo(name="HeunPP2", function=heunpp2, evaluations=3, aliases=("Heun++", "k_heunpp2")),
         SamplerInfo(name="IPNDM", function=ipndm),
         SamplerInfo(name="IPNDM_V", function=ipndm_v),

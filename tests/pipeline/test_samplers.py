@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -16,74 +14,29 @@ from torch import Tensor
 
 from tests.analytic import DEVIATION, MEAN, PROBLEMS, exact, sd_alphas_cumprod, vp
 from tests.random_weights import random_tensor
+from tests.sampling import SHAPE, Answer, Run, log_spaced, moments_of_the_result, noise_of, recorded_sigmas, sample
 from webui.errors import UnknownName
 from webui.nets.spec import Prediction
 from webui.pipeline.noise_table import NoiseTable, denoised_from, network_input
-from webui.pipeline.protocol import Asking, Conditioning, Moment, Row, Rows, Sampler, Step, answer_all
-from webui.pipeline.samplers import SAMPLERS, SamplerInfo, ddim, dpmpp_2m, euler, euler_ancestral, heun, moments, resolve
+from webui.pipeline.protocol import Moment, Sampler
+from webui.pipeline.samplers import (
+    SAMPLERS,
+    SamplerInfo,
+    ddim,
+    dpmpp_2m,
+    dpmpp_2m_sde,
+    dpmpp_sde,
+    euler,
+    euler_ancestral,
+    heun,
+    lcm,
+    moments,
+    resolve,
+)
 from webui.pipeline.schedules import SCHEDULES
 
 RECORDED = load_file(Path(__file__).parents[1] / "data" / "samplers.safetensors")
 TABLE = NoiseTable.from_betas()
-SHAPE = (2, 4, 4, 4)
-NOTHING = Conditioning(torch.zeros(0, 0))
-Answer = Callable[[Tensor, float], Tensor]
-
-
-@dataclass
-class Run:
-    """One sampling run on a denoiser, with everything it asked and told."""
-
-    denoiser: Answer
-    noise: Callable[[int, Tensor], Tensor] = lambda index, x: random_tensor(f"noise:{index}", x.shape).to(x.dtype)
-    asked: list[Moment] = field(default_factory=list)
-    told: list[Step] = field(default_factory=list)
-    drawn: list[tuple[Moment, float]] = field(default_factory=list)
-
-    def __call__(self, sampler: Sampler, x: Tensor, sigmas: Any, **options: float) -> Tensor:
-        def denoise(state: Tensor, at: Moment) -> Asking:
-            (denoised,) = yield Rows(Row(state, at, NOTHING))
-            return denoised
-
-        def noise(at: Moment, sigma_next: float) -> Tensor:
-            self.drawn.append((at, sigma_next))
-            return self.noise(len(self.drawn) - 1, x)
-
-        def watched() -> Asking:
-            steps = sampler(denoise, x, sigmas, noise, **options)
-            sent = None
-            while True:
-                try:
-                    ask = steps.send(sent)
-                except StopIteration as end:
-                    return end.value
-                if isinstance(ask, Step):
-                    self.told.append(ask)
-                sent = yield ask
-
-        return answer_all(watched(), self._answer)
-
-    def _answer(self, ask: Any) -> tuple[Tensor, ...]:
-        self.asked += [row.at for row in ask.rows]
-        return tuple(self.denoiser(row.x, row.at.sigma) for row in ask.rows)
-
-
-def sample(sampler: Sampler, x: Tensor, sigmas: Any, problem: str = "gmm", **options: float) -> Tensor:
-    return Run(PROBLEMS[problem])(sampler, x, sigmas, **options)
-
-
-def noise_of(dtype: torch.dtype = torch.float64) -> Tensor:
-    return random_tensor("x0", SHAPE).to(dtype)
-
-
-def recorded_sigmas() -> tuple[float, ...]:
-    """Ten Karras sigmas computed in float32, as the recording had them."""
-    low, high = 0.029167533 ** (1 / 7), 14.614642 ** (1 / 7)
-    return (*((high + torch.linspace(0, 1, 10) * (low - high)) ** 7).double().tolist(), 0.0)
-
-
-def log_spaced(steps: int, high: float = 14.6, low: float = 0.03) -> tuple[float, ...]:
-    return tuple(torch.logspace(math.log10(high), math.log10(low), steps + 1, dtype=torch.float64).tolist())
 
 
 # --- the recorded trajectories ----------------------------------------------------------------------------------------------
@@ -101,6 +54,11 @@ def log_spaced(steps: int, high: float = 14.6, low: float = 0.03) -> tuple[float
         ("euler_ancestral/eta1", euler_ancestral, {}),
         ("euler_ancestral/s_noise0.9", euler_ancestral, {"s_noise": 0.9}),
         ("dpmpp_2m", dpmpp_2m, {}),
+        ("dpmpp_sde", dpmpp_sde, {"eta": 0.0}),
+        ("dpmpp_sde/eta1", dpmpp_sde, {}),
+        ("dpmpp_2m_sde", dpmpp_2m_sde, {"eta": 0.0}),
+        ("dpmpp_2m_sde/eta0.5", dpmpp_2m_sde, {"eta": 0.5}),
+        ("dpmpp_2m_sde/eta1", dpmpp_2m_sde, {}),
     ],
 )
 def test_a_sampler_equals_the_recorded_trajectory(name: str, sampler: Sampler, options: dict[str, float]) -> None:
@@ -165,51 +123,80 @@ def test_ddim_is_the_paper_s_step_in_the_paper_s_coordinates(eta: float) -> None
 
 
 @pytest.mark.parametrize("problem", ["gauss", "gmm"])
-@pytest.mark.parametrize(("sampler", "order"), [(euler, 1), (heun, 2), (dpmpp_2m, 2), (ddim, 1)])
+@pytest.mark.parametrize(
+    ("sampler", "order"),
+    [(euler, 1), (heun, 2), (dpmpp_2m, 2), (ddim, 1), (euler_ancestral, 1), (dpmpp_sde, 2), (dpmpp_2m_sde, 2)],
+)
 def test_the_error_falls_with_the_sampler_s_order(sampler: Sampler, order: int, problem: str) -> None:
+    options = {"eta": 0.0} if sampler in (euler_ancestral, dpmpp_sde, dpmpp_2m_sde) else {}
     errors = []
     for steps in (128, 256):
         sigmas = log_spaced(steps)
         x = noise_of()[0] * sigmas[0]
         truth = exact(problem, x, sigmas[0], sigmas[-1])
         scale = math.sqrt(1 + sigmas[-1] ** 2) if sampler is ddim else 1.0
-        errors.append(float((sample(sampler, x, sigmas, problem) * scale - truth).abs().mean()))
+        errors.append(float((sample(sampler, x, sigmas, problem, **options) * scale - truth).abs().mean()))
     assert math.log2(errors[0] / errors[1]) == pytest.approx(order, abs=0.15)
     assert errors[1] < 0.02
 
 
-def moments_of_the_result(sampler: Sampler, sigmas: tuple[float, ...], **options: float) -> tuple[float, float]:
-    """The exact mean and variance of what `sampler` makes of the Gaussian problem's true distribution at the first sigma.
-
-    The result is linear in the start and in each draw, so a unit impulse in each of them, one a row, gives every coefficient.
-    """
-    x = torch.full((len(sigmas) + 1, 1, 1), MEAN, dtype=torch.float64)
-    x[1] += 1
-
-    def impulse(index: int, state: Tensor) -> Tensor:
-        unit = torch.zeros_like(state)
-        unit[2 + index] = 1
-        return unit
-
-    result = Run(PROBLEMS["gauss"], impulse)(sampler, x, sigmas, **options).flatten()
-    coefficients = result[1:] - result[0]
-    start = DEVIATION**2 + sigmas[0] ** 2
-    return float(result[0]), float(coefficients[0] ** 2 * start + coefficients[1:].square().sum())
-
-
 @pytest.mark.parametrize(
-    ("sampler", "options"),
-    [(euler_ancestral, {}), (euler_ancestral, {"eta": 0.5}), (euler, {"s_churn": 30.0}), (heun, {"s_churn": 30.0})],
+    ("sampler", "options", "order"),
+    [
+        (euler_ancestral, {}, 1),
+        (euler_ancestral, {"eta": 0.5}, 1),
+        (euler, {"s_churn": 30.0}, 1),
+        (heun, {"s_churn": 30.0}, 2),
+        (dpmpp_sde, {}, 2),
+        (dpmpp_sde, {"eta": 0.5}, 2),
+        (dpmpp_2m_sde, {}, 2),
+        (dpmpp_2m_sde, {"eta": 0.5}, 2),
+    ],
 )
-def test_a_stochastic_sampler_reaches_the_true_mean_and_variance(sampler: Sampler, options: dict[str, float]) -> None:
+def test_a_stochastic_sampler_reaches_the_true_mean_and_variance(
+    sampler: Sampler, options: dict[str, float], order: int
+) -> None:
     errors = []
     for steps in (128, 256):
         sigmas = log_spaced(steps)
-        mean, variance = moments_of_the_result(sampler, sigmas, **options)
+        mean, variance = moments_of_the_result(sampler, sigmas, brownian=sampler in (dpmpp_sde, dpmpp_2m_sde), **options)
         assert mean == pytest.approx(MEAN, abs=1e-12)
         errors.append(abs(variance - (DEVIATION**2 + sigmas[-1] ** 2)))
-    assert math.log2(errors[0] / errors[1]) > (1.85 if sampler is heun else 0.85)  # weak order 1; Heun keeps its 2
+    assert math.log2(errors[0] / errors[1]) > order - 0.15
     assert errors[1] < 0.05
+
+
+def test_two_draws_of_one_brownian_path_are_not_independent() -> None:
+    """What `SamplerInfo.brownian` asks for matters: with draws that know nothing of each other, DPM++ SDE is of order 1."""
+    errors = []
+    for steps in (128, 256):
+        sigmas = log_spaced(steps)
+        _, variance = moments_of_the_result(dpmpp_sde, sigmas, brownian=False)
+        errors.append(abs(variance - (DEVIATION**2 + sigmas[-1] ** 2)))
+    assert math.log2(errors[0] / errors[1]) < 1.5
+
+
+def test_consistency_sampling_has_the_variance_of_its_last_jump() -> None:
+    sigmas = (14.6, 4.0, 1.0, 0.3)
+    variance = DEVIATION**2 + sigmas[0] ** 2
+    for sigma, after in pairwise(sigmas):
+        variance = (DEVIATION**2 / (DEVIATION**2 + sigma**2)) ** 2 * variance + after**2
+    assert moments_of_the_result(lcm, sigmas) == (pytest.approx(MEAN), pytest.approx(variance, rel=1e-12))
+
+
+def test_a_consistency_model_s_answers_meet_the_state_at_time_0() -> None:
+    sigmas = (TABLE.sigma_of(0), 0.0)
+    x = noise_of() * sigmas[0]
+    assert torch.equal(sample(lcm, x, sigmas, table=TABLE), x)
+    high = SCHEDULES["LCM"](8, TABLE)
+    plain, bounded = (sample(lcm, noise_of() * high[0], high, table=table) for table in (None, TABLE))
+    assert 0 < float((plain - bounded).abs().max()) < 1e-4  # from step 19 on it hardly shows
+    mixed = 0.25 / ((10 * 19) ** 2 + 0.25)
+    told = Run(PROBLEMS["gmm"])
+    told(lcm, noise_of() * high[-2], high[-2:], table=TABLE)
+    x = noise_of() * high[-2]
+    expected = mixed * x + math.sqrt(1 - mixed) * PROBLEMS["gmm"](x, high[-2])
+    torch.testing.assert_close(told.told[0].x, expected, rtol=0, atol=1e-12)
 
 
 def test_more_noise_than_asked_for_would_show_in_the_variance() -> None:
@@ -372,3 +359,21 @@ def test_the_start_has_the_scale_a_sampler_expects() -> None:
     noise = noise_of()
     torch.testing.assert_close(SAMPLERS["Euler"].start(noise, 3.0), 3 * noise)
     torch.testing.assert_close(network_input(SAMPLERS["DDIM"].start(noise, 3.0), 3.0), noise)
+
+
+def test_a_sampler_is_run_with_what_it_takes() -> None:
+    taken: dict[str, Any] = {}
+
+    def mine(denoise: Any, x: Any, sigmas: Any, noise: Any, *, eta: float = 1.0, table: Any = None) -> Any:
+        taken.update(eta=eta, table=table)
+        yield from ()
+        return x
+
+    x, none = noise_of(), SamplerInfo(name="Mine", function=mine)
+    assert dict(none.options) == {"eta": 1.0}
+    assert Run(PROBLEMS["gmm"])(lambda *given: none.run(*given, TABLE, {"eta": 0.3, "s_churn": 4.0}), x, (1.0, 0.0)) is x
+    assert taken == {"eta": 0.3, "table": TABLE}
+    assert torch.equal(
+        Run(PROBLEMS["gmm"])(lambda *given: SAMPLERS["Euler a"].run(*given, TABLE, {"eta": 0.0}), x, (1.0, 0.5)),
+        sample(euler, x, (1.0, 0.5)),
+    )

@@ -12,9 +12,14 @@ export function known(item) {
     facts(item),
     info.text || info.values.length > 0 ? parameters(info) : make("p", { class: "w-info-none" }, nothing(item)),
     Object.keys(info.unmapped).length > 0 ? unmapped(info) : null,
-    info.text ? fold("Text", info.text, { open: info.values.length === 0, id: "pnginfo_raw" }) : null,
-    ...Object.entries(info.chunks).map(([name, text]) => fold(name, text, { chunk: name })),
+    info.text ? fold("Parameters as text", info.text, { open: info.values.length === 0, id: "pnginfo_raw" }) : null,
+    ...others(info).map(([name, text]) => fold(name, text, { chunk: name })),
   ];
+}
+
+/** The texts of the file that are not shown already. */
+function others(info) {
+  return Object.entries(info.chunks).filter(([, text]) => asText(text) !== info.text);
 }
 
 /** A size in bytes as people read it. */
@@ -37,8 +42,8 @@ function facts({ info, width, height, bytes }) {
 }
 
 function nothing({ info }) {
-  const others = Object.keys(info.chunks).length > 0 ? " What else the file holds is below." : "";
-  return `It holds no parameters: whoever saved it left them out, or they were lost on the way.${others}`;
+  const more = others(info).length > 0 ? " What else the file holds is below." : "";
+  return `It holds no parameters: whoever saved it left them out, or they were lost on the way.${more}`;
 }
 
 function parameters(info) {
@@ -75,7 +80,7 @@ export function row(name, cells, attributes) {
 
 function fold(title, value, { open = false, id = null, chunk = null } = {}) {
   const text = asText(value);
-  const copied = () => copy(text, chunk ? `${title} is copied.` : "The text is copied.");
+  const copied = () => copy(text, `${chunk ?? "The text"} is copied.`);
   return make("details", { class: "w-fold w-info-fold", open, id, data: chunk ? { chunk } : {} },
     make("summary", {}, icon("next"), title, make("small", {}, `${text.length.toLocaleString()} characters`)),
     make("div", { class: "w-info-text" },

@@ -37,7 +37,7 @@ VALUES_HELP = "With commas between them: 1, 2, 3; 1-5; 1-5 (+2); 1-10 [5]; \"a, 
 class Plot(Params):
     """What a plot is over, and how its grid looks."""
 
-    x_type: str = param("Seed", "X type", choices="axes", help="What changes from column to column.")
+    x_type: str = param(NOTHING.label, "X type", choices="axes", help="What changes from column to column.")
     x_values: str = param("", "X values", longest=LONGEST_PROMPT, help=VALUES_HELP)
     y_type: str = param(NOTHING.label, "Y type", choices="axes", help="What changes from row to row.")
     y_values: str = param("", "Y values", longest=LONGEST_PROMPT, help=VALUES_HELP)
@@ -68,6 +68,8 @@ def axes(params: type[Params]) -> Sequence[AxisKind]:
 def plan(values: Plot, base: Base) -> Plan:
     """The cells of a plot; `UserError` names the axis and the value that mean nothing."""
     chosen = [_axis(name, values, base) for name in NAMES]
+    if all(kind is NOTHING for kind, _ in chosen):
+        raise UserError("The plot is over nothing yet; choose an X, Y or Z type, such as Steps, and write its values.")
     sides = [len(each) for _, each in chosen]
     if prod(sides) > base.most_cells:
         shape = " x ".join(str(side) for side in sides if side > 1)

@@ -135,16 +135,17 @@ CREATE TABLE cells (
     grouped TEXT NOT NULL REFERENCES groups ON DELETE CASCADE,
     place INTEGER NOT NULL,                -- in the grid, from 0
     turn INTEGER NOT NULL,                 -- when it is queued: the cells of one model after each other
-    labels TEXT NOT NULL,                  -- JSON
-    request TEXT NOT NULL,                 -- JSON of the resolved request
     pictures INTEGER NOT NULL,             -- wanted
     state TEXT NOT NULL CHECK (state IN ('waiting', 'queued', 'done', 'failed', 'cancelled')),
     job TEXT REFERENCES jobs ON DELETE SET NULL,
     picture TEXT REFERENCES pictures (id) ON DELETE SET NULL,
     sentence TEXT NOT NULL DEFAULT '',     -- why there is no picture
+    labels TEXT NOT NULL,                  -- JSON
+    request TEXT NOT NULL,                 -- JSON of the resolved request
     PRIMARY KEY (grouped, place)
 ) STRICT;
-CREATE INDEX cells_by_state ON cells (state, grouped, turn);
+CREATE INDEX cells_by_state ON cells (state, grouped);
+CREATE INDEX cells_of_group ON cells (grouped, state, turn);
 CREATE INDEX cells_by_job ON cells (job);
 CREATE INDEX cells_by_picture ON cells (picture);
 """

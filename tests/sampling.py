@@ -90,14 +90,14 @@ def log_spaced(steps: int, high: float = 14.6, low: float = 0.03) -> tuple[float
 
 
 def moments_of_the_result(
-    sampler: Sampler, sigmas: Sequence[float], *, brownian: bool = False, **options: Any
+    sampler: Sampler, sigmas: Sequence[float], *, brownian: bool = False, pairs: bool = False, **options: Any
 ) -> tuple[float, float]:
     """The exact mean and variance of what `sampler` makes of the Gaussian problem's true distribution at the first sigma.
 
     The result is linear in the start and in each independent draw, so a unit impulse in each of them, one a row, gives every
     coefficient. Of a Brownian path the independent draws are those between neighbours among all sigmas that it is asked for.
     """
-    trial = Run(PROBLEMS["gauss"])
+    trial = Run(PROBLEMS["gauss"], pairs=pairs)
     trial(sampler, torch.zeros(1, 1, 1, dtype=torch.float64), sigmas, **options)
     ways = [(at.sigma, after) for at, after in trial.drawn]
     levels = sorted({level for way in ways for level in way}) if brownian else []
@@ -114,7 +114,7 @@ def moments_of_the_result(
             unit[2 + part] = math.sqrt((levels[part + 1] - levels[part]) / (levels[high] - levels[low]))
         return unit
 
-    result = Run(PROBLEMS["gauss"], impulse)(sampler, x, sigmas, **options).flatten()
+    result = Run(PROBLEMS["gauss"], impulse, pairs)(sampler, x, sigmas, **options).flatten()
     coefficients = result[1:] - result[0]
     start = DEVIATION**2 + sigmas[0] ** 2
     return float(result[0]), float(coefficients[0] ** 2 * start + coefficients[1:].square().sum())

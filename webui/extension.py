@@ -24,7 +24,7 @@ from webui.errors import UserError, quoted, unknown
 from webui.params import LARGEST_SEED, LONGEST_PROMPT, RANDOM_SEED, Parameter, Params, Value, param, parameters, size
 from webui.pipeline.protocol import Asking, Denoise, Moment, Noise, Read, Sampler, Step
 from webui.pipeline.samplers import SamplerInfo, churned, moments, noised, split
-from webui.pipeline.schedules import Schedule, bent, ends, ramp
+from webui.pipeline.schedules import Schedule, bent, ends, ramp, times
 from webui.scripts import LARGEST_MARGIN, Axis, AxisKind, Base, Cell, Plan, Script
 
 if TYPE_CHECKING:  # the model's noise levels, as samplers and schedules are given them; their module imports torch
@@ -34,7 +34,7 @@ __all__ = [
     "API", "Asking", "Axis", "AxisKind", "Base", "Cell", "Denoise", "Hooks", "LARGEST_MARGIN", "LARGEST_SEED", "LONGEST_PROMPT",
     "Moment", "Noise", "Parameter", "Params", "Plan", "PromptContext", "RANDOM_SEED", "Read", "Sampler", "SamplerInfo",
     "Schedule", "Script", "Step", "UserError", "Value", "bent", "churned", "ends", "hook", "moments", "noised", "param",
-    "parameters", "quoted", "ramp", "size", "split", "unknown",
+    "parameters", "quoted", "ramp", "size", "split", "times", "unknown",
 ]  # fmt: skip
 
 API = "1"

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from webui.extension import Schedule, UserError, bent, ends, ramp
+from webui.extension import Schedule, UserError, bent, ends, ramp, times
 
 from .tables import SD, SDXL, STEPS_11, STEPS_32, STEPS_GITS
 
@@ -58,7 +58,7 @@ def normal(
     n: int, table: NoiseTable, *, sigma_min: float | None = None, sigma_max: float | None = None, **_: float | None
 ) -> Sigmas:
     """`n` evenly spaced times from the highest noise level to the lowest, then 0: another name of "Uniform"."""
-    low, high = (table.t_of(end) for end in ends(n, table, sigma_min, sigma_max))
+    low, high = times(n, table, sigma_min, sigma_max)
     return (*(table.sigma_of(high + at * (low - high)) for at in ramp(n)), 0.0)
 
 

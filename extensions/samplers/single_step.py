@@ -131,7 +131,7 @@ def _legs(sigmas: Sequence[float]) -> Iterator[tuple[float, float]]:
     again = steps // 4 if times == 2 else RESTART_STEPS
     above = [sigma for sigma in sigmas if sigma > 0]
     fewer = _resampled(above, len(above) - again * times)
-    low, high = (min(range(len(fewer)), key=lambda place: abs(fewer[place] - level)) for level in RESTART_RANGE)
+    low, high = (min(range(len(fewer)), key=lambda place: abs(fewer[place] - level), default=0) for level in RESTART_RANGE)
     if times == 0 or low <= high:
         yield from pairwise(sigmas)
         return

@@ -37,7 +37,7 @@ def uniform(
     n: int, table: NoiseTable, *, sigma_min: float | None = None, sigma_max: float | None = None, **_: float | None
 ) -> Sigmas:
     """`n` evenly spaced times from the highest noise level to the lowest, then 0."""
-    low, high = (table.t_of(end) for end in ends(n, table, sigma_min, sigma_max))
+    low, high = times(n, table, sigma_min, sigma_max)
     return (*(table.sigma_of(high + at * (low - high)) for at in ramp(n)), 0.0)
 
 
@@ -45,7 +45,7 @@ def sgm_uniform(
     n: int, table: NoiseTable, *, sigma_min: float | None = None, sigma_max: float | None = None, **_: float | None
 ) -> Sigmas:
     """`n` evenly spaced times, of which 0 would be the lowest noise level's, then 0 (as Stability's own code had it)."""
-    low, high = (table.t_of(end) for end in ends(n, table, sigma_min, sigma_max))
+    low, high = times(n, table, sigma_min, sigma_max)
     return (*(table.sigma_of(high + i / n * (low - high)) for i in range(n)), 0.0)
 
 
@@ -119,6 +119,15 @@ def ends(n: int, table: NoiseTable, sigma_min: float | None, sigma_max: float | 
     if not 0 < low < high < math.inf:
         raise UserError(f"The schedule was to run from sigma {high:g} to {low:g}; the first must be the larger, both above 0.")
     return low, high
+
+
+def times(n: int, table: NoiseTable, sigma_min: float | None, sigma_max: float | None) -> tuple[float, float]:
+    """The times of `ends`, as far as the table knows them; `UserError` where nothing of it lies between them."""
+    low, high = ends(n, table, sigma_min, sigma_max)
+    if not table.t_of(low) < table.t_of(high):
+        known = f"the model's noise levels lie between {table.sigma_min:g} and {table.sigma_max:g}"
+        raise UserError(f"The schedule was to run from sigma {high:g} to {low:g}; {known}.")
+    return table.t_of(low), table.t_of(high)
 
 
 def bent(rho: float | None, usual: float) -> float:

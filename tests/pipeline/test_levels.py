@@ -54,6 +54,15 @@ def test_nothing_but_noise_needs_v_prediction_where_the_model_says_it() -> None:
         Levels.of(replace(SPEC, zero_terminal_snr=True, prediction="eps"))
 
 
+def test_levels_that_would_be_all_alike_are_refused_with_a_sentence() -> None:
+    steep = replace(SPEC, betas=(0.0008, 0.02))
+    with pytest.raises(UserError, match="Leave the noise schedule at Default"):
+        NoiseTable.asked(ZERO_TERMINAL, steep)
+    with pytest.raises(UserError, match="Leave the noise schedule at Default"):
+        Levels.of(steep, zero_terminal=True)
+    assert NoiseTable.asked(DEFAULT_NOISE, steep) is None
+
+
 def test_the_table_of_a_request_is_its_own() -> None:
     plain, zero = SPECS[0], SPECS[2]
     assert NoiseTable.asked(DEFAULT_NOISE, plain) is None and NoiseTable.asked(ZERO_TERMINAL, zero) is None

@@ -36,6 +36,7 @@ class Levels:
         if zero_terminal or spec.zero_terminal_snr:
             low, high = math.sqrt(alphas[-1]), math.sqrt(alphas[0])
             alphas = [((math.sqrt(alpha) - low) * (high / (high - low))) ** 2 for alpha in alphas]
+            check_rescaled(alphas[-2])
         kept = (max(alpha, SMALLEST_ALPHA) for alpha in alphas)
         return cls(tuple(math.sqrt((1 - alpha) / alpha) for alpha in kept), spec.family)
 
@@ -70,6 +71,15 @@ class Levels:
         if t == low:
             return self.sigmas[low]
         return math.exp(logs[low] + (t - low) * (logs[low + 1] - logs[low]))
+
+
+def check_rescaled(last_but_one: float) -> None:
+    """Raise `UserError` where rescaled alphas end in several that are as good as 0: their noise levels would be all alike."""
+    if last_but_one <= SMALLEST_ALPHA:
+        raise UserError(
+            "The model has next to nothing of the picture left in more than its last training step, so its noise levels cannot "
+            "be rescaled to zero-terminal SNR. Leave the noise schedule at Default."
+        )
 
 
 def check_prediction(spec: ModelSpec) -> None:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from webui.drawing import ZERO_TERMINAL
 from webui.nets.spec import ModelSpec, Prediction
-from webui.pipeline.levels import SMALLEST_ALPHA, Levels, check_prediction
+from webui.pipeline.levels import SMALLEST_ALPHA, Levels, check_prediction, check_rescaled
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +60,9 @@ class NoiseTable:
         """
         if noise_schedule != ZERO_TERMINAL or spec.zero_terminal_snr:
             return None
-        return cls(zero_terminal(cls.from_spec(spec).alphas_cumprod), spec.family)
+        rescaled = zero_terminal(cls.from_spec(spec).alphas_cumprod)
+        check_rescaled(float(rescaled[-2]))
+        return cls(rescaled, spec.family)
 
     @cached_property
     def sigmas(self) -> Tensor:

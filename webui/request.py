@@ -42,7 +42,7 @@ class Request:
     `scale_by`, or `to_width` and `to_height`, are what the size follows from, None where they were not said.
 
     `prompts` and `negatives` hold a text for each picture where an extension wrote them out of what the person wrote, which is
-    then in `template` and `negative_template`; () is one for all.
+    then in `template` and `negative_template`; () is one for all. `hires` has lists of that name where they are its own.
 
     `task` is one of `webui.tasks.TASKS`, or "map" for a depth map alone; the fields of the other tasks are those of their
     parameters, and mean nothing to a task that has no such parameter. `estimator` is the depth estimator by its own name, "" for
@@ -139,11 +139,11 @@ class Request:
         own: dict[str, Any] = {"seed": (self.seed + index) % (LARGEST_SEED + 1)}
         if self.variation_seed is not None:  # then all pictures share the seed
             own = {"variation_seed": (self.variation_seed + index) % (LARGEST_SEED + 1)}
-        if self.prompts:
-            own |= {"prompt": self.prompts[index], "prompts": ()}
-        if self.negatives:
-            own |= {"negative": self.negatives[index], "negatives": ()}
-        return replace(self, count=1, **own)
+        hires = {name: value for name, value in self.hires.items() if name not in ("prompts", "negatives")}
+        for text, texts in (("prompt", "prompts"), ("negative", "negatives")):
+            own |= {text: getattr(self, texts)[index], texts: ()} if getattr(self, texts) else {}
+            hires |= {text: self.hires[texts][index]} if texts in self.hires else {}
+        return replace(self, count=1, hires=hires, **own)
 
     def second(self) -> Request:
         """The second pass of a picture that is drawn small first, as a request of its own: all its steps are taken."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -17,6 +18,7 @@ from webui.drawing import SAME_MODEL, SAME_SAMPLER, SAME_SCHEDULE, Txt2Img
 from webui.errors import ModelFileError, UnknownName, UserError
 from webui.params import LARGEST_SIDE, MOST_PIXELS, NONE
 from webui.request import Request, parameters_of
+from webui.service.expansion import expanded
 from webui.service.hires import sizes_of
 from webui.service.limits import UserLimits
 from webui.service.requests import Resolver, at_most, is_complete
@@ -225,3 +227,20 @@ def test_limits_count_what_is_worked_at(resolver: Resolver) -> None:
 def test_unknown_names_are_told_with_those_there_are(resolver: Resolver) -> None:
     with pytest.raises(UnknownName, match=r"Known: None, Latent, Latent \(antialiased\)"):
         resolver.request(Txt2Img(hires_upscaler="q"))
+
+
+def test_each_picture_s_second_pass_has_its_own_text(resolver: Resolver) -> None:
+    def spoken(text: str, context: Any) -> str:
+        return text.replace("SEED", f"{context.role} {context.seed}")
+
+    class Seeds:
+        transform_prompt = staticmethod(spoken)
+
+    params = Txt2Img(prompt="SEED", hires_upscaler="Latent", hires_prompt="larger SEED", hires_negative="z", count=2, seed=5)
+    request = expanded(resolver.request(params), Seeds(), ())  # type: ignore[arg-type]
+    assert Request.from_dict(json.loads(json.dumps(request.to_dict()))) == request
+    pictures = [request.picture(index) for index in range(2)]
+    assert [each.second().prompt for each in pictures] == ["larger prompt 5", "larger prompt 6"]
+    assert [each.prompt for each in pictures] == ["prompt 5", "prompt 6"] and pictures[1].second().negative == "z"
+    plain = expanded(resolver.request(replace(params, hires_prompt="")), Seeds(), ())  # type: ignore[arg-type]
+    assert [plain.picture(index).second().prompt for index in range(2)] == ["prompt 5", "prompt 6"]

@@ -18,6 +18,10 @@ def expanded(request: Request, extensions: Extensions, folders: Sequence[Path]) 
 
     `UserError` where a text would become too long.
     """
+    if request.hires:
+        roles = {"prompts": "prompt", "negatives": "negative"}
+        own = {name: list(_texts(request, request.hires[role], role, extensions, folders)) for name, role in roles.items()}
+        request = replace(request, hires={**request.hires, **{name: texts for name, texts in own.items() if texts}})
     prompts = _texts(request, request.prompt, "prompt", extensions, folders)
     negatives = _texts(request, request.negative, "negative", extensions, folders)
     if prompts:

@@ -113,10 +113,9 @@ class Resolver:
             estimator=self.networks.estimator(params, facts, inputs) if isinstance(params, Depth) else NO_FILE,
             size=sizes.resolved(params, facts.native_size, shape_of(inputs)),
         )  # fmt: skip
-        request = expanded(request, self.extensions, (self.models_folder.parent, self.models_folder))
-        if not isinstance(params, Txt2Img) or not hires.is_wanted(params):
-            return request
-        return self._with_second(params, request, facts, checkpoint, there)
+        if isinstance(params, Txt2Img) and hires.is_wanted(params):
+            request = self._with_second(params, request, facts, checkpoint, there)
+        return expanded(request, self.extensions, (self.models_folder.parent, self.models_folder))
 
     def complete(self, request: Request, told: hashes.Told | None = None) -> Request:
         """The request with nothing left open; the first time that reads whole files, of which `told` hears."""

@@ -165,8 +165,8 @@ def test_what_nobody_set_is_what_suits_the_model(resolver: Resolver, model: Path
 
 
 def test_a_sampler_that_a_model_wishes_for_and_nobody_knows_is_the_usual_one(resolver: Resolver) -> None:
-    assert resolver.suited("LCM", "SGM Uniform")[0].name == "DPM++ 2M"
-    assert resolver.suited("Euler", "SGM Uniform")[1] == "Uniform"
+    assert resolver.suited("Unheard of", "Karras")[0].name == "DPM++ 2M"
+    assert resolver.suited("Euler", "Unheard of")[1] == "Uniform"
     assert resolver.suited("Euler", "Karras")[1] == "Karras"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from webui.request import Request
-from webui.service.pace import Pace, Work, seconds_left, work
+from webui.service.pace import Pace, Work, planned, seconds_left, work
 
 SECONDS = st.one_of(st.none(), st.floats(0, 1e4))
 
@@ -72,6 +73,16 @@ def test_work_counts_evaluations_rows_and_pixels() -> None:
     assert plain == Work(model="m", pixels=200, amount=800)
     assert work(Request(**common, sampler="Euler", scale=5.0), 4).amount == 1600
     assert work(Request(**common, sampler="Heun", scale=5.0), 4).amount == 3200
+
+
+def test_a_picture_that_is_drawn_twice_takes_both() -> None:
+    common: dict[str, Any] = {"model": "m", "prompt": "", "schedule": "Karras", "seed": 1, "sampler": "Euler", "scale": 1.0}
+    first, second = Request(**common, steps=4, width=10, height=20), Request(**common, steps=6, width=20, height=40)
+    twice = replace(first, count=3, hires={"steps": 6, "width": 20, "height": 40, "strength": 0.5})
+    assert planned(twice) == 3 * (planned(first) + planned(second))
+    whole = work(twice, planned(twice)).amount
+    assert whole == 3 * (work(first, 4).amount + work(second, 6).amount)
+    assert planned(replace(twice, hires={**twice.hires, "strength": 0})) == 3 * planned(first)
 
 
 def test_jobs_that_run_share_and_the_others_follow() -> None:

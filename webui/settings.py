@@ -13,9 +13,11 @@ from typing import Any
 from webui.errors import UserError, quoted
 from webui.params import MOST_PIXELS, Params, Value, param, parameters
 
+LONGEST_PATTERN = 200  # characters
 PLACE_KEY = "place"
 CHOICES: Mapping[str, Sequence[tuple[str, str]]] = {
     "themes": (("As the system", "system"), ("Light", "light"), ("Dark", "dark")),
+    "formats": (("PNG", "PNG"), ("JPEG", "JPEG"), ("WebP", "WebP"), ("AVIF", "AVIF")),
     "tiles": (("Small", "small"), ("Medium", "medium"), ("Large", "large")),
 }
 """What people read and the value it stands for, for the settings that are a choice."""
@@ -51,6 +53,16 @@ class Settings(Params):
     trash_days: int = setting(
         30, "Days in the trash", group="Gallery", min=0, max=3650, step=1,
         help="Pictures that have been in the trash for longer are deleted for good; 0 keeps them until you delete them.")
+    save_format: str = setting(
+        "PNG", "Format of the pictures", group="Saving", choices="formats",
+        help="What finished pictures are kept as. PNG and WebP at quality 100 keep every pixel; all hold the parameters.")
+    save_quality: int = setting(
+        90, "Quality", group="Saving", min=1, max=100, step=1,
+        help="Of JPEG, WebP and AVIF: more is closer to what was drawn, and takes more room.")
+    filename_pattern: str = setting(
+        "[seed]", "Names of the files", group="Saving", longest=LONGEST_PATTERN,
+        help="What comes behind the number; words in brackets such as [seed], [date], [model_name] or [prompt_words] are filled "
+             "in, and a / makes folders: [date]/[seed]. [none] is the number alone.")
     memory_megabytes: int = setting(
         0, "Memory for models", group="Models", owner=True, min=0, max=1_000_000, step=1,
         help="Megabytes that models may take on the device; 0 takes what is sensible of what is free. With less than a model "

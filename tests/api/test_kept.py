@@ -140,7 +140,7 @@ def test_ones_own_uploads_are_listed_with_what_they_take(home: House) -> None:
 )
 def test_pages_and_drawings_are_no_pictures(home: House, content: bytes) -> None:
     reply = home.send("POST", "/x/inputs", content, home.anna, headers={"content-type": "image/png"})
-    assert reply.status == 400 and "PNG, JPEG or WebP" in reply.json()["error"]
+    assert reply.status == 400 and "PNG, JPEG, WebP or AVIF" in reply.json()["error"]
 
 
 def test_a_flood_ends_at_the_quota(home: House) -> None:

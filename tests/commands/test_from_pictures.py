@@ -74,7 +74,7 @@ def test_a_folder_is_made_file_by_file_and_one_that_fails_does_not_keep_the_rest
     assert [Path(each["source"]).name for each in told["pictures"]] == ["0.png", "1.png", "2.png"]
     assert [Path(each["path"]) for each in told["pictures"]] == out(tmp_path)
     assert {Path(each["file"]).name: each["why"] for each in told["failed"]} == {
-        "1a.png": "1a.png: That is text, which is no picture that is taken here; save it as PNG, JPEG or WebP.",
+        "1a.png": "1a.png: That is text, which is no picture that is taken here; save it as PNG, JPEG, WebP or AVIF.",
         "1b.jpg": "1b.jpg: The picture is broken: it cannot be read to its end; save it again with another program.",
     }
     assert "3 pictures of 5 files in" in shown.err and "2 failed" in shown.err and "1a.png: That is text" in shown.err
@@ -88,7 +88,7 @@ def test_a_single_file_that_fails_ends_the_command_with_its_sentence(
     path.write_bytes(b"GIF89a")
     assert run("img2img", "x", "--picture", str(path)) == 2
     assert capsys.readouterr().err.strip().endswith("x.png: That is a GIF, which is no picture that is taken here; "
-                                                    "save it as PNG, JPEG or WebP.")
+                                                    "save it as PNG, JPEG, WebP or AVIF.")
 
 
 @pytest.mark.parametrize(

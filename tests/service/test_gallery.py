@@ -16,6 +16,8 @@ import pytest
 from PIL import Image
 
 from webui.errors import StorageError, UserError
+from webui.metadata import writing
+from webui.metadata.writing import write
 from webui.service import gallery
 
 PIXELS = np.arange(8 * 6 * 3, dtype=np.uint8).reshape(8, 6, 3)
@@ -32,8 +34,8 @@ def test_pixels_and_text_come_back(tmp_path: Path, text: str) -> None:
 
 
 def test_the_text_chunk_is_latin_1_where_it_can_be() -> None:
-    assert b"tEXtparameters\0" + "ü".encode("latin-1") in gallery.encode(PIXELS, {"parameters": "ü"})
-    assert b"iTXtparameters\0" in gallery.encode(PIXELS, {"parameters": "ボ"})
+    assert b"tEXtparameters\0" + "ü".encode("latin-1") in write(PIXELS, "PNG", "ü")
+    assert b"iTXtparameters\0" in write(PIXELS, "PNG", "ボ")
 
 
 def test_numbers_go_on_after_the_highest_and_nothing_is_overwritten(tmp_path: Path) -> None:
@@ -65,7 +67,7 @@ def test_a_number_published_between_look_and_claim_is_not_used_twice(tmp_path: P
 def test_two_processes_at_once_lose_nothing(tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from webui.service import gallery\n"
-        "for i in range(40): gallery.publish(Path(sys.argv[1]), 3, sys.argv[2].encode() * 1000)"
+        "for i in range(40): gallery.publish(Path(sys.argv[1]), '3', sys.argv[2].encode() * 1000)"
     )
     root = Path(gallery.__file__).parents[2]
     running = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path), mark], cwd=root) for mark in "ab"]
@@ -171,11 +173,10 @@ def test_a_folder_that_somebody_laid_ready_is_not_used(
     assert list(theirs.iterdir()) == []
 
 
-def test_a_picture_of_absurd_size_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_text_of_a_picture_of_absurd_size_is_read_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     saved = gallery.save(tmp_path, PIXELS, 7, TEXT)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 4)
-    with pytest.raises(UserError, match="not a picture"):
-        gallery.read_text(saved.path)
+    assert gallery.read_text(saved.path) == TEXT
 
 
 def test_when_every_folder_fails_a_sentence_names_them(tmp_path: Path) -> None:
@@ -201,3 +202,34 @@ def test_what_is_no_picture_is_named(tmp_path: Path) -> None:
     (tmp_path / "x.png").write_bytes(b"text")
     with pytest.raises(UserError, match="not a picture"):
         gallery.read_text(tmp_path / "x.png")
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WebP", "AVIF"])
+@pytest.mark.parametrize("text", [TEXT, "größer\nボール 😀, \"x\"", "x" * 20_000])
+def test_every_format_keeps_the_text_and_what_is_seen(tmp_path: Path, kind: str, text: str) -> None:
+    smooth = np.full((32, 48, 3), 100, np.uint8)
+    saved = gallery.save(tmp_path, smooth, 7, text, form=gallery.Form(format=kind))
+    assert saved.path.suffix == writing.SUFFIXES[kind] and saved.remark == "" and gallery.read_text(saved.path) == text
+    with Image.open(saved.path) as picture:
+        assert picture.format == kind.upper() and int(np.abs(np.asarray(picture.convert("RGB")).astype(int) - smooth).max()) <= 3
+
+
+@pytest.mark.parametrize(
+    ("kind", "shape", "length", "words"),
+    [("JPEG", (1, 65_600), 3, "65,535 pixels"), ("WebP", (16_384, 1), 3, "16,383 pixels"), ("JPEG", (8, 8), 40_000, "no room")],
+)
+def test_what_a_format_has_no_room_for_is_kept_as_png(
+    tmp_path: Path, kind: str, shape: tuple[int, int], length: int, words: str
+) -> None:
+    saved = gallery.save(tmp_path, np.zeros((*shape, 3), np.uint8), 1, "x" * length, form=gallery.Form(format=kind))
+    assert saved.path.suffix == ".png" and saved.notice == "" and words in saved.remark
+    assert gallery.read_text(saved.path) == "x" * length
+
+
+def test_names_may_have_folders_and_each_counts_for_itself(tmp_path: Path) -> None:
+    names = [("a/b", "PNG"), ("a/c", "JPEG"), ("d", "WebP"), ("a/", "AVIF"), ("", "PNG"), ("", "PNG")]
+    paths = [gallery.save(tmp_path, PIXELS, 1, TEXT, form=gallery.Form(name=name, format=kind)).path for name, kind in names]
+    assert [path.relative_to(tmp_path).as_posix() for path in paths] == [
+        "a/00000-b.png", "a/00001-c.jpg", "00000-d.webp", "a/00002.avif", "00001.png", "00002.png"
+    ]
+    assert [gallery.part_of(path).name for path in paths[:4]] == [".00000.part", ".00001.part", ".00000.part", ".00002.part"]

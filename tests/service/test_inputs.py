@@ -217,11 +217,11 @@ def test_a_disk_that_is_full_keeps_nothing(inputs: Inputs, tmp_path: Path, monke
 
 NAMED = [
     (b"\0\0\0\x18ftypheic\0\0\0\0", "That is a HEIC picture, as phones make them, which is no picture that is taken here; "),
-    (b"\0\0\0\x18ftypavif\0\0\0\0", "an AVIF picture"), (SVG, "an SVG drawing"), (b"<svg></svg>", "an SVG drawing"),
+    (b"\0\0\0\x18ftypavif\0\0\0\0", "a broken AVIF picture"), (SVG, "an SVG drawing"), (b"<svg></svg>", "an SVG drawing"),
     (b"GIF89a\1\0\1\0\0\0\0", "a GIF"), (b"BM\x46\0\0\0", "a BMP picture"), (b"II*\0\x08\0\0\0", "a TIFF picture"),
     (b"MM\0*\0\0\0\x08", "a TIFF picture"), (b"8BPS\0\1", "a Photoshop file"), (b"hello, w\xc3\xb6rld", "That is text"),
     (b"\xff\x0a\0\0", "a JPEG XL picture"), (b"%PDF-1.7", "a PDF"), (b"", "The file is empty"), (b"\0" * 99, "The file is empty"),
-    (b"\x93\x07\x80\x99", "That is no picture that is taken here; save it as PNG, JPEG or WebP."), (HTML, "a web page"),
+    (b"\x93\x07\x80\x99", "That is no picture that is taken here; save it as PNG, JPEG, WebP or AVIF."), (HTML, "a web page"),
 ]  # fmt: skip
 
 

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from tests.service.shelf import ANNA, OWNER, Shelf, pixels, request, shelf
+from webui.metadata.writing import write
 from webui.service import gallery, intake
 from webui.service.intake import Intake
 
@@ -44,7 +45,7 @@ def test_older_pictures_come_before_newer_ones_and_folders_are_looked_through(fu
     for name, changed in times.items():
         path = full.pictures.outputs / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(gallery.encode(pixels(8, changed), {"parameters": TEXT}))
+        path.write_bytes(write(pixels(8, changed), "PNG", TEXT))
         os.utime(path, (changed, changed))
     assert looker(full).look() == 3
     names = [picture.path.relative_to(full.pictures.outputs).as_posix() for picture in full.pictures.search(OWNER)]
@@ -82,20 +83,20 @@ def test_other_files_are_passed_over_and_read_once(full: Shelf, monkeypatch: pyt
     Image.new("RGB", (8, 8)).save(folder / "holiday.png")  # says nothing of how it was made
     (folder / "text.png").write_text("<script>")
     (folder / "empty.png").write_bytes(b"")
-    (folder / "novel.png").write_bytes(gallery.encode(pixels(8, 1), {"parameters": "x" * 100_001}))
+    (folder / "novel.png").write_bytes(write(pixels(8, 1), "PNG", "x" * 100_001))
     (folder / ".00001.part").write_bytes(b"half")
-    (folder / ".hidden.png").write_bytes(gallery.encode(pixels(8, 1), {"parameters": TEXT}))
+    (folder / ".hidden.png").write_bytes(write(pixels(8, 1), "PNG", TEXT))
     (folder / "folder.png").mkdir()
     (folder / "outside").symlink_to(full.root)
     whole = full.root / "elsewhere.png"
-    whole.write_bytes(gallery.encode(pixels(8, 1), {"parameters": TEXT}))
+    whole.write_bytes(write(pixels(8, 1), "PNG", TEXT))
     (folder / "link.png").symlink_to(whole)
     read: list[str] = []
     real = intake.read
     monkeypatch.setattr(intake, "read", lambda path, *more: read.append(path.name) or real(path, *more))
     look = looker(full)
     assert look.look() == 0 and sorted(read) == ["empty.png", "holiday.png", "novel.png", "text.png"]
-    (folder / "new.png").write_bytes(gallery.encode(pixels(8, 1), {"parameters": TEXT}))
+    (folder / "new.png").write_bytes(write(pixels(8, 1), "PNG", TEXT))
     os.utime(folder, (5000, 5000))
     read.clear()
     assert look.look() == 1 and read == ["new.png"]
@@ -124,7 +125,7 @@ def test_a_folder_that_changed_just_now_is_looked_at_again(full: Shelf) -> None:
     changed = folder.stat().st_mtime_ns
     look, too_sure = looker(full, now=changed / 1e9 + 0.001), looker(full)
     assert look.look() == too_sure.look() == 0
-    (folder / "new.png").write_bytes(gallery.encode(pixels(8, 1), {"parameters": TEXT}))
+    (folder / "new.png").write_bytes(write(pixels(8, 1), "PNG", TEXT))
     os.utime(folder, ns=(changed, changed))
     assert too_sure.look() == 0 and look.look() == 1
 
@@ -133,7 +134,7 @@ def test_a_folder_that_changed_just_now_is_looked_at_again(full: Shelf) -> None:
 def test_a_name_that_is_no_text_keeps_no_other_picture_out(full: Shelf) -> None:
     folder = full.pictures.outputs
     folder.mkdir()
-    content = gallery.encode(pixels(8, 1), {"parameters": TEXT})
+    content = write(pixels(8, 1), "PNG", TEXT)
     for name in ("a.png", os.fsdecode(b"not \xff unicode.png"), "z.png"):
         (folder / name).write_bytes(content)
     assert looker(full).look() == 2 and len(full.ids(OWNER)) == 2

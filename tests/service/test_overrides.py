@@ -10,8 +10,8 @@ import pytest
 from tests.service.pretend import place_model
 from webui.drawing import Txt2Img
 from webui.errors import StorageError, UnknownName, UserError
-from webui.service.gallery import text_of
 from webui.service.overrides import NO_OPTIONS, FileOptions, Overrides, override_of
+from webui.service.picture_texts import text_of
 from webui.service.requests import Resolver
 from webui.ui.reading import read
 from webui.weights.families import Override

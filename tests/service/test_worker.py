@@ -116,7 +116,7 @@ def test_a_picture_is_on_disk_and_in_the_gallery_before_anybody_hears_of_it(made
     assert [path.name for path in written] == ["00000-6.png"]
     assert (row.path, row.job, row.place, row.seed, row.interrupted) == (written[0].absolute(), job, 1, "6", True)
     text = gallery.read_text(written[0])
-    assert text == row.parameters == gallery.text_of(engine.requests[f"{job}/0"].picture(1), batched=True, interrupted=True)
+    assert text == row.parameters == picture_texts.text_of(engine.requests[f"{job}/0"].picture(1), batched=True, interrupted=True)
     assert "Interrupted: True" in text and "Shared calls: True" in text
     assert row.bytes == written[0].stat().st_size
     told = made.jobs.events(job)[2]

@@ -15,6 +15,7 @@ from starlette.responses import FileResponse, JSONResponse, Response, StreamingR
 
 from webui.api.asking import Told, Who, asked, flag, texts
 from webui.errors import NotFound, UserError, quoted
+from webui.metadata.writing import TYPES
 from webui.params import Params, param
 from webui.service.archives import archive
 from webui.service.pictures import LONGEST_PAGE, LONGEST_SEARCH, MOST_AT_ONCE, PAGE, Picture, Pictures
@@ -22,6 +23,7 @@ from webui.service.thumbnails import MAKING, placeholder
 from webui.service.users import User
 
 FOR_EVER = "private, max-age=31536000, immutable"  # an id is never another picture's
+UNKNOWN = "application/octet-stream"
 LONGEST_NUMBER = 15  # digits of a picture's number; an id is longer
 
 
@@ -97,7 +99,8 @@ class PictureRoutes:
         if picture.gone:
             raise NotFound(f"The file {quoted(picture.path.name)} of this picture is gone; somebody took it away.")
         name = picture.path.name if wanted.download else None
-        return PictureFile(picture.path, headers=_headers(picture.id), media_type="image/png", filename=name)
+        kind = TYPES.get(picture.path.suffix.lower(), UNKNOWN)
+        return PictureFile(picture.path, headers=_headers(picture.id), media_type=kind, filename=name)
 
     async def thumbnail(self, request: Request, id: str, user: Who) -> Response:  # noqa: A002
         """A picture in small; never an error for one that there is, but a grey square."""

@@ -68,6 +68,7 @@ def main(task: str, description: str, arguments: list[str], root: Path) -> int:
         where = "" if task == "extras" else " after --picture"
         raise UserError(f"{task} needs a picture: name its file, such as photo.png{where}.")
     folder = making.output_folder(options, root)
+    making.saving(options)  # what cannot be is told before the work
     kept: dict[str, bytes] = {}
     others = {name: read(Path(given), kept) for name in SINGLE if (given := getattr(options, f"{name}_file", None)) is not None}
     batch = making.run(
@@ -164,6 +165,7 @@ def _make_one(
     outcome = Outcome(
         request=request, folder=folder, source="" if path is None else str(path), before=before,
         content=kept[own["picture"].digest] if own else b"", save_map=getattr(options, "save_map", False),
+        settings=making.saving(options),
     )  # fmt: skip
     batch.outcomes.append(outcome)
     making.make(service, outcome, bar, quiet=options.json, stop=stop)

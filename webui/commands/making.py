@@ -6,6 +6,7 @@ import argparse
 import json
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -15,12 +16,17 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from webui.commands.terminal import STOPPED, Bar, duration, end_at_once, progress_line, say, show
 from webui.errors import StorageError
+from webui.params import parameters
 from webui.request import Request
+from webui.service.extensions import bundled
+from webui.service.filenames import Facts, name_of
 from webui.service.folders import CACHE, OUTPUTS
-from webui.service.gallery import check_folder, save, seed_said, source_text, text_of
+from webui.service.gallery import Form, check_folder, loses, save
 from webui.service.given import OpenInput, among
 from webui.service.keeping import digest_of, encoded_map
 from webui.service.logs import LOG, logging_to
+from webui.service.picture_texts import seed_said, source_text, text_of, with_pixels
+from webui.settings import Settings
 
 if TYPE_CHECKING:
     from webui.engine.events import Event, Picture
@@ -28,6 +34,7 @@ if TYPE_CHECKING:
 
 LOOK_SECONDS = 0.1  # between looks whether Ctrl+C was pressed
 DONE, FAILED, WRONG = 0, 1, 2
+SAVING = {"save_format": "--format", "save_quality": "--quality", "filename_pattern": "--name"}  # settings, by their flags
 T = TypeVar("T")
 
 
@@ -40,9 +47,11 @@ class Outcome:
     source: str = ""
     content: bytes = b""
     save_map: bool = False
+    settings: Settings = field(default_factory=Settings)  # what pictures are kept as
     before: str = ""  # in front of what is told of its progress
     pictures: list[dict[str, Any]] = field(default_factory=list)
     notices: list[str] = field(default_factory=list)
+    begun: float = field(default_factory=time.time)
     steps: dict[int, int] = field(default_factory=dict)  # done, by picture
     code: int | None = None
 
@@ -56,9 +65,19 @@ class Stop:
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add what is no parameter of a picture."""
     parser.add_argument("--output", metavar="FOLDER", type=Path, help="Where pictures go. Default: outputs/txt2img here.")
+    for name, flag in SAVING.items():
+        parameter = parameters(Settings)[name]
+        words = f"{parameter.help} Default: {parameter.default}."
+        parser.add_argument(flag, metavar="N" if parameter.kind is int else "TEXT", help=words)
     parser.add_argument("--json", action="store_true", help="Print one JSON object instead of paths.")
     parser.add_argument("--memory", type=int, default=0, metavar="MB", help="What models may take. Default: what is sensible.")
     parser.add_argument("--exact", action="store_true", help="Compute in float32 on the CPU: slower, and most alike everywhere.")
+
+
+def saving(options: argparse.Namespace) -> Settings:
+    """What pictures are kept as; `UserError` where that cannot be."""
+    given = {name: getattr(options, flag.removeprefix("--")) for name, flag in SAVING.items()}
+    return Settings.read({name: value for name, value in given.items() if value is not None})
 
 
 def output_folder(options: argparse.Namespace, root: Path) -> Path:
@@ -154,9 +173,17 @@ def keep(event: Picture, outcome: Outcome) -> None:
     digests = {name: digest_of(content) for name, content in maps.items()}
     source = source_text(outcome.content) if request.task == "extras" else ""
     text = text_of(
-        request, batched=event.batched, interrupted=event.interrupted, computed=event.computed, maps=digests, source=source
-    )
-    saved = save(outcome.folder, event.pixels, seed_said(request, text), text)
+        request, batched=event.batched, interrupted=event.interrupted, computed=event.computed, maps=digests, source=source,
+        environment=event.environment, extensions=bundled(),
+    )  # fmt: skip
+    seed, settings = seed_said(request, text), outcome.settings
+    name = name_of(settings.filename_pattern, Facts(
+        picture=request, job=outcome.request, place=event.picture, seed=seed, pixels=event.pixels, now=time.time(),
+        begun=outcome.begun,
+    ))  # fmt: skip
+    form = Form(format=settings.save_format, quality=settings.save_quality, name=name)
+    saved = save(outcome.folder, event.pixels, seed, with_pixels(text, event.pixels) if loses(form) else text, form=form)
+    outcome.notices += [saved.remark] if saved.remark else []
     if saved.notice:
         outcome.notices.append(saved.notice)
         outcome.code = FAILED

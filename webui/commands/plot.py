@@ -123,7 +123,8 @@ def make_all(
         for number, place in enumerate(turns(made.requests), 1):
             try:
                 request = service.resolver.complete(made.requests[place])
-                outcome = Outcome(request=request, folder=folder, before=f"{number}/{len(made.requests)} ")
+                before = f"{number}/{len(made.requests)} "
+                outcome = Outcome(request=request, folder=folder, before=before, settings=making.saving(options))
                 drawn.outcomes[place] = outcome
                 making.make(service, outcome, bar, quiet=options.json, stop=stop)
                 if outcome.code not in (None, STOPPED):

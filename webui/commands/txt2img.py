@@ -25,11 +25,11 @@ def main(arguments: list[str], root: Path) -> int:
     making.add_options(parser)
     options = parser.read(arguments)
     params = read_flags(options, Txt2Img, "prompt")
-    folder = making.output_folder(options, root)
+    folder, settings = making.output_folder(options, root), making.saving(options)
     outcome = making.run(
         options, root,
         lambda service, bar: making.make(
-            service, making.Outcome(request=service.request(params), folder=folder), bar, quiet=options.json
+            service, making.Outcome(request=service.request(params), folder=folder, settings=settings), bar, quiet=options.json
         ),
     )  # fmt: skip
     return making.report(outcome, time.perf_counter() - began, as_json=options.json)

@@ -1,6 +1,7 @@
 """Which device, number type and memory layout: chosen once, from what the machine is, and by measurement where that matters.
 
-Everything but `facts`, `remembered`, `writable` and `remember` is a function of its arguments, tested with made-up machines.
+Everything but `facts`, `environment`, `remembered`, `writable` and `remember` is a function of its arguments, tested with made-up
+machines.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import tempfile
 from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -64,6 +66,20 @@ class Choice:
 
 
 CPU_FLOAT32 = Choice()
+
+
+@cache
+def environment(*computed: str) -> Mapping[str, str]:
+    """What beside a request decides on the last bits of what was computed so (`Choice.name`), as texts to be compared."""
+    devices = dict.fromkeys(name.partition(" ")[0] for name in computed)
+    named = [torch.cuda.get_device_name(each) if each.startswith("cuda") else _processor(each) for each in devices]
+    return {"Torch": torch.__version__} | ({"Device": " + ".join(named)} if named else {})
+
+
+def _processor(device: str) -> str:
+    if device != "cpu":
+        return f"{device} {platform.machine()}"
+    return f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()} {torch.get_num_threads()} threads"
 
 
 def facts() -> Machine:

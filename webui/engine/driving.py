@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from webui.engine import events
+from webui.engine.device import environment
 from webui.engine.events import Pixels
 from webui.engine.faults import ends_the_program, sentence
 from webui.engine.jobs import Generation, Job, seconds_left
@@ -190,6 +191,7 @@ class Driver:
         job.log.add(events.Picture(
             job=job.id, picture=generation.index, pixels=pixels, request=request,
             batched=generation.batched, interrupted=generation.interrupted, computed=" + ".join(generation.computed), maps=maps,
+            environment=environment(*generation.computed),
         ))
         self._leave(generation)
         self.end_if_done(job)

@@ -62,8 +62,9 @@ class Picture(Event):
 
     `batched`: network calls were shared with other pictures, or halved for lack of memory, so a replay may differ by rounding.
     `interrupted`: it was ended before its last step. `computed` says on what its noise predictor ran, such as "cpu float32" or
-    "cuda float16 channels-last" (several joined with " + "): what beside the request decides on the last bits. `maps` are what it
-    was made to, by the name of the input each could be given as: `depth` uint16 [H, W], 65535 is near.
+    "cuda float16 channels-last" (several joined with " + "): what beside the request decides on the last bits, as does the
+    `environment`: texts by what they say, such as the version of torch. `maps` are what it was made to, by the name of the input
+    each could be given as: `depth` uint16 [H, W], 65535 is near.
     """
 
     picture: int
@@ -72,6 +73,7 @@ class Picture(Event):
     batched: bool
     interrupted: bool
     computed: str = ""
+    environment: Mapping[str, str] = field(default_factory=dict)
     maps: Mapping[str, NDArray[np.uint16]] = field(default_factory=dict)
 
 

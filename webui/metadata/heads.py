@@ -1,13 +1,15 @@
 """The kind and size of a picture from the first bytes of its file, before anything is decoded.
 
 Decoders make room for a picture as soon as they have read how large it says it is; a file of a few bytes may say anything.
-Sources: PNG (W3C), JPEG (ITU-T T.81, B.2.2), WebP container (RFC 9649).
+Sources: PNG (W3C), JPEG (ITU-T T.81, B.2.2), WebP container (RFC 9649), AVIF (ISO/IEC 14496-12 and 23008-12).
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+
+from webui.metadata import avif
 
 PNG = b"\x89PNG\r\n\x1a\n"
 WITHOUT_LENGTH = {0x01, *range(0xD0, 0xD8)}  # JPEG's markers that no length follows
@@ -26,14 +28,14 @@ class Head:
 
 
 def read_head(content: bytes) -> Head | None:
-    """What the file says; None where it is no PNG, JPEG or WebP."""
+    """What the file says; None where it is no PNG, JPEG, WebP or AVIF."""
     if content.startswith(PNG):
         return _png(content)
     if content.startswith(b"\xff\xd8\xff"):
         return _jpeg(content)
     if content.startswith(b"RIFF") and content[8:12] == b"WEBP":
         return _webp(content)
-    return None
+    return _avif(content) if avif.is_avif(content) else None
 
 
 def scans(content: bytes, enough: int) -> int:
@@ -92,6 +94,11 @@ def _webp(content: bytes) -> Head | None:
     else:
         return None
     return Head(kind="WEBP", width=width, height=height)
+
+
+def _avif(content: bytes) -> Head | None:
+    width, height = avif.size(content)
+    return Head(kind="AVIF", width=width, height=height) if width and height else None
 
 
 def _big(content: bytes) -> int:

@@ -17,10 +17,11 @@ from webui.metadata.dialects import Dialect, flat, translated
 from webui.metadata.heads import read_head
 from webui.metadata.stealth import hidden_text
 
+POSTPROCESSING = "postprocessing"  # the keyword of what A1111's Extras tab writes
 PLACES = (PNG_KEY, "UserComment", "Comment", "ImageDescription", "XPComment")  # where a text may be, the likely ones first
+WHOLE = (PNG_KEY, POSTPROCESSING, "UserComment")  # where a text is one even without values
 HIDDEN = "hidden in the pixels"  # the name of a text that is in no place of its own
 OURS, A1111, FORGE, SDNEXT = "Stable Diffusion web UI", "A1111", "Forge", "SD.Next"
-POSTPROCESSING = "postprocessing"  # the keyword of what A1111's Extras tab writes
 NONE: Mapping[str, str] = MappingProxyType({})
 
 
@@ -98,7 +99,7 @@ def _said(others: Mapping[str, str]) -> tuple[str, str, Mapping[str, str]] | Non
         if dialect is not None:
             return _composed(dialect)
     if plain is None:
-        plain = others.get(PNG_KEY) or others.get(POSTPROCESSING)
+        plain = next((others[name] for name in WHOLE if others.get(name)), None)
     return (plain, written_by(plain), NONE) if plain else None
 
 

@@ -1,6 +1,6 @@
 """From the bytes of a checked file to pixels: upright, in sRGB, and nothing else done to them. Imports no torch.
 
-What may come in was looked at before (`metadata/heads.py`, `inputs.py`): a PNG, JPEG or WebP of bounded size.
+What may come in was looked at before (`metadata/heads.py`, `inputs.py`): a PNG, JPEG, WebP or AVIF of bounded size.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ TURNS = {
 }  # fmt: skip
 """What makes a picture of each orientation upright."""
 SIDEWAYS = frozenset({5, 6, 7, 8})
-FORMATS = ("PNG", "JPEG", "WEBP")
+FORMATS = ("PNG", "JPEG", "WEBP", "AVIF")
 SIXTEEN_BITS = ("I;16", "I;16B", "I;16L", "I;16N", "I")
 LARGEST_PROFILE = 4 * 2**20  # bytes of a colour profile
 FAILURES = (

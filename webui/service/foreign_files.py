@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-TAKEN = "save it as PNG, JPEG or WebP"
+TAKEN = "save it as PNG, JPEG, WebP or AVIF"
 LOOKED_AT = 1024  # bytes
 BEGINNINGS = (
     (b"GIF8", "a GIF"), (b"BM", "a BMP picture"), (b"II*\0", "a TIFF picture"), (b"MM\0*", "a TIFF picture"),
@@ -13,7 +13,7 @@ BEGINNINGS = (
 )  # fmt: skip
 BRANDS = (
     ((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"), "a HEIC picture, as phones make them"),
-    ((b"avif", b"avis"), "an AVIF picture"),
+    ((b"avif", b"avis"), "a broken AVIF picture"),
 )  # fmt: skip
 """Of files in boxes (ISO 14496-12), which begin with a length, "ftyp" and the brand."""
 

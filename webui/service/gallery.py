@@ -1,56 +1,58 @@
 """Finished pictures as files: written whole or not at all, never over another, and not lost when the folder fails.
 
-A picture is `NNNNN-seed.png`. Its number is claimed by creating `.NNNNN.part` exclusively; the file is written there, and renamed
-when it is complete. Whoever holds the part alone may publish the number, so processes that write at once need no lock.
+A picture is `NNNNN-seed.png`, or is called and kept as somebody has set. Its number is claimed by creating `.NNNNN.part`
+exclusively; the file is written there, and renamed when it is complete. Whoever holds the part alone may publish the number, so
+processes that write at once need no lock.
 """
 
 from __future__ import annotations
 
 import contextlib
-import io
 import os
 import re
 import stat
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
-from PIL import Image
-from PIL.PngImagePlugin import PngInfo
-
-from webui import infotext
 from webui.errors import StorageError, UserError, quoted
-from webui.infotext import PNG_KEY
-from webui.request import SHORT_HASH, Request, parameters_of
-from webui.service.overrides import in_words
+from webui.metadata.reading import read
+from webui.metadata.writing import BEST, PNG, SUFFIXES, WEBP, why_not, write
 
-NUMBERED = re.compile(r"\.?(\d{5,})(?:-.*\.png|\.part)")
-COMPRESSION = 1  # zlib's level: a tenth of the time of the usual 6 for a few percent of size
+NUMBERED = re.compile(r"\.?(\d{5,})(?:-.*\.(?:png|jpg|webp|avif)|\.part)|(\d{5,7})\.(?:png|jpg|webp|avif)")
+LARGEST_FILE = 256 * 2**20  # bytes of a picture that is read
 MOST_TRIES = 1000  # to claim a number while others do
-SET_KEY, REFINER_SET_KEY = "Model set to", "Refiner set to"  # what an owner had set for the file against what it says itself
-INPUT_KEYS = {"picture": "Init image hash", "sketch": "Sketch hash", "mask": "Mask hash"}
-NETWORK_KEYS = {
-    "estimator_hash": "Depth estimator hash", "upscaler_hash": "Postprocess upscaler hash",
-    "upscaler_2_hash": "Postprocess upscaler 2 hash",
-}  # fmt: skip
-COMPUTED_KEY = "Computed on"  # among a picture's values: what beside the request decides on its last bits
-LONGEST_SOURCE = 100_000  # characters of another picture's text
-LONGEST_SEED = 20  # digits
-NO_MAPS: Mapping[str, str] = MappingProxyType({})
 FALLBACK = "webui-pictures"  # in the user's home, else among temporary files
 Foretell = Callable[[Path, int], None]  # told the path and bytes of a picture before it is written
 
 
 @dataclass(frozen=True, kw_only=True)
 class Saved:
-    """Where a picture is, and in one sentence why it is not where it was meant to be ("" if it is)."""
+    """Where a picture is; in one sentence why it is not where it was meant to be, and why not what ("" if it is)."""
 
     path: Path
     notice: str = ""
+    remark: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Form:
+    """What a picture is kept as: the format, its quality, and the name behind the number (`filenames.py`), None: the seed."""
+
+    format: str = PNG
+    quality: int = 90
+    name: str | None = None
+
+
+USUAL = Form()
+
+
+def loses(form: Form) -> bool:
+    """Whether some of a picture's pixels are lost in it."""
+    return form.format != PNG and (form.format, form.quality) != (WEBP, BEST)
 
 
 def check_folder(folder: Path) -> None:
@@ -63,69 +65,28 @@ def check_folder(folder: Path) -> None:
         raise UserError(f"The folder {quoted(str(folder))} cannot be written to ({_why(error)}); name another one.") from error
 
 
-def text_of(
-    request: Request, *, batched: bool, interrupted: bool, computed: str = "", maps: Mapping[str, str] = NO_MAPS, source: str = ""
-) -> str:
-    """The parameters' text for the one picture of `request`, as every picture's file has it.
-
-    `maps` are the digests of what it was made to; `source` is the text of the picture that it is an enlargement of. `computed`
-    says on what it was, such as "cpu float32". Like the other remarks it has a key of its own behind the community's, which
-    programs that do not know it pass over.
-    """
-    remarks = {"Shared calls": batched, "Interrupted": interrupted}
-    said = _files_said(request, maps, enlarged=bool(source)) | ({COMPUTED_KEY: computed} if computed else {})
-    said |= {SET_KEY: in_words(request.override)} if request.override else {}
-    said |= {REFINER_SET_KEY: in_words(request.refiner_override)} if request.refiner_override else {}
-    before = infotext.parse(source) if source else None
-    return infotext.write(parameters_of(request), {key: "True" for key, true in remarks.items() if true} | said, before=before)
-
-
-def source_text(content: bytes) -> str:
-    """The parameters' text in the file of a picture that another one was made of; "" where it has none that can be read."""
-    try:
-        with Image.open(io.BytesIO(content), formats=("PNG",)) as picture:
-            text = picture.info.get(PNG_KEY, "")
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        return ""
-    return text.replace("\0", " ") if isinstance(text, str) and len(text) <= LONGEST_SOURCE else ""
-
-
-def seed_said(request: Request, text: str) -> int:
-    """The seed that a picture's file is named after: its own, or that of the picture it was made of."""
-    said = infotext.parse(text).values.get("Seed", "")
-    own = request.task != "extras" or not (said.isascii() and said.isdecimal() and len(said) <= LONGEST_SEED)
-    return request.seed if own else int(said)
-
-
-def _files_said(request: Request, maps: Mapping[str, str], *, enlarged: bool) -> dict[str, str]:
-    """The short hashes of the files that a picture was made of and by, as the community names them.
-
-    Those that an `enlarged` picture was made of are said in its own text.
-    """
-    named = {} if enlarged else {key: request.inputs.get(name, "") for name, key in INPUT_KEYS.items()}
-    named |= {"Depth map": maps.get("depth", request.inputs.get("depth", ""))} if request.task == "depth" else {}
-    named |= {key: getattr(request, name) for name, key in NETWORK_KEYS.items()}
-    return {key: digest[:SHORT_HASH] for key, digest in named.items() if digest}
-
-
 def save(
-    folder: Path, pixels: Any, seed: int, text: str, fallbacks: Iterable[Path] | None = None, foretell: Foretell | None = None
+    folder: Path, pixels: Any, seed: int, text: str, fallbacks: Iterable[Path] | None = None, foretell: Foretell | None = None, *,
+    form: Form = USUAL,
 ) -> Saved:
     """Write a picture (uint8 [H, W, 3]) with its text; where `folder` fails, into the first of `fallbacks` that does not.
 
     Raises `StorageError` when all of them fail. The fallbacks are folders of the user alone unless others are given; none is
-    looked for or made before it is needed.
+    looked for or made before it is needed. What a format has no room for is kept as PNG.
     """
-    content = encode(pixels, {PNG_KEY: text})
+    why = why_not(form.format, pixels.shape[1], pixels.shape[0], text)
+    kind = PNG if why else form.format
+    content = write(pixels, kind, text, form.quality)
+    name = str(seed) if form.name is None else form.name
     failures = []
     for place in chain([folder], default_fallbacks() if fallbacks is None else fallbacks):
         try:
-            path = publish(place, seed, content, foretell)
+            path = publish(place, name, content, foretell, SUFFIXES[kind])
         except (OSError, ValueError) as error:
             failures.append(f"{place} ({_why(error)})")
             continue
         notice = f"The picture could not be written to {failures[0]}; it is in {path} instead." if failures else ""
-        return Saved(path=path, notice=notice)
+        return Saved(path=path, notice=notice, remark=f"The picture was kept as PNG, for {why}." if why else "")
     raise StorageError(f"The picture could not be written to {', nor to '.join(failures)}; make room and try again.")
 
 
@@ -157,30 +118,28 @@ def is_private(folder: Path) -> bool:
     return stat.S_ISDIR(found.st_mode) and own
 
 
-def encode(pixels: Any, texts: Mapping[str, str]) -> bytes:
-    """A PNG of uint8 [H, W, 3] with text chunks, in Latin-1 where that suffices and UTF-8 (iTXt) elsewhere: as the field does."""
-    chunks = PngInfo()
-    for key, text in texts.items():
-        chunks.add_text(key, text)
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG", pnginfo=chunks, compress_level=COMPRESSION)
-    return buffer.getvalue()
-
-
 def read_text(path: Path) -> str:
     """The parameters' text of a picture file; "" where it has none, `UserError` where it is no picture."""
     try:
-        with Image.open(path) as picture:
-            return str(picture.info.get(PNG_KEY, ""))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        with path.open("rb") as file:
+            found = read(file.read(LARGEST_FILE), pixels=False)
+    except (OSError, ValueError) as error:
         raise UserError(f"{quoted(str(path))} is not a picture that can be read ({_why(error)}).") from error
+    if found.format in ("", "text"):
+        raise UserError(f"{quoted(str(path))} is not a picture that can be read (it is no PNG, JPEG, WebP, AVIF or GIF).")
+    return found.text
 
 
-def publish(folder: Path, seed: int, content: bytes, foretell: Foretell | None = None) -> Path:
-    """Write `content` into `folder` under the next free number, whole or not at all; returns its path, raises OSError."""
+def publish(folder: Path, name: str, content: bytes, foretell: Foretell | None = None, suffix: str = ".png") -> Path:
+    """Write `content` into `folder` under the next free number, whole or not at all; returns its path, raises OSError.
+
+    `name` comes behind the number, and may begin with folders in `folder`, with `/` behind each.
+    """
+    *inner, name = name.split("/")
+    folder = folder.joinpath(*inner)
     folder.mkdir(parents=True, exist_ok=True)
     number, part, handle = _claim(folder)
-    final = folder / f"{number:05}-{seed}.png"
+    final = folder / (f"{number:05}-{name}{suffix}" if name else f"{number:05}{suffix}")
     try:
         with os.fdopen(handle, "wb") as file:
             if foretell is not None:
@@ -198,7 +157,7 @@ def publish(folder: Path, seed: int, content: bytes, foretell: Foretell | None =
 
 def part_of(path: Path) -> Path:
     """Where a picture is written before it gets its name."""
-    return path.with_name(f".{path.name.partition('-')[0]}.part")
+    return path.with_name(f".{re.split('[-.]', path.name)[0]}.part")
 
 
 def _claim(folder: Path) -> tuple[int, Path, int]:
@@ -224,7 +183,7 @@ def _highest(folder: Path, but: str = "") -> int:
     """The highest number in the folder, of pictures and of parts other than `but`."""
     with os.scandir(folder) as entries:
         matches = [NUMBERED.fullmatch(entry.name) for entry in entries if entry.name != but]
-    return max((int(match[1]) for match in matches if match), default=-1)
+    return max((int(match[1] or match[2]) for match in matches if match), default=-1)
 
 
 def _settle(folder: Path) -> None:

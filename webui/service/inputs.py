@@ -37,7 +37,7 @@ MADE_KEPT_SECONDS = 86400.0
 KEPT_SECONDS = 30 * 86400.0
 MOST_SCANS = 50  # of a JPEG; programs make ten or so
 DECODING = 2  # at the same time
-TYPES = {"PNG": "image/png", "JPEG": "image/jpeg", "WEBP": "image/webp"}
+TYPES = {"PNG": "image/png", "JPEG": "image/jpeg", "WEBP": "image/webp", "AVIF": "image/avif"}
 COLUMNS = "digest, bytes, width, height, kind, transparent"
 
 

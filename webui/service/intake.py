@@ -15,15 +15,16 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image
-
-from webui.infotext import PNG_KEY, parse
+from webui.infotext import parse
+from webui.metadata import reading as metadata
 from webui.service.database import Database
 from webui.service.pictures import Pictures
 from webui.service.users import OWNER_ID
 
 LOGGER = logging.getLogger(__name__)
-SUFFIX = ".png"
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".avif")
+FORMATS = ("PNG", "JPEG", "WEBP", "AVIF")
+LARGEST_FILE = 128 * 2**20  # bytes
 AT_ONCE = 100  # pictures that one transaction takes in
 SETTLED_SECONDS = 3.0  # a folder that changed just now may change again without a later time of change
 DEEPEST = 8  # folders within folders
@@ -90,10 +91,10 @@ class Intake:
     def _new(self, folder: Path, known: Collection[str]) -> Iterator[Found]:
         try:
             with os.scandir(folder) as entries:
-                files = [entry for entry in entries if entry.name.lower().endswith(SUFFIX) and not entry.name.startswith(".")]
+                files = [entry for entry in entries if entry.name.lower().endswith(SUFFIXES) and not entry.name.startswith(".")]
         except OSError:
             return
-        beginning = self._pictures.stored(folder / SUFFIX).removesuffix(SUFFIX)
+        beginning = self._pictures.stored(folder / "_").removesuffix("_")
         for entry in files:
             if beginning + entry.name in known:
                 continue
@@ -144,13 +145,12 @@ def sayable(path: Path) -> bool:
 
 def read(path: Path, size: int, changed: float) -> Found | None:
     """The picture in a file; None where it is none, or one that says nothing of how it was made."""
+    if size > LARGEST_FILE:
+        return None
     try:
-        with Image.open(path, formats=("PNG",)) as picture:
-            text = picture.info.get(PNG_KEY)
-            width, height = picture.size
-    except (OSError, ValueError, SyntaxError, MemoryError, Image.DecompressionBombError, Image.DecompressionBombWarning):
+        said = metadata.read(path.read_bytes(), pixels=False)
+    except (OSError, MemoryError):
         return None
-    if not isinstance(text, str) or not text.strip() or len(text) > LONGEST_TEXT:
+    if not said.text.strip() or len(said.text) > LONGEST_TEXT or not (said.width and said.height) or said.format not in FORMATS:
         return None
-    plain = text.replace("\0", " ")
-    return Found(path=path, bytes=size, changed=changed, width=width, height=height, parameters=plain)
+    return Found(path=path, bytes=size, changed=changed, width=said.width, height=said.height, parameters=said.text)

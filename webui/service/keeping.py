@@ -11,7 +11,8 @@ import hashlib
 import io
 import json
 import logging
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,10 +25,14 @@ from webui.engine.events import Picture
 from webui.errors import StorageError, UserError
 from webui.request import Request
 from webui.service.database import Database
-from webui.service.gallery import part_of, save, seed_said, source_text, text_of
+from webui.service.extensions import Extensions
+from webui.service.filenames import Facts, name_of
+from webui.service.gallery import Form, loses, part_of, save
 from webui.service.inputs import Inputs
 from webui.service.jobs import Change, Job, Jobs
+from webui.service.picture_texts import seed_said, source_text, text_of, with_pixels
 from webui.service.pictures import Pictures
+from webui.settings import Settings
 from webui.tasks import MAP
 
 LOGGER = logging.getLogger(__name__)
@@ -36,12 +41,18 @@ COMPRESSION = 3  # zlib's level for maps, which are smooth
 
 @dataclass(kw_only=True, eq=False)
 class Keeper:
-    """Saves pictures into `pictures.outputs`, and writes their rows; maps go into `inputs`."""
+    """Saves pictures into `pictures.outputs`, and writes their rows; maps go into `inputs`.
+
+    `settings` tells a user's by their number; `extensions` are those that may have had a part.
+    """
 
     database: Database
     jobs: Jobs
     pictures: Pictures
     inputs: Inputs
+    settings: Callable[[int], Settings] = lambda _: Settings()
+    extensions: Extensions | None = None
+    clock: Callable[[], float] = time.time
 
     def keep(self, job: Job, place: int, event: Picture) -> None:
         """Save picture number `place` of a job and tell of it; `StorageError` says what is where if that fails."""
@@ -51,8 +62,12 @@ class Keeper:
         maps, trouble = self._maps(job, event)
         source = self._source(event.request)
         text = text_of(
-            event.request, batched=event.batched, interrupted=event.interrupted, computed=event.computed, maps=maps, source=source
-        )
+            event.request, batched=event.batched, interrupted=event.interrupted, computed=event.computed, maps=maps,
+            source=source, environment=event.environment, extensions=self.extensions,
+        )  # fmt: skip
+        seed = seed_said(event.request, text)
+        form = self._form(job, place, event, seed)
+        text = with_pixels(text, event.pixels) if loses(form) else text
         height, width = event.pixels.shape[:2]
         rows: dict[Path, dict[str, Any]] = {}
 
@@ -63,12 +78,12 @@ class Keeper:
             )  # fmt: skip
             self._note(path, rows[path])
 
-        saved = save(self.pictures.outputs, event.pixels, seed_said(event.request, text), text, foretell=foretell)
+        saved = save(self.pictures.outputs, event.pixels, seed, text, foretell=foretell, form=form)
         try:
             with self.jobs.change() as change:
                 change.connection.executemany("DELETE FROM saving WHERE path = ?", [(str(path),) for path in rows])
                 self._tell(change, job, rows[saved.path])
-                for sentence in (saved.notice, trouble):
+                for sentence in (saved.notice, saved.remark, trouble):
                     if sentence:
                         change.event(job, "notice", sentence=sentence)
         except StorageError as error:
@@ -97,6 +112,16 @@ class Keeper:
             present = self.jobs.get(job.id)
             if present is not None and present.open:
                 change.event(job, MAP, picture=place, digest=digest, width=width, height=height)
+
+    def _form(self, job: Job, place: int, event: Picture, seed: int) -> Form:
+        """What the picture is kept as: as its user has set it."""
+        settings = self.settings(job.user)
+        row = self.database.one("SELECT name FROM users WHERE id = ?", (job.user,))
+        name = name_of(settings.filename_pattern, Facts(
+            picture=event.request, job=Request.from_dict(job.request), place=place, seed=seed, pixels=event.pixels,
+            now=self.clock(), begun=job.created, user=row["name"] if row else "",
+        ))  # fmt: skip
+        return Form(format=settings.save_format, quality=settings.save_quality, name=name)
 
     def _maps(self, job: Job, event: Picture) -> tuple[dict[str, str], str]:
         """The digests of a picture's maps, which are kept; a sentence where they cannot be: the picture is worth more."""

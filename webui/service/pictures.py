@@ -19,7 +19,7 @@ from webui.errors import NotAllowed, NotFound, StorageError, UserError, quoted
 from webui.infotext import parse
 from webui.request import Request
 from webui.service.database import Database, Value
-from webui.service.gallery import seed_said
+from webui.service.picture_texts import seed_said
 from webui.service.thumbnails import Thumbnails
 from webui.service.users import User
 

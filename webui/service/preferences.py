@@ -49,7 +49,11 @@ class Preferences:
 
     def settings(self, user: User) -> Settings:
         """The settings that hold for a person."""
-        return self._settings(self._stored(user.id, SETTINGS))
+        return self.settings_of(user.id)
+
+    def settings_of(self, user: int) -> Settings:
+        """The settings that hold for the person of that number."""
+        return self._settings(self._stored(user, SETTINGS))
 
     def for_everybody(self) -> Settings:
         """The settings that an owner made for everybody; the others are as they come."""

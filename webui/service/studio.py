@@ -89,8 +89,11 @@ def open_studio(
         )
         pictures = Pictures(database, outputs, clock, thumbnails=cache / THUMBNAILS)
         inputs, styles = Inputs(database, root, clock), Styles(database)
-        keeper = Keeper(database=database, jobs=jobs, pictures=pictures, inputs=inputs)
         preferences = Preferences(database)
+        keeper = Keeper(
+            database=database, jobs=jobs, pictures=pictures, inputs=inputs, settings=preferences.settings_of,
+            extensions=resolver.extensions, clock=clock,
+        )  # fmt: skip
         handle = engine or ThreadEngine(
             root, models_from=models_from, memory=lambda: preferences.for_everybody().memory_megabytes
         )

@@ -79,7 +79,7 @@ class Thumbnails:
 def small(path: Path) -> bytes | None:
     """The picture in a file as WebP with sides of at most `SIDE`; None where there is none that can be read."""
     try:
-        with Image.open(path, formats=("PNG", "JPEG", "WEBP")) as picture:
+        with Image.open(path, formats=("PNG", "JPEG", "WEBP", "AVIF")) as picture:
             if picture.width * picture.height > MOST_PIXELS:
                 return None
             transparent = picture.has_transparency_data

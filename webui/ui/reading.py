@@ -15,19 +15,13 @@ from webui.pipeline.samplers import resolve as resolve_sampler
 from webui.request import ModelFacts
 from webui.service import vaes
 from webui.service.checkpoints import Checkpoint, choose
-from webui.service.gallery import REFINER_SET_KEY, SET_KEY
 from webui.service.overrides import in_words
+from webui.service.picture_texts import REFINER_SET_KEY, REMARKS, SET_KEY
 from webui.service.requests import Resolver
 from webui.tasks import TASKS
 from webui.ui.areas import GENERATING, MODEL, STYLES, Area
 from webui.ui.controls import as_shown
 
-SAYS_NOTHING = {
-    "Version", "User", "Shared calls", "Interrupted", "Computed on", "Model hash", "VAE hash", SET_KEY,
-    REFINER_SET_KEY, "Init image hash", "Sketch hash", "Mask hash", "Depth map", "Depth estimator hash",
-    "Postprocess upscaler hash", "Postprocess upscaler 2 hash",
-}  # of the picture
-OURS = infotext.VERSION.partition(" ")[0]
 KEEPS = {"count", "model", "vae", "refiner", "estimator", "upscaler"}  # what stays as it is where the text does not say it
 PROMPTS = {"prompt", "negative"}
 ALWAYS_SAID = {"schedule"}  # by old names of samplers
@@ -70,7 +64,7 @@ def read(text: str, resolver: Resolver, area: Area | None = None, *, keep: bool 
             values[name] = _value(name, parameter, raw, resolver)
         except UserError as error:
             notes.append(str(error))
-    ours = info.values.get("Version", "").startswith(OURS)
+    ours = infotext.is_ours(info)
     if MODEL in wanted.groups:
         notes += _model(values, raw, resolver)
         notes += _vae(values, "VAE" in info.values, ours, resolver)
@@ -113,7 +107,7 @@ def _left_over(unknown: Mapping[str, str], area: Area, task: str) -> list[str]:
     """Name what a text says and nobody here knows; what only another task's tab has is said as such."""
     sides = {str(each.infotext).removesuffix("-1") for each in parameters(area.params).values()}  # "Size": both are known
     foreign = {str(each.infotext) for each in parameters(TASKS[task]).values()} if task != area.name else set()
-    left = [key for key in unknown if key not in SAYS_NOTHING | sides | foreign]
+    left = [key for key in unknown if key not in {*REMARKS, *sides, *foreign}]
     notes = []
     if task != area.name and foreign & set(unknown):
         notes.append(f"The picture was made by {task}; what only that has was left out.")

@@ -59,7 +59,8 @@ def tab(area: Area, choices: Choices) -> tuple[dict[str, gr.components.Component
             for title in area.groups:
                 if title not in (MODEL, PROMPT, *first, *area.beside):
                     _group(made, title)
-            element("webui-folds", made.id("folds"), after="<webui-preferences></webui-preferences>")
+            scripts = "<webui-scripts></webui-scripts>"
+            element("webui-folds", made.id("folds"), after=f"{scripts}<webui-preferences></webui-preferences>")
     return made.found, run
 
 

@@ -26,6 +26,7 @@ STATIC = Path(__file__).parent / "static"
 STYLES = (
     "page.css", "parts.css", "controls.css", "fields.css", "prompt.css", "stage.css", "queue.css", "gallery.css", "dialogs.css",
     "models.css", "picker.css", "canvas.css", "compare.css", "start.css", "pnginfo.css", "pnginfotable.css", "notes.css",
+    "scripts.css",
 )  # fmt: skip
 ENTRY = "main.js"
 EARLY = "theme.js"  # runs before the page is painted

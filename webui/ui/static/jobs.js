@@ -70,6 +70,7 @@ export class Jobs extends EventTarget {
 
   #take(event) {
     if (event.kind === "view") return this.#view(event);
+    if (event.kind === "group") return undefined; // of no single job; see groups.js
     this.#forget(); // the views come first, so what they left out has ended
     if (this.#ended.has(event.job)) return undefined;
     const job = this.open.get(event.job) ?? this.#add(event.job);
@@ -96,8 +97,8 @@ export class Jobs extends EventTarget {
     const { jobs } = await ask("/x/jobs").catch(() => ({ jobs: [] }));
     const view = jobs.find((each) => each.job === job.id);
     if (!view || job.ended) return;
-    const { kind: task, inputs, prompt, pictures, created, again } = view;
-    Object.assign(job, { task, inputs, prompt, pictures, created, again });
+    const { kind: task, inputs, prompt, pictures, created, again, group } = view;
+    Object.assign(job, { task, inputs, prompt, pictures, created, again, group });
     this.#tell(job, "view", view);
   }
 
@@ -140,6 +141,7 @@ const ENDS = new Set(["finished", "interrupted", "cancelled", "failed"]);
 class Job {
   task = ""; // until it is known
   inputs = {};
+  group = ""; // the group it belongs to, such as a plot
   state = "queued";
   pictures = 1;
   prompt = "";

@@ -6,3 +6,4 @@ import { page } from "./page.js";
 const { asks } = page.config;
 if (asks.includes("/x/prompt")) import("./promptbox.js");
 if (asks.includes("/x/schedule")) import("./schedule.js");
+if (asks.includes("/x/scripts")) import("./scripts.js");

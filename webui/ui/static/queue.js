@@ -1,4 +1,5 @@
-// This person's other open jobs: what waits and what runs besides what is on the stage, and what can be done about it.
+// This person's other open jobs: what waits and what runs besides what is on the stage, and what can be done about it. Those of a
+// plot are not among them: it says itself how far it is.
 
 import { button, make } from "./dom.js";
 import { page } from "./page.js";
@@ -19,7 +20,7 @@ class Queue extends HTMLElement {
 
   #draw() {
     const shown = page.tabOf(this).stage?.job;
-    const jobs = inOrder([...page.jobs.open.values()].filter((job) => job.task !== "map" && (job !== shown || job.state === "queued")));
+    const jobs = inOrder([...page.jobs.open.values()].filter((job) => job.task !== "map" && !job.group && (job !== shown || job.state === "queued")));
     for (const [id, row] of this.#rows) {
       if (jobs.some((job) => job.id === id)) continue;
       row.node.remove();

@@ -1,5 +1,6 @@
 // The chosen schedule as a small plot below its control: one point for each step, at the noise level that is left there.
 
+import { wrong } from "./check.js";
 import { make } from "./dom.js";
 import { latest } from "./latest.js";
 import { page } from "./page.js";
@@ -33,7 +34,6 @@ class Schedule extends HTMLElement {
     this.#tab.controls.addEventListener("change", () => this.#changed());
     page.addEventListener("model", ({ detail }) => detail === this.#tab && this.#changed());
     page.addEventListener("shown", () => this.#changed());
-    page.jobs.addEventListener("change", ({ detail: { kind } }) => kind === "started" && this.#sigmas.length === 0 && this.#again());
     new ResizeObserver(() => this.#draw()).observe(this);
     this.#changed();
   }
@@ -46,21 +46,22 @@ class Schedule extends HTMLElement {
   }
 
   #changed() {
-    if (this.#tab.shown && this.#query !== this.#asked) this.#look();
+    if (this.#tab.shown && this.#query !== this.#asked && !this.#wrong) this.#look();
   }
 
-  #again() {
-    this.#asked = "";
-    this.#changed();
+  /** Whether something it follows from is no value, such as a number that is half typed. */
+  get #wrong() {
+    const { parameters, values } = this.#tab.controls;
+    return parameters.some((parameter) => ASKED.includes(parameter.name) && wrong(parameter, values[parameter.name]) !== "");
   }
 
   async #ask(signal) {
     const query = this.#query;
-    if (query === "") return;
+    if (query === "" || this.#wrong) return;
     try {
       const { sigmas } = await ask(`/x/schedule?${query}`, undefined, { signal });
       if (signal.aborted) return;
-      this.#sigmas = sigmas ?? []; // null while the program is only beginning
+      this.#sigmas = sigmas ?? [];
       this.#asked = query;
     } catch (error) {
       if (error.status === undefined) throw error;

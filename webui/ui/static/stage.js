@@ -17,6 +17,7 @@ const LINGER = 2500; // milliseconds that a finished job is looked at before the
 class Stage extends HTMLElement {
   job = null; // of jobs.js while it is open, else {id, cells, ended}
   selected = 0;
+  #group = null; // of groups.js, while it is shown instead of a single job
   #open = true; // the fold with the parameters
   #timer = null; // runs while a job that just ended is looked at
   #pinned = false; // whether this person chose what is shown
@@ -53,6 +54,7 @@ class Stage extends HTMLElement {
   /** This person asked for something new: it is shown as soon as it is heard of. */
   release() {
     this.#linger(false);
+    this.#group = null;
     this.#pinned = false;
   }
 
@@ -65,9 +67,18 @@ class Stage extends HTMLElement {
     if (job.done > 0) this.#look();
   }
 
+  /** Show a group of jobs, such as a plot, until somebody chooses something else. */
+  showGroup(group) {
+    this.#linger(false);
+    if (this.#group !== group) group.addEventListener("change", () => this.#group === group && this.draw());
+    this.#group = group;
+    this.draw();
+  }
+
   /** Show a finished picture among its siblings; `pinned`, nothing takes its place by itself. */
   async showPicture(picture, pinned = false) {
     this.#linger(false);
+    this.#group = null;
     this.#pinned = pinned;
     if (picture.job && picture.job === this.job?.id) {
       this.selected = Math.max(this.job.cells.findIndex((cell) => (cell.picture?.id ?? cell.id) === picture.id), 0);
@@ -95,15 +106,22 @@ class Stage extends HTMLElement {
     page.viewer.open(jobSource(shown), Math.max(shown.indexOf(this.picture), 0));
   }
 
+  /** Whether something new may take its place. */
+  get free() {
+    return !this.#group && (!this.job || Boolean(this.job.ended && !this.#pinned && !this.#timer));
+  }
+
   get picture() {
     return this.job?.cells[this.selected]?.picture ?? null;
   }
 
   draw() {
+    if (this.#group) return this.#drawGroup(this.#group);
     const { job } = this;
     const words = status(job, this.#lost);
     this.dataset.job = job?.id ?? "";
     this.dataset.state = job ? job.ended || job.state : "empty";
+    delete this.dataset.group;
     this.#head.replaceChildren(this.#headline(words), ...this.#offers(job));
     const percent = job && !job.ended ? Math.round(job.fraction * 100) : 0;
     this.#bar.style.setProperty("--done", String(percent / 100));
@@ -114,6 +132,23 @@ class Stage extends HTMLElement {
     this.#drawCells(job);
     this.#drawBelow();
     this.#strip.mark(this.picture?.id ?? null);
+    return page.drawn();
+  }
+
+  #drawGroup(group) {
+    const { text, wrong } = this.#lost ? status(null, true) : group.words;
+    const percent = Math.round(group.fraction * 100);
+    Object.assign(this.dataset, { group: group.id, state: group.state, job: "" });
+    this.#head.replaceChildren(make("span", { class: wrong ? "w-status w-wrong" : "w-status" }, text));
+    this.#bar.style.setProperty("--done", String(percent / 100));
+    this.#bar.setAttribute("aria-valuenow", String(percent));
+    this.#bar.setAttribute("aria-valuetext", text);
+    this.#bar.dataset.state = group.open ? "running" : "idle";
+    this.#bar.classList.toggle("w-unknown", group.open && percent === 0);
+    if (!group.node.isConnected) this.#canvas.replaceChildren(group.node);
+    this.#below.replaceChildren();
+    delete this.#below.dataset.key;
+    this.#strip.mark(null);
     page.drawn();
   }
 
@@ -169,7 +204,7 @@ class Stage extends HTMLElement {
 
   /** The open jobs that were asked for here. */
   get #own() {
-    return [...page.jobs.open.values()].filter((job) => job.task === this.#tab.task);
+    return [...page.jobs.open.values()].filter((job) => job.task === this.#tab.task && !job.group);
   }
 
   #changed({ job, kind, event }) {
@@ -177,8 +212,7 @@ class Stage extends HTMLElement {
     if (kind === "picture") this.#made(job, event);
     if (kind === "started") tell("Drawing.");
     if (job !== this.job) {
-      const free = !this.job || (this.job.ended && !this.#pinned && !this.#timer);
-      if (free && !job.ended) this.showJob(job);
+      if (this.free && !job.ended && !job.group) this.showJob(job);
       else this.draw();
       return;
     }
@@ -199,7 +233,7 @@ class Stage extends HTMLElement {
     const goOn = () => {
       this.#timer = null;
       const next = this.#own.find((job) => job.state === "running") ?? this.#own[0];
-      if (next) this.showJob(next);
+      if (next && !this.#group) this.showJob(next);
     };
     this.#timer = on ? setTimeout(goOn, LINGER) : null;
   }
@@ -236,10 +270,10 @@ class Stage extends HTMLElement {
   /** What runs is shown, whose view may have come before the stage; else the newest picture, so that the page goes on where it was left. */
   async #begin() {
     const open = this.#own.find((job) => job.state === "running") ?? this.#own[0];
-    if (open && !this.job) this.showJob(open);
+    if (open && !this.job && !this.#group) this.showJob(open);
     await this.#strip.fill();
     const newest = this.#strip.newest(this.#tab.task);
-    if (!this.job && newest) await this.showPicture(newest);
+    if (!this.job && !this.#group && newest) await this.showPicture(newest);
     else this.draw();
   }
 }

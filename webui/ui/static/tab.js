@@ -8,6 +8,7 @@ export class Tab {
   stage = null; // once the tab was opened
   model = null; // the chosen one; "model" is told when it is another
   panel = null; // where its pictures are chosen, once the tab was opened
+  script = null; // where a script is chosen, which makes many jobs of one form
   #page;
   #waiting = []; // what is done with the stage as soon as there is one
 
@@ -59,6 +60,7 @@ export class Tab {
       if (await this.panel?.instead()) return undefined;
       const refusal = this.panel?.refusal() ?? "";
       if (refusal) return this.refuse(refusal);
+      if (await this.script?.instead()) return undefined;
       await this.submit(await this.inputs.settled());
     } catch (error) {
       if (error.status === undefined) throw error;
@@ -70,10 +72,16 @@ export class Tab {
 
   /** Queue a job of these inputs; returns its id. */
   submit(inputs, more = {}) {
-    const { styles, ...values } = this.values;
+    const { styles, ...values } = this.said;
     this.stage?.release();
     for (const digest of Object.values(inputs)) this.inputs.used.add(digest);
-    return this.#page.jobs.submit(this.task, { ...said(this.controls, values), ...more }, styles ?? [], inputs);
+    return this.#page.jobs.submit(this.task, { ...values, ...more }, styles ?? [], inputs);
+  }
+
+  /** The values that say something; the others are left to the program, which knows the defaults. */
+  get said() {
+    const optional = new Set(this.controls.parameters.filter((parameter) => parameter.optional).map(({ name }) => name));
+    return Object.fromEntries(Object.entries(this.values).filter(([name, value]) => value !== null && !(value === "" && optional.has(name))));
   }
 
   /** Say below the buttons why nothing was queued. */
@@ -129,10 +137,4 @@ export class Tab {
     await this.controls.comeToBe((values) => values.prompt === prompt);
     await this.generate();
   }
-}
-
-/** The values that say something; the others are left to the program, which knows the defaults. */
-function said(controls, values) {
-  const optional = new Set(controls.parameters.filter((parameter) => parameter.optional).map((parameter) => parameter.name));
-  return Object.fromEntries(Object.entries(values).filter(([name, value]) => value !== null && !(value === "" && optional.has(name))));
 }

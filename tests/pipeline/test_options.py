@@ -26,7 +26,6 @@ from webui.pipeline.samplers import SAMPLERS, SamplerInfo
 from webui.pipeline.schedules import SCHEDULES
 from webui.request import Request
 from webui.service.extensions import bundled
-from webui.tasks import Img2Img
 
 ALL = Registry(samplers=bundled().samplers, schedules=bundled().schedules)
 TABLE = NoiseTable.from_spec(MODEL.spec)
@@ -269,9 +268,3 @@ def test_the_thread_ends_with_the_picture_however_that_ends() -> None:
     assert threads() == 1
     generation.close()
     wait_for(lambda: threads() == 0)
-
-
-def test_an_option_of_a_person_reaches_the_request() -> None:
-    names = {"rng", "ensd", "variation_seed", "variation_strength", "seed_width", "seed_height", "discard_penultimate"}
-    names |= {"sgm_noise", "noise_schedule", "guidance_start", "guidance_end", "ngms", "ngms_all", "rescale"}
-    assert names <= {*Request.__dataclass_fields__} and names <= {*Img2Img.__dataclass_fields__}

@@ -174,6 +174,16 @@ def test_its_prompt_sampler_steps_scale_and_model_are_its_own() -> None:
     assert [ask.network for ask in engine.of(EncodePicture)] == ["other"]
 
 
+def test_a_prompt_s_schedule_goes_on_from_the_first_pass() -> None:
+    """A1111: steps are counted on, parts from 1 to 2 are those of the second pass, and a step is still before its own number."""
+    engine = Engine()
+    made(replace(twice(), prompt="[a:ab ab ab:6] [ab:a:1.25]"), engine)
+    texts = [id(row.conditioning) for row in engine.rows]
+    first, second = texts[: FIRST.steps], texts[FIRST.steps :]
+    assert len(set(first)) == 1, "nothing is switched yet"
+    assert [each == second[0] for each in second] == [True, True, False, False] and second[2] != second[3]
+
+
 def test_models_with_other_latents_are_refused_before_the_first_step() -> None:
     spec = replace(OTHER.spec, vae=replace(OTHER.spec.vae, scale=0.5))
     with pytest.raises(UserError, match="cannot go on with the latents of 'm'"):

@@ -85,7 +85,7 @@ class Means:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Drawn:
-    """A clean latent [C, h, w], the model whose it is, what it was drawn on, and whether it was interrupted before it was done."""
+    """A clean latent [C, h, w], the model whose it is, what it was drawn on, and whether it was interrupted before its end."""
 
     latent: Tensor
     model: Model
@@ -104,11 +104,12 @@ def generate(
 ) -> Generation:
     """Make the one picture of `request`; raises `Stopped` where it is interrupted before its first step has ended.
 
-    `device` is where the answers come from and the state is kept; noise is drawn on the CPU all the same. `refiner` is the model
-    that takes over at the request's `refiner_switch_at`; `vae` names an autoencoder in place of the model's own, `estimator` the
-    network that makes a depth map where none is given, "" for none. `canvas` gives what is drawn on, where that is known
-    already: it is the same for all pictures of a job, and grown masks take their time. `larger` is the model of the second pass,
-    None for the same, and `upscaler` what enlarges for it: a name of `LATENT_UPSCALES`, `LANCZOS`, `NEAREST`, or a network's.
+    `device` is where the answers come from and the state is kept; noise is drawn on the CPU, but where a GPU's own is asked for.
+    `refiner` is the model that takes over at the request's `refiner_switch_at`; `vae` names an autoencoder in place of the
+    model's own, `estimator` the network that makes a depth map where none is given, "" for none. `canvas` gives what is drawn on,
+    where that is known already: it is the same for all pictures of a job, and grown masks take their time. `larger` is the model
+    of the second pass, None for the same, and `upscaler` what enlarges for it: a name of `LATENT_UPSCALES`, `LANCZOS`, `NEAREST`,
+    or a network's.
     """
     means = Means(
         model=model, registry=registry, patches=patches + SEAMLESS if request.tiling else patches, device=device, refiner=refiner,

@@ -15,8 +15,10 @@ from tests.service.making import until
 from tests.service.pretend import PretendEngine, place_model
 from tests.service.test_inputs import picture
 from webui.drawing import Txt2Img
-from webui.errors import NotFound, TooMany, UserError
+from webui.errors import NotFound, StorageError, TooMany, UserError
 from webui.service.database import Database
+from webui.service.gallery import part_of
+from webui.service.grids_kept import GridKeeper
 from webui.service.groups_running import AHEAD
 from webui.service.schema import STEPS
 from webui.service.studio import Studio, open_studio
@@ -315,3 +317,39 @@ def test_a_database_of_the_version_before_keeps_its_jobs(tmp_path: Path) -> None
     database = Database(path)
     assert [(row["id"], row["grouped"]) for row in database.all("SELECT * FROM jobs")] == [("a", "")]
     database.close()
+
+
+@pytest.mark.parametrize("finished", [True, False])
+def test_a_grid_is_there_once_wherever_the_program_ended(root: Path, monkeypatch: pytest.MonkeyPatch, finished: bool) -> None:
+    def full(keeper: GridKeeper, *_more: Any) -> None:
+        raise StorageError("The disk is full.")
+
+    with opened(root) as studio, monkeypatch.context() as patch:
+        patch.setattr(GridKeeper, "_end", full)
+        group = submit(studio, **seeds(2))
+        assert ended(studio, group)["sentence"] == "The disk is full."
+        ((path,),) = rows(studio, "SELECT path FROM saving")
+        with studio.database.write() as connection:  # as if the program had ended there
+            connection.execute("UPDATE groups SET state = 'drawing', ended = NULL, sentence = ''")
+    if not finished:
+        Path(path).rename(part_of(Path(path)))
+    with opened(root) as studio:
+        found = ended(studio, group)
+        assert found["state"] == "done" and rows(studio, "SELECT * FROM saving") == []
+        grids = rows(studio, "SELECT id, path FROM pictures WHERE job IS NULL")
+        assert [each[0] for each in grids] == [found["grid"]]
+        files = {each.name for each in (root / "outputs").rglob("*") if each.is_file()}
+        assert len(files) == 3 and not any(name.endswith(".part") for name in files)
+
+
+def test_a_picture_whose_file_is_gone_leaves_an_empty_cell(root: Path) -> None:
+    with opened(root) as studio:
+        group = submit(studio, script="xyz_plot", **seeds(2))
+        found = ended(studio, group)
+        me = owner(studio)
+        studio.pictures.get(me, found["cells"][0]["picture"]).path.unlink()
+        studio.pictures.trash(me, [found["grid"]])
+        studio.pictures.delete(me, [found["grid"]])
+        assert studio.groups.resume(me, group) == 0
+        again = ended(studio, group)
+        assert again["state"] == "done" and again["grid"] not in (None, found["grid"])

@@ -85,8 +85,9 @@ class GroupRows:
     def cells(self, group: str) -> list[CellRow]:
         """A group's cells in their places."""
         query = (
-            "SELECT cells.grouped, cells.place, labels, CASE WHEN jobs.state = 'running' THEN 'running' ELSE cells.state END AS state, "
-            "job, picture, cells.sentence FROM cells LEFT JOIN jobs ON jobs.id = cells.job AND cells.state = 'queued' "
+            "SELECT cells.grouped, cells.place, labels, job, picture, cells.sentence, "
+            "CASE WHEN jobs.state = 'running' THEN 'running' ELSE cells.state END AS state "
+            "FROM cells LEFT JOIN jobs ON jobs.id = cells.job AND cells.state = 'queued' "
             "WHERE cells.grouped = ? ORDER BY cells.place"
         )
         return [

@@ -30,11 +30,13 @@ class Lettering:
     def write(self, draw: ImageDraw.ImageDraw, text: str, box: Box, size: int, colour: str) -> None:
         """Write into the middle of a box, at most `size` pixels large; what does not fit even in the smallest letters is cut."""
         x, y, width, height = box
-        if not text.strip() or width < 1 or height < SMALLEST:
+        if not text.strip() or min(width, height) < SMALLEST:
             return
         size = max(min(size, int(height / LINE)), SMALLEST)
         lines = self.lines(text, width, size)
-        while size > SMALLEST and (len(lines) * size * LINE > height or self._broken(text, lines)):
+        while size > SMALLEST and (
+            len(lines) * size * LINE > height or self._broken(text, lines) or self.width("\n".join(lines), size) > width
+        ):
             size -= 1
             lines = self.lines(text, width, size)
         fitting = max(int(height / (size * LINE)), 1)

@@ -198,3 +198,10 @@ NAMES = st.text(st.characters(exclude_categories=["Cs", "Cc", "Zl", "Zp", "Zs", 
 def test_what_is_exported_can_be_imported(made: dict[str, tuple[str, str]]) -> None:
     styles = {name: Style(name=name, prompt=prompt, negative=negative) for name, (prompt, negative) in made.items()}
     assert read_csv(module.as_csv(styles.values())) == (styles, [])
+
+
+def test_comments_never_swallow_what_comes_behind_them(styles: Styles) -> None:
+    styles.put(ANNA, Style(name="one", prompt="{prompt}, oil # thick", negative="# none\nblur"))
+    styles.put(ANNA, Style(name="two", prompt="frame"))
+    assert styles.apply(ANNA, ["one", "two"], "a cat # mine", "dog#") == ("a cat , oil , frame", "dog, \nblur")
+    assert styles.apply(ANNA, [], "a # b", "") == ("a # b", "")

@@ -28,9 +28,12 @@ from webui.api.jobs import JobRoutes
 from webui.api.kept import InputRoutes, SettingRoutes, StyleRoutes
 from webui.api.models import ModelRoutes
 from webui.api.pictures import PictureRoutes
+from webui.api.pnginfo import InfoRoutes
+from webui.api.prompts import PromptRoutes
 from webui.api.schedules import ScheduleRoutes
 from webui.api.static import Static
 from webui.errors import WebUIError
+from webui.service.prompts import Prompts
 from webui.service.studio import Studio
 from webui.service.upkeep import Upkeep
 
@@ -79,6 +82,7 @@ def build(studio: Studio, page: Page | None = None, entrance: Entrance | None = 
         PictureRoutes(studio.pictures), JobRoutes(studio.queue, studio.styles), GroupRoutes(studio.groups), streams,
         StyleRoutes(studio.styles), static, SettingRoutes(studio.preferences, streams),
         InputRoutes(studio.inputs, studio.preferences, studio.pictures), ModelRoutes(studio.resolver),
+        InfoRoutes(studio.pictures), PromptRoutes(Prompts(studio.resolver, studio.styles)),
         ScheduleRoutes(studio.resolver),
     ):  # fmt: skip
         app.include_router(routes.router())

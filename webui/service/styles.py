@@ -10,6 +10,7 @@ from sqlite3 import Connection
 
 from webui.errors import NotFound, TooMany, UserError, quoted, unknown
 from webui.params import LONGEST_PROMPT
+from webui.pipeline.grammar import uncommented
 from webui.service.database import Database
 from webui.service.users import User
 
@@ -74,14 +75,19 @@ class Styles:
                 raise NotFound(f"There is no style {quoted(name)}.")
 
     def apply(self, user: User, names: Sequence[str], prompt: str, negative: str) -> tuple[str, str]:
-        """The prompt and the negative prompt with styles around them, one after the other."""
+        """The prompt and the negative prompt with styles around them, one after the other.
+
+        All comments go first, for what is written behind one on its line would be part of it.
+        """
         if len(names) > MOST_APPLIED:
             raise UserError(f"Those are {len(names)} styles; use at most {MOST_APPLIED} at once.")
         known = {style.name: style for style in self.list(user)} if names else {}
         for name in names:
             if name not in known:
                 raise unknown("style", name, known)
-            prompt, negative = around(known[name].prompt, prompt), around(known[name].negative, negative)
+            style = known[name]
+            prompt = around(uncommented(style.prompt), uncommented(prompt))
+            negative = around(uncommented(style.negative), uncommented(negative))
         return prompt, negative
 
     def import_csv(self, user: User, content: bytes) -> Imported:

@@ -18,7 +18,7 @@ from tests.service.pretend import PretendEngine, gradient
 from webui.engine import events
 from webui.errors import StorageError
 from webui.request import Request
-from webui.service import gallery, keeping
+from webui.service import gallery, keeping, picture_texts
 from webui.service.jobs import GOES_ON
 from webui.service.running import Running, gaps
 from webui.service.turns import Slots

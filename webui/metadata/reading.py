@@ -63,8 +63,10 @@ def read(content: bytes, *, pixels: bool = True) -> Found:
 
 
 def written_by(text: str) -> str:
-    """The program that wrote a text in the community's form."""
+    """The program that wrote a text in the community's form; "" where it is a mere prompt."""
     info = infotext.parse(text)
+    if not info.values:
+        return ""
     version = info.values.get("Version", "")
     if infotext.is_ours(info):
         return OURS

@@ -1,0 +1,60 @@
+"""The routes of what files say of how pictures were made: `/x/info`."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import asdict
+from typing import Any
+
+from fastapi import APIRouter, Request
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import JSONResponse
+
+from webui.api.asking import Told, Who, body, text
+from webui.service.inputs import LARGEST
+from webui.service.pictures import Pictures
+from webui.service.pnginfo import compared, info_of
+
+READING = 2  # at the same time: looking for what is hidden in pixels decodes them
+
+
+class InfoRoutes:
+    """What `/x/info` answers."""
+
+    def __init__(self, pictures: Pictures) -> None:
+        self._pictures = pictures
+        self._reading = threading.BoundedSemaphore(READING)
+
+    def router(self) -> APIRouter:
+        """The routes."""
+        router = APIRouter()
+        router.add_api_route("/x/info", self.of_file, methods=["POST"])
+        router.add_api_route("/x/info/picture/{id}", self.of_picture, methods=["GET"])
+        router.add_api_route("/x/info/compare", self.compare, methods=["POST"])
+        return router
+
+    async def of_file(self, request: Request, user: Who) -> JSONResponse:
+        """What the file that is the body says; nothing of it is kept."""
+        del user
+        content = await body(request, LARGEST)
+        return JSONResponse(await run_in_threadpool(self._info, content))
+
+    def of_picture(self, id: str, user: Who) -> JSONResponse:  # noqa: A002
+        """What the file of a picture of the gallery says; where it is gone, what the gallery knows."""
+        picture = self._pictures.get(user, id)
+        try:
+            with picture.path.open("rb") as file:
+                content = file.read(LARGEST)
+        except OSError:
+            content = picture.parameters.encode(errors="replace")
+        found = self._info(content)
+        return JSONResponse(found | {"width": picture.width, "height": picture.height})
+
+    def compare(self, given: Told, user: Who) -> JSONResponse:
+        """In what two texts differ: {"a", "b"}."""
+        del user
+        return JSONResponse({"rows": compared(text(given, "a", ""), text(given, "b", ""))})
+
+    def _info(self, content: bytes) -> dict[str, Any]:
+        with self._reading:
+            return asdict(info_of(content))

@@ -120,6 +120,8 @@ def test_a_decode_without_memory_is_made_in_bands(monkeypatch: pytest.MonkeyPatc
     real = decoding.decode_in_bands
 
     class Small:
+        spec = vae.spec
+
         def decode(self, z: Tensor, padding: str = "zeros") -> Tensor:
             raise RuntimeError("CUDA out of memory.")
 
@@ -140,8 +142,30 @@ def test_a_decode_without_memory_is_made_in_bands(monkeypatch: pytest.MonkeyPatc
             decoded_somehow(Small(), z)
 
     class Wrong:
+        spec = vae.spec
+
         def decode(self, z: Tensor, padding: str = "zeros") -> Tensor:
             raise RuntimeError("shapes do not match")
 
     with pytest.raises(RuntimeError, match="shapes"):
         decoded_somehow(Wrong(), z)
+
+
+def test_a_large_picture_is_made_in_bands_on_a_cpu_before_memory_runs_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    vae, z = tiny_model().vae, latent()[None]
+    with torch.no_grad():
+        whole = vae.decode(z)
+        picture = whole.clamp(-1, 1)
+        mean = vae.encode(picture).mean
+        size = decoding.largest_map(vae, *picture.shape[-2:]) * 4
+        assert size == picture[0, 0].numel() * 16 * 4, "the channels of the resolution below, and four bytes each"
+        counts: list[int] = []
+        for name in ("decode_in_bands", "encode_in_bands"):
+            real = getattr(decoding, name)
+            monkeypatch.setattr(decoding, name, lambda *given, real=real: (counts.append(given[2]), real(*given))[1])
+        monkeypatch.setattr(decoding, "AT_ONCE_ON_A_CPU", size)
+        assert torch.equal(decoded_somehow(vae, z), whole) and counts == []
+        monkeypatch.setattr(decoding, "AT_ONCE_ON_A_CPU", size - 1)
+        monkeypatch.setattr(decoding, "BAND_ON_A_CPU", size // 3)
+        assert torch.allclose(decoded_somehow(vae, z), whole, atol=1e-5)
+        assert torch.allclose(decoding.encoded_somehow(vae, picture), mean, atol=1e-5) and counts in ([3, 3], [4, 4])

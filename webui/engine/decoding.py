@@ -19,6 +19,9 @@ from webui.pipeline.protocol import Decode, EncodePicture
 LOGGER = logging.getLogger(__name__)
 BANDS = 4  # at first; twice as many where memory does not suffice for that either
 MOST_BANDS = 64
+# Bytes of the largest feature map. On a CPU nothing says that memory does not suffice: the system ends the program.
+AT_ONCE_ON_A_CPU = 2**30
+BAND_ON_A_CPU = 2**28
 NUMBERS: dict[Dtype, str] = {"float16": "half precision", "bfloat16": "bfloat16", "float32": "float32"}
 
 
@@ -88,29 +91,44 @@ class Decoding:
 
 def decoded_somehow(vae: AutoencoderKL, z: Tensor, padding: Padding = "zeros") -> Tensor:
     """The picture of a latent: at once, or where memory does not suffice in ever narrower bands, which gives the same."""
+    height, width = (side * vae.spec.factor for side in z.shape[-2:])
     return somehow(
-        lambda: vae.decode(z, padding), lambda bands: decode_in_bands(vae, z, bands, padding), z.device, z.shape[-2]
-    )
+        lambda: vae.decode(z, padding), lambda bands: decode_in_bands(vae, z, bands, padding), z.device,
+        rows=z.shape[-2], size=largest_map(vae, height, width) * z.element_size(),
+    )  # fmt: skip
 
 
 def encoded_somehow(vae: AutoencoderKL, picture: Tensor, padding: Padding = "zeros") -> Tensor:
     """The mean of the posterior of a picture, likewise."""
-    rows = picture.shape[-2] // vae.spec.factor
+    height, width = picture.shape[-2:]
     return somehow(
         lambda: vae.encode(picture, padding).mean, lambda bands: encode_in_bands(vae, picture, bands, padding).mean,
-        picture.device, rows,
+        picture.device, rows=height // vae.spec.factor, size=largest_map(vae, height, width) * picture.element_size(),
     )  # fmt: skip
 
 
-def somehow(whole: Callable[[], Tensor], banded: Callable[[int], Tensor], device: torch.device, rows: int) -> Tensor:
-    """What `whole` gives or, where memory does not suffice, `banded` in ever more bands, at most so many as there are `rows`."""
-    try:
-        return whole()
-    except (RuntimeError, MemoryError) as error:
-        if not out_of_memory(error):
-            raise
-        without_frames(error)
+def largest_map(vae: AutoencoderKL, height: int, width: int) -> int:
+    """How many numbers the largest feature map of a picture has: at its own resolution, still with the channels of the next."""
+    return height * width * vae.spec.channels * max(vae.spec.channel_mult[:2])
+
+
+def somehow(
+    whole: Callable[[], Tensor], banded: Callable[[int], Tensor], device: torch.device, *, rows: int, size: int
+) -> Tensor:
+    """What `whole` gives or, where memory does not suffice, `banded` in ever more bands, at most so many as there are `rows`.
+
+    On a CPU what is used at once follows from the `size` of the largest feature map in bytes alone.
+    """
     bands = BANDS
+    if device.type != "cpu" or size <= AT_ONCE_ON_A_CPU:
+        try:
+            return whole()
+        except (RuntimeError, MemoryError) as error:
+            if not out_of_memory(error):
+                raise
+            without_frames(error)
+    else:
+        bands = min(-(-size // BAND_ON_A_CPU), MOST_BANDS)
     while True:
         if device.type == "cuda":
             torch.cuda.empty_cache()

@@ -68,18 +68,13 @@ def _lay_out(studio: Studio) -> gr.Blocks:
     return page
 
 
-def asks(app: FastAPI) -> list[str]:
-    """Which of the program's answers that help while one works there are."""
-    return sorted({getattr(route, "path", "") for route in app.routes} & {"/x/prompt", "/x/schedule", "/x/scripts"})
-
-
 def mount(app: FastAPI, studio: Studio) -> None:
     """Put the page's routes and the page itself into the application, behind every other route."""
     add_routes(app, studio)
     page = build(studio)
     page.state_session_capacity = SESSIONS
     app.state.page_calls = any(each.fn is not None for each in page.fns.values())  # else Gradio's ways to call are closed
-    config = head.config(AREAS, hint(studio.resolver.models()), [styles_parameter()]) | {"asks": asks(app)}
+    config = head.config(AREAS, hint(studio.resolver.models()), [styles_parameter()])
     put = partial(
         gr.mount_gradio_app, app, page, path="/", theme=gradio_theme(), footer_links=[], run_history=False, ssr_mode=False,
         show_error=False, enable_monitoring=False, pwa=False, mcp_server=False, max_file_size="64mb",

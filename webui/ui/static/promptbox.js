@@ -13,10 +13,12 @@ import { weighed } from "./weighing.js";
 
 const PAUSE = 150; // milliseconds without a key before the program is asked
 const OF = 75; // tokens of a chunk, until the program says otherwise
+const LONGEST = 20000; // characters that are read
 const ROLES = ["prompt", "negative"];
 
 class PromptBox {
   #tab;
+  #role;
   #field;
   #mirror;
   #text = ""; // that the marks are about
@@ -29,8 +31,9 @@ class PromptBox {
   #tip = make("div", { class: "w-prompt-tip", role: "tooltip", popover: "manual" });
   #look = latest(PAUSE, (signal) => this.#ask(signal));
 
-  constructor(tab, field, block) {
+  constructor(tab, role, field, block) {
     this.#tab = tab;
+    this.#role = role;
     this.#field = field;
     this.#mirror = new Mirror(field);
     this.#said.id = `${block.id}_problems`;
@@ -71,9 +74,10 @@ class PromptBox {
   async #ask(signal) {
     const text = this.#field.value;
     const about = this.#subject();
+    if ([...text].length > LONGEST) return; // which is said when a picture is asked for
     const { model = null, emphasis } = this.#tab.values;
     try {
-      const found = await ask("/x/prompt", { text, model, emphasis }, { signal });
+      const found = await ask("/x/prompt", { text, role: this.#role, model, emphasis }, { signal });
       if (signal.aborted || text !== this.#field.value) return;
       this.#asked = about;
       this.#take(text, found);
@@ -169,7 +173,7 @@ function dress(tab) {
     const field = block?.querySelector("textarea");
     if (!field || dressed.has(field)) continue;
     dressed.add(field);
-    new PromptBox(tab, field, block);
+    new PromptBox(tab, name, field, block);
   }
 }
 

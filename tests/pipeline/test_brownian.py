@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -15,8 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from webui.pipeline.brownian import AHEAD, DrawnAhead, Path, brownian, foreseen
-from webui.pipeline.noise import Seeds
+from webui.pipeline.brownian import AHEAD, DrawnAhead, Path, brownian, foreseen, noise_of_steps
+from webui.pipeline.noise import Seeds, per_step
 from webui.pipeline.noise_table import NoiseTable
 from webui.pipeline.protocol import Moment
 from webui.pipeline.samplers import SAMPLERS, SamplerInfo
@@ -122,6 +123,11 @@ def test_nothing_is_foreseen_of_a_sampler_that_chooses_its_own_steps() -> None:
     assert foreseen(SamplerInfo(name="Own", function=adaptive, own_steps=True), (9.0, 0.0), TABLE, {}) == ()
 
 
+def drawing() -> bool:
+    """Whether a thread draws ahead."""
+    return any(each.name == "brownian noise" for each in threading.enumerate())
+
+
 def wait_for(condition: Callable[[], bool]) -> None:
     """Return as soon as a thread has made something true."""
     end = time.monotonic() + PATIENCE
@@ -145,15 +151,15 @@ class Counted:
 STEPS = tuple(pairwise([14.0 - index / 4 for index in range(50)]))
 
 
-def test_what_is_foreseen_is_drawn_by_another_thread_and_only_so_much_of_it() -> None:
+def test_what_is_foreseen_is_drawn_by_other_threads_and_only_so_much_of_it_at_once() -> None:
     made = Counted()
     ahead = DrawnAhead(lambda: made, lambda: STEPS)  # type: ignore[arg-type, return-value]
-    wait_for(lambda: len(made.by) == AHEAD)
-    for sigma, sigma_next in STEPS:
-        wait_for(lambda: len(made.by) >= min(AHEAD, len(STEPS)))
+    wait_for(lambda: len(made.by) == AHEAD and not drawing())
+    for index, (sigma, sigma_next) in enumerate(STEPS):
         assert torch.equal(ahead(Moment(sigma, 0, 1), sigma_next), path().noise(sigma, sigma_next))
-    assert set(made.by[:AHEAD]) == {"brownian noise"} and len(made.by) == len(STEPS)
-    ahead.close()
+        wait_for(lambda: not drawing())
+        assert len(made.by) <= index + 1 + AHEAD
+    assert set(made.by) == {"brownian noise"} and len(made.by) == len(STEPS)
 
 
 def test_what_is_not_drawn_in_time_or_not_foreseen_is_the_same() -> None:
@@ -168,22 +174,38 @@ def test_what_is_not_drawn_in_time_or_not_foreseen_is_the_same() -> None:
     found = [ahead(Moment(sigma, 0, 1), sigma_next) for sigma, sigma_next in STEPS[:3]]
     other = ahead(Moment(9.1, 0, 1), 0.7)
     hold.set()
-    wait_for(lambda: len(made.by) >= 4 + 3)
-    assert set(made.by[:4]) == {"MainThread"} and set(made.by[4:]) == {"brownian noise"}
+    wait_for(lambda: not drawing())
+    assert set(made.by[:4]) == {"MainThread"} and set(made.by[4:]) == {"brownian noise"} and len(made.by) == 4 + AHEAD
     assert all(torch.equal(each, path().noise(*levels)) for each, levels in zip(found, STEPS, strict=False))
     assert torch.equal(other, path().noise(9.1, 0.7)) and torch.equal(ahead(Moment(*STEPS[0][:1], 0, 1), STEPS[0][1]), found[0])
-    ahead.close()
 
 
-def test_a_thread_ends_when_it_is_told_or_has_failed() -> None:
-    before = threading.active_count()
-    full = DrawnAhead(path, lambda: STEPS)
+def test_what_fails_ahead_fails_where_it_is_asked_for_and_costs_nothing_else() -> None:
     failing = DrawnAhead(path, lambda: [(2.0, 2.0), (2.0, 1.0)])
-    full.close()
-    wait_for(lambda: threading.active_count() == before)
+    wait_for(lambda: not drawing())
     with pytest.raises(ValueError, match="gains none"):
         failing(Moment(2.0, 0, 1), 2.0)
     assert torch.equal(failing(Moment(2.0, 0, 1), 1.0), path().noise(2.0, 1.0))
+
+
+@pytest.mark.parametrize("ending", [None, ValueError, GeneratorExit])
+def test_nothing_more_is_drawn_ahead_when_a_picture_has_ended_however_that_was(ending: type[BaseException] | None) -> None:
+    sigmas = SCHEDULES["Karras"](150, TABLE)
+    steps = noise_of_steps(Seeds(42), SHAPE, SAMPLERS["DPM++ SDE"], sigmas, TABLE, {})
+    with contextlib.suppress(*([ending] if ending else [])), steps as noise:
+        assert isinstance(noise, DrawnAhead)
+        if ending is not None:
+            raise ending
+    wait_for(lambda: not drawing())
+    assert noise._drawn == {}
+    noise(Moment(sigmas[0], 0, 150), sigmas[1])
+    assert not drawing() and noise._drawn == {}
+
+
+def test_other_samplers_draw_one_after_another() -> None:
+    with noise_of_steps(Seeds(42), SHAPE, SAMPLERS["Euler a"], (2.0, 1.0, 0.0), TABLE, {}) as noise:
+        assert torch.equal(noise(Moment(2.0, 0, 2), 1.0), per_step(42, SHAPE)(Moment(2.0, 0, 2), 1.0))
+    assert not drawing()
 
 
 @pytest.mark.parametrize("name", BROWNIAN)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import threading
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any
@@ -13,9 +12,8 @@ import torch
 from torch import Tensor
 
 from tests.pipeline.answering import FACTOR, MODEL, REQUEST, Engine, coloured, made
-from tests.pipeline.test_brownian import wait_for
 from webui.drawing import ZERO_TERMINAL
-from webui.pipeline.brownian import Path
+from webui.pipeline.brownian import DrawnAhead, Path
 from webui.pipeline.generate import Registry, generate
 from webui.pipeline.given import NOTHING_GIVEN, Given
 from webui.pipeline.noise import Seeds, initial, per_step
@@ -256,15 +254,15 @@ def test_a_brownian_sampler_gets_the_path_of_its_seed() -> None:
         assert len(full) == 10 and all(torch.equal(noise, path.noise(one, other)) for one, other, noise in full)
 
 
-def test_the_thread_ends_with_the_picture_however_that_ends() -> None:
-    def threads() -> int:
-        return sum(each.name == "brownian noise" for each in threading.enumerate())
-
-    wanted, engine = replace(TXT2IMG, sampler="DPM++ SDE", steps=60), Engine(predict=differing)
-    generation = generate(wanted, MODEL, ALL)
-    ask = generation.send(None)
-    while not isinstance(ask, Rows):
-        ask = generation.send(engine.answer(ask))
-    assert threads() == 1
-    generation.close()
-    wait_for(lambda: threads() == 0)
+def test_nothing_is_drawn_ahead_for_a_picture_that_was_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    closed = []
+    monkeypatch.setattr(DrawnAhead, "close", lambda self: closed.append(self))
+    for wanted, ended in ((replace(TXT2IMG, sampler="DPM++ SDE"), 1), (TXT2IMG, 0)):
+        closed.clear()
+        generation, engine = generate(wanted, MODEL, ALL), Engine(predict=differing)
+        ask = generation.send(None)
+        while not isinstance(ask, Rows):
+            ask = generation.send(engine.answer(ask))
+        assert closed == []
+        generation.close()
+        assert len(closed) == ended

@@ -101,7 +101,8 @@ class Path:
 class DrawnAhead:
     """The noise of a path, of which a thread draws what will be wanted before it is asked for; give it back with `close`.
 
-    What was not drawn in time, or not foreseen, is drawn when it is asked for: the numbers are the same.
+    What was not drawn in time, or not foreseen, is drawn when it is asked for: the numbers are the same. A thread ends once there
+    is enough, and another one goes on when half of it was taken: none is left waiting for what nobody will ask for.
     """
 
     def __init__(
@@ -109,45 +110,59 @@ class DrawnAhead:
     ) -> None:
         self._make, self._foreseen, self._device = path, foreseen, device
         self._path: Path | None = None
+        self._left: Iterator[Levels] | None = None
         self._drawn: dict[Levels, Tensor] = {}
         self._taken: set[Levels] = set()
-        self._closed = False
-        self._changed = threading.Condition()
-        threading.Thread(target=self._run, name="brownian noise", daemon=True).start()
+        self._working = self._closed = False
+        self._lock = threading.Lock()
+        with self._lock:
+            self._go_on()
 
     def __call__(self, at: Moment, sigma_next: float) -> Tensor:
         """The noise from a moment's level to the next."""
         levels = at.sigma, sigma_next
-        with self._changed:
+        with self._lock:
             found = self._drawn.pop(levels, None)
             found = self._draw(levels) if found is None else found
             self._taken.add(levels)
-            self._changed.notify_all()
+            self._go_on()
         return found.to(self._device)
 
     def close(self) -> None:
         """Draw nothing more ahead."""
-        with self._changed:
+        with self._lock:
             self._closed = True
             self._drawn.clear()
-            self._changed.notify_all()
 
     def _draw(self, levels: Levels) -> Tensor:
         if self._path is None:
             self._path = self._make()
         return self._path.noise(*levels)
 
+    def _go_on(self) -> None:
+        """Have a thread draw, if there is none and there is little left."""
+        if not (self._working or self._closed) and len(self._drawn) <= AHEAD // 2:
+            self._working = True
+            threading.Thread(target=self._run, name="brownian noise").start()
+
     def _run(self) -> None:
         try:
-            for levels in self._foreseen():
-                with self._changed:
-                    self._changed.wait_for(lambda: self._closed or len(self._drawn) < AHEAD)
-                    if self._closed:
+            if self._left is None:
+                self._left = iter(self._foreseen())
+            enough = False
+            while not enough:
+                levels = next(self._left, None)
+                with self._lock:
+                    if levels is None or self._closed:
+                        self._closed = True
                         return
-                    if levels not in self._taken and levels not in self._drawn:
+                    if levels not in self._taken:
                         self._drawn[levels] = self._draw(levels)
+                    enough = len(self._drawn) >= AHEAD
         except Exception:  # noqa: BLE001  (what fails here fails once more, for its job, where it is asked for)
-            return
+            self._closed = True
+        finally:
+            self._working = False
 
 
 def foreseen(

@@ -17,7 +17,7 @@ from tests.service.test_inputs import picture
 from webui.drawing import Txt2Img
 from webui.errors import NotFound, StorageError, TooMany, UserError
 from webui.service.database import Database
-from webui.service.gallery import part_of
+from webui.service.gallery import part_of, read_text
 from webui.service.grids_kept import GridKeeper
 from webui.service.groups_running import AHEAD
 from webui.service.schema import STEPS
@@ -103,8 +103,10 @@ def test_every_cell_becomes_a_picture_of_its_own_and_all_become_a_grid(studio: S
         assert part.job == cell["job"] and "Script" not in part.parameters
         assert part.prompt == f"a {cell['labels'][1]}" and f", {cell['labels'][0]}," in part.parameters
     grid = pictures[group["grid"]]
-    assert grid.job is None and grid.parameters.endswith(
-        "Script: X/Y/Z plot, X Type: CFG scale, X Values: 2-4, Y Type: Prompt S/R, Y Values: \"cat,dog\""
+    assert grid.job is None and "grid-5" in grid.path.name
+    assert (
+        ", Script: X/Y/Z plot, X Type: CFG scale, X Values: 2-4, Y Type: Prompt S/R, Y Values: \"cat,dog\", Version:"
+        in grid.parameters
     )
     with Image.open(grid.path) as drawn:
         assert drawn.size == (grid.width, grid.height) and drawn.info["parameters"] == grid.parameters
@@ -303,6 +305,16 @@ def test_a_prompt_matrix_has_every_combination(studio: Studio) -> None:
     group = ended(studio, submit(studio, script="prompt_matrix", of={"prompt": "a cat|red|big"}))
     prompts = [studio.pictures.get(owner(studio), cell["picture"]).prompt for cell in group["cells"]]
     assert prompts == ["a cat", "a cat, red", "a cat, big", "a cat, red, big"]
+
+
+@pytest.mark.parametrize(("name", "suffix"), [("JPEG", ".jpg"), ("WebP", ".webp"), ("PNG", ".png")])
+def test_a_grid_is_kept_as_pictures_are_and_says_nothing_of_others_pixels(studio: Studio, name: str, suffix: str) -> None:
+    studio.preferences.change(owner(studio), {"save_format": name})
+    found = ended(studio, submit(studio, **seeds(2)))
+    part, grid = (studio.pictures.get(owner(studio), each) for each in (found["cells"][0]["picture"], found["grid"]))
+    assert grid.path.suffix == part.path.suffix == suffix
+    assert ("Pixels: " in part.parameters) == (name != "PNG") and "Pixels: " not in grid.parameters
+    assert read_text(grid.path) == grid.parameters
 
 
 def test_a_database_of_the_version_before_keeps_its_jobs(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from webui.scripts import Script
 from webui.service.extensions import bundled
 from webui.service.gallery import read_text, save
 from webui.service.grids import Layout, Size, draw
-from webui.service.grids_kept import GONE, NO_PICTURE, text_of
+from webui.service.grids_kept import GONE, NO_PICTURE, form_of, text_of
 from webui.service.limits import UserLimits
 from webui.service.plots import Form, Planned, planned, turns
 
@@ -154,7 +154,9 @@ def _keep_grid(drawn: Drawn, folder: Path) -> None:
     try:
         grid = draw(layout, [sizes.get(place) for place in range(len(labels))], labels, _opener(drawn, files))
         text = text_of(read_text(files[first]), layout)
-        saved = save(folder, np.asarray(grid), drawn.outcomes[first].request.seed, text)
+        outcome = drawn.outcomes[first]
+        form = form_of(outcome.settings, outcome.request.seed)
+        saved = save(folder, np.asarray(grid), outcome.request.seed, text, form=form)
     except (StorageError, UserError) as error:
         drawn.notices.append(str(error))
         return

@@ -10,6 +10,7 @@ import contextlib
 import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from sqlite3 import Connection
 from typing import Any
@@ -17,16 +18,19 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from webui.infotext import quote
+from webui.infotext import compose, parse
 from webui.service.database import Database
-from webui.service.gallery import part_of, save
+from webui.service.gallery import Form, part_of, save
 from webui.service.grids import Layout, Size, draw
 from webui.service.groups_kept import CellRow, Group, GroupRows
+from webui.service.picture_texts import PIXELS_KEY
 from webui.service.pictures import Pictures
+from webui.settings import Settings
 
 LOGGER = logging.getLogger(__name__)
 GONE = "The file of its picture is gone."
 NO_PICTURE = "There is no picture."
+LAST = ("Version",)
 MARK = "group"  # among the values of a note in the table `saving`: it is of a grid, and of which group
 Clock = Callable[[], float]
 
@@ -36,13 +40,16 @@ class Closing(Exception):
 
 
 class GridKeeper:
-    """Draws grids, and keeps them in `pictures.outputs`. For one thread at a time."""
+    """Draws grids, and keeps them in `pictures.outputs`; `settings` tells a user's by their number. For one thread at a time."""
 
-    def __init__(self, database: Database, rows: GroupRows, pictures: Pictures, clock: Clock) -> None:
+    def __init__(
+        self, database: Database, rows: GroupRows, pictures: Pictures, clock: Clock, settings: Callable[[int], Settings]
+    ) -> None:
         self._database = database
         self._rows = rows
         self._pictures = pictures
         self._clock = clock
+        self._settings = settings
 
     def keep(self, group: Group, cells: Sequence[CellRow], *, stop: Callable[[], bool] = lambda: False) -> None:
         """Draw a group's grid and end the group; nothing happens where the program ends meanwhile (`stop`)."""
@@ -97,9 +104,10 @@ class GridKeeper:
                 values = (str(path), json.dumps(rows[path], ensure_ascii=False))
                 connection.execute("INSERT OR REPLACE INTO saving (path, row) VALUES (?, ?)", values)
 
-        saved = save(self._pictures.outputs, np.asarray(grid), request.seed, text, foretell=foretell)
-        if saved.notice:
-            LOGGER.warning("%s", saved.notice)
+        form = form_of(self._settings(group.user), request.seed)
+        saved = save(self._pictures.outputs, np.asarray(grid), request.seed, text, foretell=foretell, form=form)
+        if saved.notice or saved.remark:
+            LOGGER.warning("%s", saved.notice or saved.remark)
         with self._database.write() as connection:
             connection.executemany("DELETE FROM saving WHERE path = ?", [(str(path),) for path in rows])
             self._end(connection, rows[saved.path])
@@ -121,7 +129,15 @@ class GridKeeper:
 
 def text_of(text: str, layout: Layout) -> str:
     """The text of a grid: that of its first picture, with what the grid is of behind it, as the field has it."""
-    return ", ".join([text, *(f"{key}: {quote(value)}" for key, value in layout.said.items())])
+    info = parse(text)
+    own = {key: value for key, value in info.values.items() if key not in (PIXELS_KEY, *LAST)}
+    last = {key: value for key, value in info.values.items() if key in LAST}
+    return compose(replace(info, values={**own, **layout.said, **last}))
+
+
+def form_of(settings: Settings, seed: int) -> Form:
+    """What a grid is kept as: as whoever it belongs to has set it for pictures, under a name that says what it is."""
+    return Form(format=settings.save_format, quality=settings.save_quality, name=f"grid-{seed}")
 
 
 def _size(file: Mapping[str, Any] | None) -> Size | None:

@@ -101,7 +101,7 @@ def open_studio(
         opened.callback(worker.close)
         users = Users(database, clock, longest=lambda: preferences.for_everybody().session_days * DAY)
         rows = GroupRows(database)
-        grids = GridKeeper(database, rows, pictures, clock)
+        grids = GridKeeper(database, rows, pictures, clock, preferences.settings_of)
         runner = GroupRunner(rows, jobs, grids, broadcast, clock, fill=worker.fill, cancel=worker.cancel)
         opened.callback(runner.close)
         limits = partial(_limits, preferences)

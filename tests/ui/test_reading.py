@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.metadata.files import GRAPH
 from tests.service.pretend import place_model
 from webui import infotext
 from webui.drawing import Txt2Img
@@ -48,6 +50,18 @@ PARAMS = st.builds(
     width=st.none() | st.integers(8, 64).map(lambda eights: eights * 8),
     eta=st.none() | st.sampled_from([0.0, 0.25, 1.0]),
     reproducible=st.booleans(),
+    rng=st.sampled_from(["CPU", "GPU", "NV"]), ensd=st.sampled_from([0, 31337]),
+    emphasis=st.sampled_from(["Original", "No norm"]), variation_seed=st.integers(0, 2**40),
+    variation_strength=st.sampled_from([0.0, 0.3]),
+    seed_width=st.sampled_from([None, 256]),
+    sigma_min=st.sampled_from([None, 0.1]), rho=st.sampled_from([None, 5.0]), discard_penultimate=st.booleans(),
+    sgm_noise=st.booleans(), noise_schedule=st.sampled_from(["Default", "Zero Terminal SNR"]),
+    guidance_start=st.sampled_from([0.0, 0.2]), ngms=st.sampled_from([0.0, 1.5]), rescale=st.sampled_from([0.0, 0.7]),
+    tiling=st.booleans(), old_schedules=st.booleans(), hires_upscaler=st.sampled_from(["None", "Latent (nearest)", "Lanczos"]),
+    hires_scale=st.sampled_from([None, 1.5]), hires_width=st.sampled_from([None, 128]), hires_steps=st.sampled_from([None, 3]),
+    hires_strength=st.sampled_from([None, 0.5]), hires_sampler=st.sampled_from(["Use same sampler", "Heun"]),
+    hires_schedule=st.sampled_from(["Use same scheduler", "Karras"]), hires_prompt=st.sampled_from(["", "a, b"]),
+    hires_cfg=st.sampled_from([None, 3.0]),
 )
 
 
@@ -127,3 +141,40 @@ def test_an_upscaler_that_is_not_here_is_named_and_the_chosen_one_stays(resolver
     found = read_for(text, resolver, EXTRAS)
     assert found.values["scale_by"] == 3 and "upscaler" not in found.values
     assert any("The upscaler Wonder 4x is not here" in note for note in found.notes)
+
+
+WITH_SECOND = (
+    "a [b:c:0.5]\nSteps: 7, Sampler: Euler, Seed: 3, Size: 64x64, Denoising strength: 0.4, Hires upscale: 1.5, Hires steps: 3, "
+    "Hires upscaler: latent, Hires sampler: DPM++ 2M Karras, Hires checkpoint: Builtin [0123456789], Hires prompt: x, "
+    "Hires CFG Scale: 3, Version: v1.5.0"
+)
+
+
+def test_a_second_pass_is_read_with_its_names_here(resolver: Resolver) -> None:
+    values, notes = taken(WITH_SECOND, resolver)
+    second = {name.removeprefix("hires_"): value for name, value in values.items() if name.startswith("hires_")}
+    assert second == {
+        "upscaler": "Latent", "scale": 1.5, "width": None, "height": None, "steps": 3, "strength": 0.4, "sampler": "DPM++ 2M",
+        "schedule": "Karras", "prompt": "x", "negative": "", "cfg": 3, "model": "builtin",
+    }  # fmt: skip
+    assert values["old_schedules"] is True and values["rng"] == "GPU"
+    assert notes == ["The hires checkpoint Builtin was taken by its name; whether it is the same is known once it was used."]
+
+
+def test_what_is_not_here_for_a_second_pass_is_named_and_what_was_chosen_stays(resolver: Resolver) -> None:
+    text = WITH_SECOND.replace("latent", "4x-Wonder").replace("Builtin [0123456789]", "other").replace("DPM++ 2M Karras", "Odd")
+    values, notes = taken(text, resolver)
+    assert {"hires_upscaler", "hires_model", "hires_sampler"}.isdisjoint(values) and values["hires_scale"] == 1.5
+    assert all(any(each in note for note in notes) for each in ("4x-Wonder", "hires checkpoint other", "Odd"))
+
+
+def test_a_strength_without_a_second_pass_sets_none(resolver: Resolver) -> None:
+    values, _ = taken("a\nSteps: 7, Sampler: Euler, Seed: 3, Denoising strength: 0.4", resolver)
+    assert (values["hires_upscaler"], values["hires_strength"]) == ("None", None)
+
+
+def test_what_another_program_writes_in_a_form_of_its_own_is_read_too(resolver: Resolver) -> None:
+    values, _ = taken(json.dumps(GRAPH), resolver)
+    assert (values["prompt"], values["negative"], values["steps"], values["seed"]) == ("a castle", "ugly", 25, "77")
+    assert (values["sampler"], values["schedule"], values["rng"]) == ("DPM++ 2M SDE", "Karras", "CPU")
+    assert taken('{"not": json}, a prompt', resolver)[0]["prompt"] == '{"not": json}, a prompt'

@@ -20,6 +20,7 @@ from webui.metadata.names import sampler_and_schedule
 LONGEST_SHOWN = 2000  # characters of a value that has no key
 DEEPEST_BRACES = 200
 CLOSED = {"}": ":1.05)", "]": ":0.952)"}  # NovelAI's emphasis in the words of texts
+INVOKE = {"positive_prompt", "generation_mode", "app_version", "cfg_scale"}  # one of which all of its versions write
 DREAM = re.compile(r'^"(?P<prompt>.*)"\s+(?P<flags>-.*)$', re.DOTALL)
 FLAG = re.compile(r"(?:^|\s)-(s|S|W|H|C|A)\s*(\S+)")
 FLAGS = {"s": "Steps", "S": "Seed", "C": "CFG scale"}
@@ -74,7 +75,7 @@ def novelai(texts: Texts) -> Dialect | None:
 def invokeai(texts: Texts) -> Dialect | None:
     """InvokeAI: JSON under names of its own; its first versions wrote a command line."""
     said = _object(texts.get("invokeai_metadata", ""))
-    if said is not None:
+    if said is not None and said.keys() & INVOKE:
         return _invoke(dict(said))
     old = _object(texts.get("sd-metadata", ""))
     if old is not None and isinstance(old.get("image"), Mapping):

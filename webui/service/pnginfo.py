@@ -45,8 +45,8 @@ def info_of(content: bytes) -> Info:
     chunks = {name: text[:LONGEST_CHUNK] for name, text in found.others.items() if text != found.text or found.format != "text"}
     return Info(
         format=FORMATS.get(found.format, found.format), width=found.width, height=found.height, source=found.kind,
-        text=found.text, task=task, prompt=said.prompt, negative=said.negative, values=[[key, value] for key, value in said.values.items()],
-        unmapped=_unmapped(found, said, task), chunks=chunks,
+        text=found.text, task=task, prompt=said.prompt, negative=said.negative, unmapped=_unmapped(found, said, task),
+        values=[[key, value] for key, value in said.values.items()], chunks=chunks,
     )  # fmt: skip
 
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from webui import infotext
-from webui.drawing import Drawing
+from webui.drawing import SAME_MODEL, SAME_SAMPLER, SAME_SCHEDULE, Drawing
 from webui.errors import UserError
+from webui.metadata import reading as metadata
 from webui.params import AUTOMATIC, NONE, Parameter, parameters
 from webui.pipeline.samplers import resolve as resolve_sampler
 from webui.request import ModelFacts
@@ -25,6 +26,7 @@ from webui.ui.controls import as_shown
 KEEPS = {"count", "model", "vae", "refiner", "estimator", "upscaler"}  # what stays as it is where the text does not say it
 PROMPTS = {"prompt", "negative"}
 ALWAYS_SAID = {"schedule"}  # by old names of samplers
+SAME = {"hires_sampler": SAME_SAMPLER, "hires_schedule": SAME_SCHEDULE}  # what stands for that of the first pass
 MOST_NAMED = 6
 
 
@@ -42,7 +44,7 @@ def read(text: str, resolver: Resolver, area: Area | None = None, *, keep: bool 
 
     With `keep` what the text does not say stays as it is, and of another task only what all pictures from text have is taken.
     """
-    info = infotext.parse(text)
+    info = infotext.parse(_translated(text))
     task = infotext.task_said(info) or "txt2img"
     wanted = GENERATING[task] if area is None else area
     if not info.values:
@@ -68,7 +70,8 @@ def read(text: str, resolver: Resolver, area: Area | None = None, *, keep: bool 
     if MODEL in wanted.groups:
         notes += _model(values, raw, resolver)
         notes += _vae(values, "VAE" in info.values, ours, resolver)
-        notes += _refiner(values, resolver)
+        notes += _further_model("refiner", "refiner", NONE, values, resolver)
+        notes += _further_model("hires_model", "hires checkpoint", SAME_MODEL, values, resolver)
         notes += _set(unknown, values, resolver) if ours else []
     notes += _networks(values, resolver)
     if not keep:
@@ -76,6 +79,11 @@ def read(text: str, resolver: Resolver, area: Area | None = None, *, keep: bool 
     shown = {name: as_shown(each, values[name]) for name, each in wanted.parameters().items() if name in values}
     styles: dict[str, Any] = {STYLES: []} if wanted.styled else {}  # the text holds what styles added already
     return Read(area=wanted.name, values=shown | styles, notes=notes)
+
+
+def _translated(text: str) -> str:
+    """The text; where it is what another program writes in a form of its own, what that means in ours."""
+    return metadata.read(text.encode(errors="replace")).text or text if text.lstrip().startswith("{") else text
 
 
 def _unsaid(info: infotext.Infotext, area: Area, task: str) -> set[str]:
@@ -97,8 +105,12 @@ def _networks(values: dict[str, Any], resolver: Resolver) -> list[str]:
     for name, there, what in (
         ("estimator", resolver.estimator_names, "depth estimator"), ("upscaler", resolver.networks.upscaler_names, "upscaler"),
         ("upscaler_2", resolver.networks.upscaler_names, "upscaler"),
+        ("hires_upscaler", lambda: [NONE, *resolver.hires_upscaler_names()], "upscaler"),
     ):  # fmt: skip
-        if name in values and values[name] not in there():
+        named = {each.casefold(): each for each in there()} if name in values else {}
+        if name in values and values[name].strip().casefold() in named:
+            values[name] = named[values[name].strip().casefold()]
+        elif name in values:
             notes.append(f"The {what} {values.pop(name)} is not here; the one that was chosen stays.")
     return notes
 
@@ -123,7 +135,22 @@ def _value(name: str, parameter: Parameter, raw: dict[str, str], resolver: Resol
             samplers=resolver.extensions.samplers, schedules=resolver.extensions.schedules,
         )  # fmt: skip
         return info.name if name == "sampler" else schedule
+    if name in SAME:
+        return _second_pass(name, raw, resolver)
     return parameter.parse(raw[name])
+
+
+def _second_pass(name: str, raw: Mapping[str, str], resolver: Resolver) -> str:
+    """The sampler or schedule of the second pass by its name here; old names of samplers hold a schedule too."""
+    said = {each: "" if raw.get(each, own).strip().casefold() == own.casefold() else raw[each] for each, own in SAME.items()}
+    info, schedule = resolve_sampler(
+        said["hires_sampler"] or ModelFacts.sampler, said["hires_schedule"] or AUTOMATIC,
+        samplers=resolver.extensions.samplers, schedules=resolver.extensions.schedules,
+    )  # fmt: skip
+    if name == "hires_sampler":
+        return info.name if said[name] else SAME_SAMPLER
+    plain = said["hires_sampler"].strip().casefold() in {each.casefold() for each in ("", info.name, *info.aliases)}
+    return schedule if said[name] or not plain else SAME_SCHEDULE
 
 
 def _model(values: dict[str, Any], raw: dict[str, str], resolver: Resolver) -> list[str]:
@@ -197,18 +224,18 @@ def _beside(values: dict[str, Any], resolver: Resolver) -> Checkpoint | None:
     return None if found is None else vaes.beside(found.path)
 
 
-def _refiner(values: dict[str, Any], resolver: Resolver) -> list[str]:
-    """Put the refiner's name here into `values`; a sentence where it is not here."""
-    name = values.pop("refiner", NONE)
-    if name.casefold() == NONE.casefold():
-        values["refiner"] = NONE
+def _further_model(name: str, what: str, none: str, values: dict[str, Any], resolver: Resolver) -> list[str]:
+    """Put the name that another model of the picture has here into `values`; a sentence where it is not here."""
+    said = values.pop(name, None)
+    if said is None or said.strip().casefold() in (none.casefold(), ""):
+        values |= {} if said is None else {name: none}
         return []
     try:
-        values["refiner"] = choose(resolver.checkpoints(), name, None, resolver.known_hash).name
+        values[name] = choose(resolver.checkpoints(), said, None, resolver.known_hash).name
     except UserError:
-        plain = name.partition(" [")[0]
+        plain = said.partition(" [")[0]
         with contextlib.suppress(UserError):
-            values["refiner"] = choose(resolver.checkpoints(), plain, None, lambda _: "").name
-            return [f"The refiner {plain} was taken by its name; whether it is the same is known once it was used."]
-        return [f"The refiner {name} is not here; the one that was chosen stays."]
+            values[name] = choose(resolver.checkpoints(), plain, None, lambda _: "").name
+            return [f"The {what} {plain} was taken by its name; whether it is the same is known once it was used."]
+        return [f"The {what} {said} is not here; the one that was chosen stays."]
     return []

@@ -21,9 +21,9 @@ SMALLEST = 1e-3  # step in log sigma that is taken whatever its error
 def dpm_fast(
     denoise: Denoise, x: Tensor, sigmas: Sequence[float], noise: Noise, *, eta: float = 1.0, s_noise: float = 1.0
 ) -> Asking:
-    """DPM-Solver-fast: as many evaluations as there are steps, three to a step of order 3, the last ones lower (section 3.4).
+    """DPM-Solver-fast: as many evaluations as there are steps, three to each of order 3 (Lu et al. 2022, arXiv:2206.00927).
 
-    The steps are even in log sigma; what is told counts evaluations as steps.
+    The steps are even in log sigma, the last ones of lower order; what is told counts evaluations as steps.
     """
     evaluations, above = len(sigmas) - 1, [sigma for sigma in sigmas if sigma > 0]
     if len(above) < 2:
@@ -48,7 +48,7 @@ def dpm_adaptive(
     denoise: Denoise, x: Tensor, sigmas: Sequence[float], noise: Noise, *,
     eta: float = 1.0, s_noise: float = 1.0, rtol: float = 0.05, atol: float = 0.0078
 ) -> Asking:
-    """DPM-Solver-12/23: steps as long as the solvers of order 2 and 3 agree to within the tolerances (appendix C).
+    """DPM-Solver-12/23: steps as long as the solvers of order 2 and 3 agree within tolerances (arXiv:2206.00927, appendix C).
 
     A step that disagrees is tried again, shorter; each try reads one number. `eta` adds noise as `euler_ancestral` does.
     """

@@ -16,7 +16,7 @@ from webui.extension import Asking, Denoise, Noise, Step, moments
 if TYPE_CHECKING:  # so that the page can list samplers before torch is there
     from torch import Tensor
 
-# Adams-Bashforth weights for even steps, the newest slope first (Liu et al. 2022, arXiv:2202.09778, eq. 9 and 12).
+# Adams-Bashforth weights for even steps, the newest slope first (Liu et al. 2022, arXiv:2202.09778).
 EVEN = ((1.0,), (3 / 2, -1 / 2), (23 / 12, -16 / 12, 5 / 12), (55 / 24, -59 / 24, 37 / 24, -9 / 24))
 VP_RANGE = (0.002, 80.0)  # the sigmas between which DEIS' time runs from 0.001 to 1
 PANELS = 64  # of a numerical integral
@@ -36,7 +36,7 @@ def lms(denoise: Denoise, x: Tensor, sigmas: Sequence[float], _noise: Noise, *, 
 
 
 def ipndm(denoise: Denoise, x: Tensor, sigmas: Sequence[float], _noise: Noise, *, order: int = 4) -> Asking:
-    """Improved PNDM: Adams-Bashforth as for even steps, whatever they are (Zhang and Chen 2022, arXiv:2204.13902, section 4)."""
+    """Improved PNDM: Adams-Bashforth as for even steps, whatever they are (Zhang and Chen 2022, arXiv:2204.13902)."""
     past: Past = []
     for at, sigma_next in moments(sigmas):
         denoised = yield from denoise(x, at)
@@ -47,7 +47,7 @@ def ipndm(denoise: Denoise, x: Tensor, sigmas: Sequence[float], _noise: Noise, *
 
 
 def ipndm_v(denoise: Denoise, x: Tensor, sigmas: Sequence[float], _noise: Noise, *, order: int = 4) -> Asking:
-    """`ipndm` with weights for the steps as they are, by the formulas of the diff-sampler collection (Zhou et al. 2023).
+    """`ipndm` for uneven steps, by the formulas of the collection diff-sampler (Zhou et al. 2023, arXiv:2312.00094).
 
     Two slips in them are part of the pictures made with them: only where steps are even are they Adams-Bashforth's. `lms` has
     those for any steps.
@@ -74,7 +74,7 @@ def deis(denoise: Denoise, x: Tensor, sigmas: Sequence[float], _noise: Noise, *,
 
 
 def plms(denoise: Denoise, x: Tensor, sigmas: Sequence[float], _noise: Noise) -> Asking:
-    """Pseudo linear multistep: `ipndm` whose first step is one of Heun's (Liu et al. 2022, arXiv:2202.09778, algorithm 2).
+    """Pseudo linear multistep: `ipndm` whose first step is one of Heun's (Liu et al. 2022, arXiv:2202.09778).
 
     As `ddim` it is made for training steps, and its result is scaled as the network sees it. Two evaluations in the first step.
     """
@@ -112,7 +112,7 @@ def integrals(
 def vp_time(sigma: float) -> float:
     """The time of a variance-preserving diffusion at which sigma is as given: beta grows evenly with time, from 0.001 to 1.
 
-    Song et al. 2021 (arXiv:2011.13456), eq. 32 and 33: log(1 + sigma^2) = slope / 2 * t^2 + first * t.
+    Song et al. 2021, arXiv:2011.13456: log(1 + sigma^2) = slope / 2 * t^2 + first * t.
     """
     low, high = (math.log1p(end**2) for end in VP_RANGE)
     slope = 2 * (low / 0.001 - high) / (0.001 - 1)

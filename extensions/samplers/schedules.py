@@ -23,10 +23,13 @@ def polyexponential(
     n: int, table: NoiseTable, *, sigma_min: float | None = None, sigma_max: float | None = None, rho: float | None = None,
     **_: float | None,
 ) -> Sigmas:  # fmt: skip
-    """`n` sigmas whose logarithms lie as the `rho`-th powers of even steps (1, if not told: exponential), then 0."""
+    """`n` sigmas whose logarithms lie as the `rho`-th powers of even steps (1, if not told: exponential), then 0.
+
+    Where a high power puts several at one place, only one of them is kept.
+    """
     low, high = ends(n, table, sigma_min, sigma_max)
     power = bent(rho, 1.0)
-    return (*(low * (high / low) ** ((1 - at) ** power) for at in ramp(n)), 0.0)
+    return (*_apart([low * (high / low) ** ((1 - at) ** power) for at in ramp(n)]), 0.0)
 
 
 def kl_optimal(
@@ -71,7 +74,7 @@ def turbo(n: int, table: NoiseTable, **_: float | None) -> Sigmas:
 
 
 def vp(n: int, table: NoiseTable, **_: float | None) -> Sigmas:
-    """The sigmas of a variance-preserving diffusion at `n` even times, then 0 (Song et al. 2021, arXiv:2011.13456, eq. 33).
+    """The sigmas of a variance-preserving diffusion at `n` even times, then 0 (Song et al. 2021, arXiv:2011.13456).
 
     They are the same for every model. The highest, 152, lies above those that Stable Diffusion was trained at.
     """

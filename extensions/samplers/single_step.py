@@ -37,7 +37,7 @@ def dpm_2(
 def dpm_2_ancestral(
     denoise: Denoise, x: Tensor, sigmas: Sequence[float], noise: Noise, *, eta: float = 1.0, s_noise: float = 1.0
 ) -> Asking:
-    """`dpm_2` to below the next sigma, then up to it with fresh noise, as `euler_ancestral` does with Euler's step."""
+    """`dpm_2` to below the next sigma, then up to it with fresh noise, as DDPM has it (arXiv:2206.00927, arXiv:2006.11239)."""
     for at, sigma_next in moments(sigmas):
         down, up = split(at.sigma, sigma_next, eta)
         x, denoised = yield from _midpoint(denoise, x, at, down)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:  # so that the page can list samplers before torch is there
 def dpmpp_2m_sde_heun(
     denoise: Denoise, x: Tensor, sigmas: Sequence[float], noise: Noise, *, eta: float = 1.0, s_noise: float = 1.0
 ) -> Asking:
-    """`dpmpp_2m_sde`, the line through the last two `denoised` integrated exactly (Lu et al. 2022, arXiv:2211.01095, eq. 18)."""
+    """`dpmpp_2m_sde`, the line through the last two `denoised` integrated exactly (Lu et al. 2022, arXiv:2211.01095)."""
     past: list[tuple[float, Tensor]] = []  # sigmas and what was denoised there, the newest first
     for at, sigma_next in moments(sigmas):
         denoised = yield from denoise(x, at)
@@ -39,7 +39,7 @@ def dpmpp_2m_sde_heun(
 def dpmpp_3m_sde(
     denoise: Denoise, x: Tensor, sigmas: Sequence[float], noise: Noise, *, eta: float = 1.0, s_noise: float = 1.0
 ) -> Asking:
-    """DPM-Solver++(3M) for the reverse SDE: a parabola in log sigma through the last three `denoised` (arXiv:2211.01095, eq. 18).
+    """DPM-Solver++(3M) for the reverse SDE: a parabola in log sigma through the last three `denoised` (arXiv:2211.01095).
 
     As published, the parabola's curvature counts half of what its integral comes to, so that the order is between 2 and 3.
     """
@@ -82,7 +82,7 @@ def tcd(
     denoise: Denoise, x: Tensor, sigmas: Sequence[float], noise: Noise, *,
     eta: float = 0.3, s_noise: float = 1.0, table: NoiseTable | None = None
 ) -> Asking:
-    """Strategic stochastic sampling: along the trajectory to below the next level, then up with noise (arXiv:2402.19159, alg. 4).
+    """Strategic stochastic sampling: along the trajectory to below the next level, then up with noise (arXiv:2402.19159).
 
     `eta` is the paper's gamma: the part of the next training step that noise makes up; 0 is DDIM, 1 the sampling of consistency
     models. Without a `table` it is a part of the next sigma.

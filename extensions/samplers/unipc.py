@@ -16,17 +16,17 @@ Alone = Callable[[float], float]  # the weight of a single difference over a ste
 
 
 def unipc_bh1(denoise: Denoise, x: Tensor, sigmas: Sequence[float], _noise: Noise, *, order: int = 3) -> Asking:
-    """UniPC with B(h) = h, where a single difference counts (algorithms 5 and 6, data prediction)."""
+    """UniPC with B(h) = h where a single difference counts (Zhao et al. 2023, arXiv:2302.04867, data prediction)."""
     return (yield from _unipc(denoise, x, sigmas, order, lambda h: h / 2))
 
 
 def unipc_bh2(denoise: Denoise, x: Tensor, sigmas: Sequence[float], _noise: Noise, *, order: int = 3) -> Asking:
-    """UniPC with B(h) = exp(h) - 1, for data prediction 1 - exp(-h), where a single difference counts."""
+    """UniPC with B(h) = 1 - exp(-h) where a single difference counts (Zhao et al. 2023, arXiv:2302.04867, data prediction)."""
     return (yield from _unipc(denoise, x, sigmas, order, lambda h: -math.expm1(-h) / 2))
 
 
 def unipc_vary(denoise: Denoise, x: Tensor, sigmas: Sequence[float], _noise: Noise, *, order: int = 3) -> Asking:
-    """UniPC with coefficients that vary with the step (appendix C): those of a single difference are exact for a line, too."""
+    """UniPC with coefficients that vary with the step (Zhao et al. 2023, arXiv:2302.04867): exact for one difference, too."""
     return (yield from _unipc(denoise, x, sigmas, order, lambda h: _moments(h, 1)[0]))
 
 

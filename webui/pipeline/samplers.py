@@ -38,7 +38,7 @@ def euler(
     denoise: Denoise, x: Tensor, sigmas: Sequence[float], noise: Noise, *,
     s_churn: float = 0.0, s_tmin: float = 0.0, s_tmax: float = math.inf, s_noise: float = 1.0
 ) -> Asking:
-    """Euler's method, after adding the noise that `s_churn` asks for (Karras et al. 2022, algorithm 2 without its correction)."""
+    """Euler's method, after adding the noise that `s_churn` asks for (arXiv:2206.00364, algorithm 2 without its correction)."""
     for at, sigma_next in moments(sigmas):
         at, x = churned(at, x, noise, s_churn, s_tmin, s_tmax, s_noise)
         denoised = yield from denoise(x, at)
@@ -52,7 +52,7 @@ def heun(
     denoise: Denoise, x: Tensor, sigmas: Sequence[float], noise: Noise, *,
     s_churn: float = 0.0, s_tmin: float = 0.0, s_tmax: float = math.inf, s_noise: float = 1.0
 ) -> Asking:
-    """Heun's method of order 2: an Euler step, then again with the mean slope of both ends (Karras et al. 2022, algorithm 2).
+    """Heun's method of order 2: an Euler step, then again with the mean slope of both ends (arXiv:2206.00364, algorithm 2).
 
     Two evaluations a step, one in a step to sigma 0, where there is no slope.
     """
@@ -127,7 +127,7 @@ def dpmpp_sde(
 def dpmpp_2m_sde(
     denoise: Denoise, x: Tensor, sigmas: Sequence[float], noise: Noise, *, eta: float = 1.0, s_noise: float = 1.0
 ) -> Asking:
-    """`dpmpp_2m` for the reverse SDE, its integrals over the noise solved exactly (Lu et al. 2022, arXiv:2211.01095, eq. 19).
+    """`dpmpp_2m` for the reverse SDE, its integrals over the noise solved exactly (Lu et al. 2022, arXiv:2211.01095).
 
     Over a step h of log sigma, what is not data shrinks by exp(-(1 + eta) h) and noise of variance 1 - exp(-2 eta h) joins it.
     """
@@ -153,7 +153,7 @@ def lcm(
 ) -> Asking:
     """Consistency sampling: jump to the data, then add the next level's noise (Luo et al. 2023, arXiv:2310.04378, algorithm 3).
 
-    With the model's `table`, answers are weighted so that they are the state itself at time 0 (its eq. 9), where deviation 0.5
+    With the model's `table`, answers are weighted so that they are the state itself at time 0, where deviation 0.5
     of data meets ten times the training step.
     """
     for at, sigma_next in moments(sigmas):

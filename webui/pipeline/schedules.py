@@ -53,7 +53,7 @@ def karras(
     n: int, table: NoiseTable, *, sigma_min: float | None = None, sigma_max: float | None = None, rho: float | None = None,
     **_: float | None,
 ) -> Sigmas:  # fmt: skip
-    """`n` sigmas whose `rho`-th roots (7th, if not told) are evenly spaced, then 0 (Karras et al. 2022, eq. 5)."""
+    """`n` sigmas whose `rho`-th roots (7th, if not told) are evenly spaced, then 0 (arXiv:2206.00364, eq. 5)."""
     low, high = ends(n, table, sigma_min, sigma_max)
     power = bent(rho, 7.0)
     start, end = high ** (1 / power), low ** (1 / power)

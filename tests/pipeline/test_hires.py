@@ -266,13 +266,13 @@ def test_an_interruption_keeps_what_there_is(upscaler: str) -> None:
     request, small = twice(upscaler=upscaler), made(FIRST, Engine(predict=predict)).latent
     whole = Stopping(at=-1)
     whole.engine.predict = predict
-    whole.run(generate(request, MODEL, upscaler=upscaler))
+    whole.run(generate(request, MODEL, upscaler=upscaler, larger=OTHER))
     kept = set()
     for at in range(len(whole.engine.asks) + 2 * FIRST.steps):
         stopping = Stopping(at=at)
         stopping.engine.predict = predict
         try:
-            picture = stopping.run(generate(request, MODEL, upscaler=upscaler))
+            picture = stopping.run(generate(request, MODEL, upscaler=upscaler, larger=OTHER))
         except (Stopped, Interrupted):
             assert stopping.told is None
             continue
@@ -286,6 +286,7 @@ def test_an_interruption_keeps_what_there_is(upscaler: str) -> None:
         else:
             assert torch.equal(picture.latent, stopping.told)
         assert torch.equal(picture.pixels, decoded(picture.latent))
+        assert stopping.engine.of(Decode)[-1].network == ("other" if large in stopping.passes else "m")
     assert kept == {((HEIGHT // FACTOR, WIDTH // FACTOR), False), ((2 * HEIGHT // FACTOR, 2 * WIDTH // FACTOR), True)}
 
 

@@ -1,4 +1,4 @@
-"""Scripts: a plot is set up, counted, made, watched, cancelled, gone on with, and looked into; others are laid out by themselves."""
+"""Scripts: a plot is set up, counted, made, watched, cancelled, gone on with, and looked into; others lay themselves out."""
 
 from __future__ import annotations
 

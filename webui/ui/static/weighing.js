@@ -37,7 +37,8 @@ function tagged({ start, end, text }, from, to, up) {
   if (!named) return null;
   const weight = rounded(Number(named[2]) + (up ? TAG_STEP : -TAG_STEP));
   const changed = `<${[kind, name, `${named[1] ?? ""}${weight}`, ...rest].join(":")}>`;
-  const kept = Math.min(from, start + changed.length - 1);
+  const behind = from - start > kind.length + name.length + first.length + 2; // then it stays behind the same words
+  const kept = Math.min(from + (behind ? changed.length - text.length : 0), start + changed.length - 1);
   return { start, end, text: changed, select: from === to ? [kept, kept] : [start, start + changed.length] };
 }
 

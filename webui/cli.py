@@ -20,6 +20,7 @@ OWN = {  # commands of webui/commands, and what they do
     "depth": "make pictures that follow the depth of another one",
     "extras": "make pictures larger",
     "plot": "make a grid of pictures over some parameters",
+    "replay": "make pictures again from their own files, and say whether they are the same",
     "models": "list the models found, say what one is, or whether it is whole",
     "parameters": "print what can be set (for docs/parameters.md)",
 }

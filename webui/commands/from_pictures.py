@@ -26,7 +26,7 @@ from webui.tasks import TAKES, TASKS
 if TYPE_CHECKING:
     from webui.service.opening import Service
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")  # of what is taken from a folder
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".avif")  # of what is taken from a folder
 SINGLE = {  # further inputs: flags and what they are
     "sketch": ("--sketch", "A picture with transparent parts, laid over the first one before anything else."),
     "mask": ("--mask", "What is made anew: white in an opaque picture, or what is drawn in one with transparent parts."),

@@ -27,7 +27,7 @@ REQUEST = Request(
 
 def run(**changes: Any) -> tuple[Texts, list[str]]:
     """The texts of a request, and what was asked, in order: conditionings are as long as their texts have windows of 3 rows."""
-    hires = {name: changes.pop(name) for name in ("hires", "first_steps") if name in changes}
+    hires = {name: changes.pop(name) for name in ("evaluations", "hires", "first_steps") if name in changes}
     asked: list[str] = []
 
     def answer(ask: Any) -> Conditioning:
@@ -74,6 +74,17 @@ def test_the_second_pass_goes_on_counting() -> None:
         assert seen(texts, 10) == expected, when
     texts, _ = run(prompt="[a:b:0.5]", hires=True, first_steps=4, old_schedules=True)
     assert seen(texts, 10) == ["a"] * 3 + ["b"] * 7
+
+
+def test_samplers_of_two_calls_a_step_count_calls() -> None:
+    def calls(prompt: str, **more: Any) -> list[str]:
+        texts, _ = run(prompt=prompt, steps=4, evaluations=2, **more)
+        return [texts.parts[0].at(Moment(1.0, step, 4, evaluation)).key for step in range(4) for evaluation in range(2)]
+
+    assert calls("[a:b:0.5]") == ["a"] * 5 + ["b"] * 3  # half of 8 calls, and one more
+    assert calls("[a:b:2]") == ["a"] * 3 + ["b"] * 5
+    assert calls("[a|b]") == ["a", "a", "b", "a", "b", "a", "b", "a"]
+    assert calls("[a:b:10]", hires=True, first_steps=8) == ["a"] * 3 + ["b"] * 5
 
 
 def test_old_timelines_count_numbers_below_1_as_parts() -> None:

@@ -32,27 +32,28 @@ Encoding = Generator[Ask, Any, Conditioning]
 
 
 def conditionings(
-    request: Request, model: Model, patches: Patches, *, hires: bool = False, first_steps: int = 0
+    request: Request, model: Model, patches: Patches, *, evaluations: int = 1, hires: bool = False, first_steps: int = 0
 ) -> Generator[Ask, Any, Texts]:
     """What prompt and negative prompt mean to the network from step to step; each different text is encoded once.
 
-    `hires`: the request is that of hires fix's second pass, after `first_steps` of the first. An embedding's vectors are found by
-    their names. Prompts that AND joins are equally long, as A1111 stretches them; others need not be.
+    Prompts count the calls of the network, of which a step has so many `evaluations`. `hires`: the request is that of hires fix's
+    second pass, after `first_steps` of them in the first. An embedding's vectors are found by their names. Prompts that AND joins
+    are equally long, as A1111 stretches them; others need not be.
 
     Beside an SDXL model an empty negative prompt is no text at all: zeros, as the model was trained. A1111, Forge and diffusers
     (`negative_prompt=None`, `force_zeros_for_empty_prompt`) have it so; `negative_prompt=""` and diffusers' refiner encode "".
     """
-    timeline = Timeline(steps=request.steps, before=first_steps if hires else None, old=request.old_schedules)
+    timeline = Timeline(steps=request.steps * evaluations, before=first_steps if hires else None, old=request.old_schedules)
     reader = _Reader(request, model, patches)
     parts: list[Part] = []
     for part in parse(request.prompt).parts:
         course = yield from _course(part, timeline, model, lambda text: reader.encoded(text, AESTHETIC_SCORE))
-        parts.append(Part(course=course, weight=part.weight))
+        parts.append(Part(course=replace(course, evaluations=evaluations), weight=part.weight))
     levels = levelled([part.course for part in parts])
     parts = [replace(part, course=course) for part, course in zip(parts, levels, strict=True)]
     (written,) = parse(request.negative, negative=True).parts
     negative = yield from _course(written, timeline, model, lambda text: reader.encoded(text, NEGATIVE_SCORE, negative=True))
-    return Texts(parts=tuple(parts), course=negative)
+    return Texts(parts=tuple(parts), course=replace(negative, evaluations=evaluations))
 
 
 def _course(

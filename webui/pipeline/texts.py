@@ -18,20 +18,27 @@ def nowhere(sigma: float) -> float:  # noqa: ARG001  (as any place has it)
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Course:
-    """A text along a schedule: `means[i]` holds until the step `until[i]`, and that one too; the last holds for good.
+    """A text along a schedule: `means[i]` holds until the call `until[i]`, and that one too; the last holds for good.
 
-    Steps count from 0, as A1111 compares them: of `[a:b:5]` the steps 0 to 5 see `a`. An adaptive sampler has no number of steps;
-    there `place(sigma)` is the part of the way (0 to 1) that lies behind a noise level.
+    Calls of the network count from 0, `evaluations` in each step, as A1111 counts and compares them: of `[a:b:5]` the calls 0 to
+    5 see `a`. An adaptive sampler has no number of steps; there `place(sigma)` is the part of the way (0 to 1) that lies behind a
+    noise level.
     """
 
     until: tuple[int, ...]
     means: tuple[Conditioning, ...]
+    evaluations: int = 1
     place: Callable[[float], float] = nowhere
 
     def at(self, moment: Moment) -> Conditioning:
         """What the text means at a moment."""
-        step = moment.step if moment.steps is not None else int(self.place(moment.sigma) * self.until[-1])
-        return self.means[min(bisect_left(self.until, step), len(self.means) - 1)]
+        if moment.steps is None:
+            return self.in_call(int(self.place(moment.sigma) * self.until[-1]))
+        return self.in_call(moment.step * self.evaluations + moment.evaluation)
+
+    def in_call(self, call: int) -> Conditioning:
+        """What the text means in a call of the network."""
+        return self.means[min(bisect_left(self.until, call), len(self.means) - 1)]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -59,21 +66,21 @@ class Texts:
 
 
 def constant(meaning: Conditioning) -> Course:
-    """A text that means the same at every step."""
+    """A text that means the same in every call."""
     return Course(until=(0,), means=(meaning,))
 
 
 def levelled(courses: Sequence[Course]) -> tuple[Course, ...]:
-    """The same courses, equally long at every step: the shorter ones go on with their last token's vector, as A1111 has it."""
+    """The same courses, equally long in every call: the shorter ones go on with their last token's vector, as A1111 has it."""
     if len({len(meaning.tokens) for course in courses for meaning in course.means}) == 1:
         return tuple(courses)
-    until = tuple(sorted({step for course in courses for step in course.until}))
-    moments = [Moment(0.0, step, until[-1]) for step in until]
-    lengths = [max(len(course.at(moment).tokens) for course in courses) for moment in moments]
-    return tuple(
-        replace(course, until=until, means=tuple(stretched(course.at(at), to) for at, to in zip(moments, lengths, strict=True)))
-        for course in courses
-    )
+    until = tuple(sorted({call for course in courses for call in course.until}))
+    lengths = [max(len(course.in_call(call).tokens) for course in courses) for call in until]
+
+    def at_all(course: Course) -> tuple[Conditioning, ...]:
+        return tuple(stretched(course.in_call(call), length) for call, length in zip(until, lengths, strict=True))
+
+    return tuple(replace(course, until=until, means=at_all(course)) for course in courses)
 
 
 def stretched(meaning: Conditioning, length: int) -> Conditioning:

@@ -100,13 +100,13 @@ def first_pass(name: str, model: ModelSource) -> Tensor:
 
 def second_pass(
     name: str, model: ModelSource, image: Any, prompt: str = REQUEST.prompt, negative: str = REQUEST.negative,
-    scale: float = REQUEST.scale, scheduler: Any = None, steps: int = STEPS,
+    scale: float = REQUEST.scale, **more: Any,
 ) -> Tensor:
     """Their picture of an enlarged latent or picture."""
     kind = StableDiffusionXLImg2ImgPipeline if name.startswith("sdxl") else StableDiffusionImg2ImgPipeline
-    found: Tensor = pipeline(kind, name, model, scheduler or euler())(
+    found: Tensor = pipeline(kind, name, model, euler())(
         prompt, image=image, negative_prompt=negative, num_inference_steps=ASKED, guidance_scale=scale,
-        strength=(steps + 0.5) / ASKED, generator=torch.Generator().manual_seed(REQUEST.seed), output_type="pt",
+        strength=(STEPS + 0.5) / ASKED, generator=torch.Generator().manual_seed(REQUEST.seed), output_type="pt", **more,
     ).images[0]  # fmt: skip
     return found
 
@@ -127,8 +127,11 @@ def test_a_latent_enlarged_and_drawn_on_equals_diffusers_in_two_passes(upscaler:
 
 def test_sdxl_is_told_the_larger_size_in_its_second_pass(opened: Open) -> None:
     name = "sdxl-tiny"
-    expected = second_pass(name, opened(name), larger(first_pass(name, opened(name))))
-    assert_equal(ours(replace(REQUEST, hires=PLAIN), opened(name)), expected)
+    large = larger(first_pass(name, opened(name)))
+    assert_equal(ours(replace(REQUEST, hires=PLAIN), opened(name)), second_pass(name, opened(name), large))
+    sizes = {"original_size": (HEIGHT, WIDTH), "target_size": (HEIGHT, WIDTH)}
+    expected = second_pass(name, opened(name), large[..., 2:11], **sizes)  # A1111 tells what it was before it was cut
+    assert_equal(ours(replace(REQUEST, hires=PLAIN | {"width": 72}), opened(name)), expected)
 
 
 def test_the_second_pass_has_its_own_model_prompts_scale_and_sampler(opened: Open) -> None:

@@ -21,7 +21,7 @@ from webui.pipeline.conditioning import conditionings
 from webui.pipeline.depth import depth_of, map_alone
 from webui.pipeline.given import NOTHING_GIVEN, Given
 from webui.pipeline.guidance import distilled, guidance_of, guided, plain_row
-from webui.pipeline.hires import Stages, enlarged_canvas, enlarged_latent, steps_between
+from webui.pipeline.hires import Stages, enlarged_canvas, enlarged_latent, steps_between, told_larger
 from webui.pipeline.loops import counted
 from webui.pipeline.model import Model
 from webui.pipeline.noise import initial, seeds_of
@@ -65,7 +65,7 @@ class Picture:
 class Means:
     """What pictures are made with: a model and perhaps its refiner, by the names of their networks, and everything else.
 
-    `larger` is the model of the second pass, `upscaler` what enlarges for it, and `steps_before` the steps of the pass before.
+    `larger` is the model of the second pass, `upscaler` what enlarges for it, and `before` the request of the pass before.
     """
 
     model: Model
@@ -76,7 +76,7 @@ class Means:
     vae: str
     larger: Model
     upscaler: str
-    steps_before: int | None = None
+    before: Request | None = None
 
     def patches_of(self, model: Model) -> Patches:
         """The patches of a model: weights and token vectors are patched by name, and the names of other models are others."""
@@ -164,7 +164,7 @@ def draw_twice(request: Request, means: Means, canvas: Canvas) -> Drawing:
     small = yield from stages.next(draw(request, replace(means, refiner=None), canvas, None))
     if small.early:
         return small
-    later = replace(means, model=larger, patches=means.patches_of(larger), steps_before=request.steps)
+    later = replace(means, model=larger, patches=means.patches_of(larger), before=request)
     try:
         latent = yield from stages.next(
             enlarged_latent(
@@ -201,14 +201,18 @@ def denoiser(
     request: Request, means: Means, model: Model, canvas: Canvas, depth: Tensor | None
 ) -> Generator[Ask, Any, Denoise]:
     """From a state to the clean latent that the request's texts see in it, by one model and with guidance."""
-    patches, before = means.patches_of(model), means.steps_before
-    texts = yield from conditionings(request, model, patches, hires=before is not None, first_steps=before or 0)
+    patches, first = means.patches_of(model), means.before
+    said = request if first is None else told_larger(request, first)
+    info, _ = sampler_of(request, means.registry)
+    calls = 0 if first is None else first.steps * sampler_of(first, means.registry)[0].evaluations
+    texts = yield from conditionings(
+        said, model, patches, evaluations=info.evaluations, hires=first is not None, first_steps=calls
+    )
     _, height, width = latent_shape(request, model.spec)
     channels = yield from beside(
         model.spec, canvas, depth, height, width, network=means.model.name, vae=means.vae, device=means.device
     )
     row = plain_row(model.name, patches, channels, NoiseTable.asked(request.noise_schedule, model.spec))
-    info, _ = sampler_of(request, means.registry)
     options = guidance_of(request, info, table_of(request, model.spec))
     return (guided if model.spec.unet.guidance_width is None else distilled)(texts, request.scale, row, options)
 

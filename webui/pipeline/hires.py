@@ -79,6 +79,11 @@ def enlarged_latent(
     return middle(large, request.hires["height"] // factor, request.hires["width"] // factor)
 
 
+def told_larger(second: Request, first: Request) -> Request:
+    """The second pass's request as texts are read for it: SDXL is told the size before anything is cut off, as A1111 has it."""
+    return replace(second, width=first.hires["full_width"], height=first.hires["full_height"])
+
+
 def enlarged_canvas(second: Request, latent: Tensor) -> Canvas:
     """What the second pass draws on."""
     return Canvas(width=second.width, height=second.height, latent=latent)

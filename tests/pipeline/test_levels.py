@@ -55,12 +55,14 @@ def test_nothing_but_noise_needs_v_prediction_where_the_model_says_it() -> None:
 
 
 def test_levels_that_would_be_all_alike_are_refused_with_a_sentence() -> None:
-    steep = replace(SPEC, betas=(0.0008, 0.02))
+    steep = replace(SPEC, betas=(0.0008, 0.06))
     with pytest.raises(UserError, match="Leave the noise schedule at Default"):
         NoiseTable.asked(ZERO_TERMINAL, steep)
     with pytest.raises(UserError, match="Leave the noise schedule at Default"):
         Levels.of(steep, zero_terminal=True)
     assert NoiseTable.asked(DEFAULT_NOISE, steep) is None
+    bold = NoiseTable.asked(ZERO_TERMINAL, replace(SPEC, betas=(0.00085, 0.018)))
+    assert bold is not None and bold.sigma_max == pytest.approx(2 * float(bold.sigmas[-2]), rel=1e-3) > 8192
 
 
 def test_the_table_of_a_request_is_its_own() -> None:

@@ -14,6 +14,7 @@ from webui.nets.spec import ModelSpec
 
 # Zero-terminal-SNR models end at alpha bar 0, sigma infinite: we start just below, at sigma 4096, where float32 still works.
 SMALLEST_ALPHA = 2.0**-24
+LEAST_ALPHA = 2.0**-30  # of the last training step but one: sigma 32768, where float32 has no digits to spare
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,9 +37,8 @@ class Levels:
         if zero_terminal or spec.zero_terminal_snr:
             low, high = math.sqrt(alphas[-1]), math.sqrt(alphas[0])
             alphas = [((math.sqrt(alpha) - low) * (high / (high - low))) ** 2 for alpha in alphas]
-            check_rescaled(alphas[-2])
-        kept = (max(alpha, SMALLEST_ALPHA) for alpha in alphas)
-        return cls(tuple(math.sqrt((1 - alpha) / alpha) for alpha in kept), spec.family)
+            alphas[-1] = last_alpha(alphas[-2])
+        return cls(tuple(math.sqrt((1 - alpha) / alpha) for alpha in alphas), spec.family)
 
     @cached_property
     def _logs(self) -> tuple[float, ...]:
@@ -73,13 +73,14 @@ class Levels:
         return math.exp(logs[low] + (t - low) * (logs[low + 1] - logs[low]))
 
 
-def check_rescaled(last_but_one: float) -> None:
-    """Raise `UserError` where rescaled alphas end in several that are as good as 0: their noise levels would be all alike."""
-    if last_but_one <= SMALLEST_ALPHA:
+def last_alpha(last_but_one: float) -> float:
+    """What stands for 0 at the end of rescaled alphas: less than usual where the one before is as small; `UserError` beyond."""
+    if last_but_one < LEAST_ALPHA:
         raise UserError(
             "The model has next to nothing of the picture left in more than its last training step, so its noise levels cannot "
             "be rescaled to zero-terminal SNR. Leave the noise schedule at Default."
         )
+    return SMALLEST_ALPHA if last_but_one > SMALLEST_ALPHA else last_but_one / 4
 
 
 def check_prediction(spec: ModelSpec) -> None:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from webui.drawing import ZERO_TERMINAL
 from webui.nets.spec import ModelSpec, Prediction
-from webui.pipeline.levels import SMALLEST_ALPHA, Levels, check_prediction, check_rescaled
+from webui.pipeline.levels import SMALLEST_ALPHA, Levels, check_prediction, last_alpha
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +31,8 @@ class NoiseTable:
     family: str = ""
 
     def __post_init__(self) -> None:
-        alphas = self.alphas_cumprod.detach().to("cpu", torch.float64).clamp(min=SMALLEST_ALPHA)
+        alphas = self.alphas_cumprod.detach().to("cpu", torch.float64)
+        alphas = alphas.where(alphas > 0, SMALLEST_ALPHA)
         if alphas.ndim != 1 or len(alphas) < 2 or not bool((alphas.diff() < 0).all()) or not float(alphas[0]) < 1:
             raise ValueError("alphas_cumprod must be a falling row of at least two numbers below 1.")
         object.__setattr__(self, "alphas_cumprod", alphas)
@@ -50,7 +51,7 @@ class NoiseTable:
         """
         check_prediction(spec)
         table = cls(cls.from_betas(*spec.betas, spec.train_steps).alphas_cumprod, spec.family)
-        return cls(zero_terminal(table.alphas_cumprod), spec.family) if spec.zero_terminal_snr else table
+        return table.ended_in_noise() if spec.zero_terminal_snr else table
 
     @classmethod
     def asked(cls, noise_schedule: str, spec: ModelSpec) -> NoiseTable | None:
@@ -60,9 +61,13 @@ class NoiseTable:
         """
         if noise_schedule != ZERO_TERMINAL or spec.zero_terminal_snr:
             return None
-        rescaled = zero_terminal(cls.from_spec(spec).alphas_cumprod)
-        check_rescaled(float(rescaled[-2]))
-        return cls(rescaled, spec.family)
+        return cls.from_spec(spec).ended_in_noise()
+
+    def ended_in_noise(self) -> NoiseTable:
+        """The same, rescaled so that the last training step is pure noise; `UserError` where that leaves no falling row."""
+        rescaled = zero_terminal(self.alphas_cumprod)
+        rescaled[-1] = last_alpha(float(rescaled[-2]))
+        return NoiseTable(rescaled, self.family)
 
     @cached_property
     def sigmas(self) -> Tensor:

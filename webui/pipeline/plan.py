@@ -20,10 +20,10 @@ Plan = Callable[[int, "NoiseTable"], tuple[float, ...]]
 def planned(request: Request, info: SamplerInfo, schedule: Schedule) -> Plan:
     """The schedule with the request's options, and as its sampler needs it: without the last sigma but one, on training steps.
 
-    The schedule that a sampler is made for is on the steps that it wants.
+    The schedule that a sampler is made for is on the steps that it wants. An option of 0 is the schedule's own, as A1111 has it.
     """
     known = options_of(schedule)
-    options = {name: value for name, value in request.schedule_options.items() if name in known}
+    options = {name: value for name, value in request.schedule_options.items() if name in known and value != 0}
     discards = (request.discard_penultimate or info.discards_penultimate) and not info.own_steps
     moves = info.timesteps and request.schedule not in (AUTOMATIC, info.schedule)
 

@@ -16,13 +16,19 @@ LONGEST_LEVELS = 1000  # noise levels told: no schedule of as many steps as can 
 
 
 def plot(params: Txt2Img, resolver: Resolver) -> dict[str, Any]:
-    """The `sigmas` that would be visited at full strength, by which `sampler` and `schedule`; `UserError` where none would be."""
+    """The `sigmas` that would be visited at full strength, by which `sampler` and `schedule`; `UserError` where none would be.
+
+    They are None where the schedule wants more of a noise table than its numbers.
+    """
     request = resolver.outline(params)
     checkpoint = Checkpoint(name=request.model, path=resolver.path_of(request.model))
     spec = described(checkpoint, FileOptions.read(request.override)).spec
     levels = Levels.of(spec, zero_terminal=request.noise_schedule == ZERO_TERMINAL)
     extensions = resolver.extensions
     plan = planned(request, extensions.samplers[request.sampler], extensions.schedules[request.schedule])
-    # Schedules are pure functions of a table's numbers, and the plain ones are the same numbers.
-    sigmas = plan(request.steps, cast("Any", levels))
-    return {"sigmas": list(sigmas[:LONGEST_LEVELS]), "sampler": request.sampler, "schedule": request.schedule}
+    about = {"sampler": request.sampler, "schedule": request.schedule}
+    try:  # schedules are functions of a table's numbers, and the plain ones are the same numbers
+        sigmas = plan(request.steps, cast("Any", levels))
+    except (AttributeError, TypeError):
+        return {"sigmas": None, **about}
+    return {"sigmas": list(sigmas[:LONGEST_LEVELS]), **about}

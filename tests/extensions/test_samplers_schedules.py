@@ -146,9 +146,10 @@ def test_the_beta_schedule_follows_its_distribution() -> None:
     high, low = TABLE.sigma_max, TABLE.sigma_min
     even = SCHEDULES["Beta"](5, TABLE, beta_alpha=1.0, beta_beta=1.0)
     assert even[:-1] == pytest.approx([high + i / 4 * (low - high) for i in range(5)])
-    cubic = SCHEDULES["Beta"](5, TABLE, beta_alpha=0.5, beta_beta=0.5)  # the arcsine law
-    expected = [low + math.sin(math.pi / 2 * (1 - i / 4)) ** 2 * (high - low) for i in range(5)]
-    assert cubic[:-1] == pytest.approx(expected)
+    arcsine = SCHEDULES["Beta"](5, TABLE, beta_alpha=0.5, beta_beta=0.5)
+    assert arcsine[:-1] == pytest.approx([low + math.sin(math.pi / 2 * (1 - i / 4)) ** 2 * (high - low) for i in range(5)])
+    high_ones = SCHEDULES["Beta"](5, TABLE, beta_alpha=2.0, beta_beta=1.0)  # of density 2 x
+    assert high_ones[:-1] == pytest.approx([low + math.sqrt(1 - i / 4) * (high - low) for i in range(5)])
 
 
 @pytest.mark.parametrize("options", [{"beta_alpha": 0.0}, {"beta_beta": -1.0}, {"beta_alpha": math.nan}, {"beta_beta": math.inf}])

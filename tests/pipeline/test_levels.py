@@ -62,7 +62,7 @@ def test_levels_that_would_be_all_alike_are_refused_with_a_sentence() -> None:
         Levels.of(steep, zero_terminal=True)
     assert NoiseTable.asked(DEFAULT_NOISE, steep) is None
     bold = NoiseTable.asked(ZERO_TERMINAL, replace(SPEC, betas=(0.00085, 0.018)))
-    assert bold is not None and bold.sigma_max == pytest.approx(2 * float(bold.sigmas[-2]), rel=1e-3) > 8192
+    assert bold is not None and bold.sigma_max == pytest.approx(2 * float(bold.sigmas[-2]), rel=1e-3) and bold.sigma_max > 8192
 
 
 def test_the_table_of_a_request_is_its_own() -> None:

@@ -279,6 +279,45 @@ def test_samplers_that_come_to_the_same_give_the_same(
         torch.testing.assert_close(found[0], found[1], rtol=0, atol=1e-11)
 
 
+@pytest.mark.parametrize(
+    ("name", "weight"),
+    [
+        ("UniPC", lambda h: h / 2),
+        ("UniPC bh2", lambda h: (1 - math.exp(-h)) / 2),
+        ("UniPC vary", lambda h: 1 - (1 - math.exp(-h)) / h),  # which is exact where the data move evenly with log sigma
+    ],
+)
+def test_unipc_s_variants_weigh_a_single_difference_by_their_papers_rule(name: str, weight: Any) -> None:
+    x, (first, second, last) = tiny(), (5.0, 2.0, 1.0)
+    data = {sigma: tiny(int(sigma)) for sigma in (first, second)}
+    found = Run(lambda state, sigma: data[sigma])(KNOWN[name].function, x, (first, second, last), order=1)
+    h = math.log(first / second)
+    corrected = data[first] + (x - data[first]) * (second / first) + weight(h) * (data[second] - data[first])
+    expected = data[second] + (corrected - data[second]) * (last / second)
+    torch.testing.assert_close(found * math.sqrt(1 + last**2), expected, rtol=0, atol=1e-12)
+
+
+def test_unipc_s_exact_weights_follow_data_that_move_as_a_parabola_in_log_sigma() -> None:
+    """The integral that a step of order 3 with its correction comes to, of data c + b t + a t^2, t = log sigma."""
+    x, sigmas = tiny(), (5.0, 3.0, 2.0, 1.2, 1.0, 0.9)
+    c, b, a = tiny(1), tiny(2), tiny(3)
+
+    def whole(sigma: float) -> Any:  # of data / sigma^2, without its sign
+        t = math.log(sigma)
+        return (c + b * (t + 1) + a * (t**2 + 2 * t + 2)) / sigma
+
+    def data(_state: Any, sigma: float) -> Any:
+        return c + b * math.log(sigma) + a * math.log(sigma) ** 2
+
+    errors = []
+    for part in (1, 2):
+        levels = [high * (low / high) ** (i / part) for high, low in pairwise(sigmas) for i in range(part)] + [sigmas[-1]]
+        found = Run(data)(KNOWN["UniPC vary"].function, x, levels) * math.sqrt(1 + levels[-1] ** 2)
+        truth = levels[-1] * (x / levels[0] + whole(levels[-1]) - whole(levels[0]))
+        errors.append(float((found - truth).abs().max()))
+    assert errors[0] < 0.1 and errors[1] < errors[0] / 3
+
+
 def test_ddim_with_cfgpp_goes_back_towards_the_unconditional_answer() -> None:
     x, (sigma, after) = tiny(), (3.0, 1.0)
 

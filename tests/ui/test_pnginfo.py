@@ -76,7 +76,7 @@ def give(page: Page, given: dict[str, Any], place: str = "a") -> None:
 
 def rows(page: Page, table: str = "pnginfo_table") -> dict[str, str]:
     """The rows of a table, by name, in their order."""
-    found = "[...document.querySelectorAll(`#${table} tbody tr`)].map(row => [row.dataset.key, row.lastChild.textContent])"
+    found = "[...document.querySelectorAll(`#${table} tbody tr`)].map(row => [row.dataset.key, row.lastChild.firstChild.data])"
     return dict(page.evaluate(f"table => {found}", table))
 
 

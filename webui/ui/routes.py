@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse
 from webui.errors import UserError
 from webui.service.studio import Studio
 from webui.service.users import User
-from webui.ui import opening
+from webui.ui import naming, opening
 from webui.ui.reading import read
 
 LARGEST_BODY = 2**20  # bytes of a JSON object
@@ -41,6 +41,10 @@ def add_routes(app: FastAPI, studio: Studio) -> None:
         area = None if name is None else opening.area_of(str(name))
         found = await run_in_threadpool(read, text, studio.resolver, area, keep=given.get("keep") is True)
         return JSONResponse({"area": found.area, "values": found.values, "notes": found.notes})
+
+    @app.get("/x/filename")
+    def filename(request: Request, pattern: str = "", format: str = "PNG") -> JSONResponse:  # noqa: A002
+        return JSONResponse({"name": naming.example(pattern, format, user_of(request).name), "words": naming.words()})
 
     @app.post("/x/state/{area}")
     async def keep_state(area: str, request: Request) -> JSONResponse:

@@ -78,7 +78,7 @@ async function reuseAll(page, picture) {
   if (start.length > 0) tab.start(Object.fromEntries(start));
   await tab.controls.fill(found.values);
   page.show(tab.task);
-  tab.took(found.notes, picture.parameters);
+  tab.took(found.notes, { picture });
 }
 
 /** Put a text where it can be pasted from. */

@@ -37,9 +37,16 @@ export function isForeign(text) {
   }
 }
 
-/** What of it has no place among the parameters, as a sentence; "" where all has. */
-export function leftOver({ source, unmapped }) {
-  const names = Object.keys(unmapped ?? {});
+/** What another program says that has no name among the parameters: [[name, text], …]. */
+export function nameless({ values, unmapped }) {
+  const named = new Set(values.map(([key]) => key));
+  return Object.entries(unmapped).filter(([name]) => !named.has(name));
+}
+
+/** The same as a sentence; "" where there is nothing. What has a name, but no control here, is told when it is read. */
+export function leftOver(info) {
+  const { source } = info;
+  const names = nameless(info).map(([name]) => name);
   if (names.length === 0) return "";
   const more = names.length > MOST_NAMED ? ` and ${names.length - MOST_NAMED} more` : "";
   return `Not taken over from ${source || "the file"}: ${names.slice(0, MOST_NAMED).join(", ")}${more}.`;

@@ -9,8 +9,8 @@ export class Notes {
   node = make("section", { class: "w-left", "aria-label": "What was not taken over", hidden: true });
   #task;
   #sentences = [];
-  #text = "";
-  #show; // opens the whole text
+  #whole = null; // {text}, {file} or {picture}: what they are about
+  #show; // opens it
 
   constructor(task, show) {
     this.#task = task;
@@ -23,10 +23,10 @@ export class Notes {
     return [...this.#sentences];
   }
 
-  /** Keep these, of this text, instead of those of the text before. */
-  set(sentences, text) {
+  /** Keep these, of this text, file or picture, instead of those of the one before. */
+  set(sentences, whole) {
     this.#sentences = [...new Set(sentences)];
-    this.#text = text;
+    this.#whole = whole;
     this.#draw();
     this.#keep();
   }
@@ -39,7 +39,7 @@ export class Notes {
 
   #dismiss(sentence) {
     const left = sentence === null ? [] : this.#sentences.filter((each) => each !== sentence);
-    this.set(left, this.#text);
+    this.set(left, this.#whole);
     const next = this.node.querySelector("li button");
     if (next) next.focus();
     else document.getElementById(`${this.#task}_generate`)?.focus();
@@ -54,14 +54,14 @@ export class Notes {
     return this.node.replaceChildren(
       make("ul", {}, ...rows),
       make("div", { class: "w-left-all" },
-        button("See the whole text", "info", () => this.#show(this.#text), { class: "w-slim", data: { act: "whole" } }),
+        this.#whole ? button("See all it says", "info", () => this.#show(this.#whole), { class: "w-slim", data: { act: "whole" } }) : null,
         rows.length > 1 ? button("Dismiss all", null, () => this.#dismiss(null), { class: "w-slim", data: { act: "dismiss" } }) : null));
   }
 
   #keep() {
     try {
       if (this.#sentences.length === 0) sessionStorage.removeItem(KEPT + this.#task);
-      else sessionStorage.setItem(KEPT + this.#task, JSON.stringify({ sentences: this.#sentences, text: this.#text }));
+      else sessionStorage.setItem(KEPT + this.#task, JSON.stringify({ sentences: this.#sentences, whole: this.#whole?.file ? null : this.#whole }));
     } catch {
       // There is no room, or the browser keeps nothing: they are there until the page is left.
     }
@@ -69,9 +69,9 @@ export class Notes {
 
   #restore() {
     try {
-      const { sentences, text } = JSON.parse(sessionStorage.getItem(KEPT + this.#task) ?? "{}");
+      const { sentences, whole } = JSON.parse(sessionStorage.getItem(KEPT + this.#task) ?? "{}");
       this.#sentences = Array.isArray(sentences) ? sentences.map(String) : [];
-      this.#text = String(text ?? "");
+      this.#whole = whole ?? null;
     } catch {
       // What was kept is nothing of ours.
     }

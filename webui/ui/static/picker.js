@@ -11,7 +11,7 @@ const KINDS = "image/*";
 /**
  * <webui-picker label name multiple>. Properties: `value` (null or {url, digest, width, height, name}; a list with `multiple`),
  * `upload` (file -> {digest, width, height}), `inspect` (file -> {text, …}, where what it carries is of use), `problem`.
- * Events: "change"; "parameters" {info} of a picture that carries some.
+ * Events: "change"; "parameters" {info, file} of a picture that carries some.
  */
 export class Picker extends HTMLElement {
   upload = null;
@@ -117,8 +117,9 @@ export class Picker extends HTMLElement {
     if (pictures.length === 0) return;
     if (this.#pile) return void this.#pile.add(pictures);
     this.setFile(pictures[0]);
-    const info = await this.#look(pictures[0]);
-    if (info?.text) this.dispatchEvent(new CustomEvent("parameters", { detail: { info }, bubbles: true }));
+    const [file] = pictures;
+    const info = await this.#look(file);
+    if (info?.text) this.dispatchEvent(new CustomEvent("parameters", { detail: { info, file }, bubbles: true }));
   }
 
   /** Open the browser's dialog. */

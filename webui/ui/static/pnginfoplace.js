@@ -10,7 +10,7 @@ import { source } from "./pictures.js";
 const KINDS = "image/*,.txt,text/plain,.json,application/json";
 const NAMES = { pasted: "pasted picture", text: "pasted text" };
 
-/** Events: "change" when it holds something else. `item`: null or {name, bytes, url, width, height, id, file, info, release}. */
+/** Events: "change" when it holds something else. `item`: null or {name, bytes, url, width, height, id, file, info, given, release}. */
 export class InfoPlace extends EventTarget {
   item = null;
   #turn = 0; // counts what was asked for, so that a slow answer does not replace a newer one
@@ -78,7 +78,7 @@ export class InfoPlace extends EventTarget {
     return this.#take(async () => {
       const [info, seen] = await Promise.all([infoOfFile(file), text ? null : opened(file)]);
       return {
-        name: file.name || NAMES.pasted, release: seen?.release, bytes: file.size, info, file: text ? null : file, id: null,
+        name: file.name || NAMES.pasted, given: { file }, release: seen?.release, bytes: file.size, info, file: text ? null : file, id: null,
         url: seen?.url ?? "", width: info.width || seen?.width || 0, height: info.height || seen?.height || 0,
       };
     });
@@ -87,13 +87,13 @@ export class InfoPlace extends EventTarget {
   /** Read a text. */
   takeText(text) {
     if (text.trim() === "") return this.#complain("There is no text yet.");
-    return this.#take(async () => ({ name: NAMES.text, bytes: null, info: await infoOfText(text), file: null, id: null, url: "", width: 0, height: 0 }));
+    return this.#take(async () => ({ name: NAMES.text, given: { text }, bytes: null, info: await infoOfText(text), file: null, id: null, url: "", width: 0, height: 0 }));
   }
 
   /** Read a picture of the gallery. */
   takePicture(picture) {
     return this.#take(async () => ({
-      name: picture.name, bytes: picture.bytes ?? null, info: await infoOfPicture(picture.id), file: null, id: picture.id,
+      name: picture.name, given: { picture }, bytes: picture.bytes ?? null, info: await infoOfPicture(picture.id), file: null, id: picture.id,
       url: source(picture.id, { thumbnail: picture.gone }), width: picture.width, height: picture.height,
     }));
   }

@@ -46,7 +46,7 @@ export async function send(item, tab, { picture, parameters }) {
   page.show(tab.task);
   if (withParameters) {
     const left = leftOver(item.info);
-    const done = await tried(() => tab.read(item.info.text, { keep: withPicture, quietly: true, further: left ? [left] : [] }).then(() => true));
+    const done = await tried(() => tab.read(item.info.text, { keep: withPicture, quietly: true, further: left ? [left] : [], whole: item.given }).then(() => true));
     if (!done) return false;
   }
   const what = [withPicture ? "picture" : "", withParameters ? "parameters" : ""].filter(Boolean);

@@ -2,6 +2,7 @@
 
 import { copy } from "./details.js";
 import { button, icon, make } from "./dom.js";
+import { nameless } from "./info.js";
 
 const LONG = 120; // characters of a value that takes the whole width on a phone
 
@@ -11,7 +12,7 @@ export function known(item) {
   return [
     facts(item),
     info.text || info.values.length > 0 ? parameters(info) : make("p", { class: "w-info-none" }, nothing(item)),
-    Object.keys(info.unmapped).length > 0 ? unmapped(info) : null,
+    nameless(info).length > 0 ? left(info) : null,
     info.text ? fold("Parameters as text", info.text, { open: info.values.length === 0, id: "pnginfo_raw" }) : null,
     ...others(info).map(([name, text]) => fold(name, text, { chunk: name })),
   ];
@@ -48,21 +49,22 @@ function nothing({ info }) {
 
 function parameters(info) {
   const rows = [["Prompt", info.prompt || "(empty)"], ...(info.negative ? [["Negative prompt", info.negative]] : []), ...info.values];
-  return table("Parameters", rows, "pnginfo_table");
+  return table("Parameters", rows, "pnginfo_table", new Set(Object.keys(info.unmapped)));
 }
 
-function unmapped(info) {
-  const rows = Object.entries(info.unmapped);
+function left(info) {
+  const rows = nameless(info);
   return make("section", { class: "w-info-unmapped", "aria-labelledby": "pnginfo_unmapped" },
     make("h3", { id: "pnginfo_unmapped" }, "Without a place among the parameters"),
     make("p", { class: "w-aside" }, "It is kept as it was written; no tab can take it over."),
     table("Without a place", rows, "pnginfo_left"));
 }
 
-function table(caption, rows, id) {
+function table(caption, rows, id, without = new Set()) {
   const body = rows.map(([name, value]) => {
     const text = asText(value);
-    return row([name], [[text]], { class: text.length > LONG ? "w-long" : "", data: { key: name } });
+    const mark = without.has(name) ? [make("span", { class: "w-mark", title: "It cannot be taken over" }, "no control here")] : [];
+    return row([name], [[text, ...mark]], { class: text.length > LONG ? "w-long" : "", data: { key: name } });
   });
   return tableOf({ class: "w-info-table", id, "aria-label": caption }, body);
 }

@@ -12,7 +12,7 @@ import { say, tried } from "./say.js";
 const KINDS = "image/*,.txt,text/plain,.json,application/json";
 
 for (const tab of Object.values(page.tabs)) {
-  tab.notes = new Notes(tab.task, (text) => inspect({ text }));
+  tab.notes = new Notes(tab.task, inspect);
   tab.withStage(() => requestAnimationFrame(() => tab.notes.mount()));
 }
 
@@ -68,19 +68,19 @@ class Reading extends HTMLElement {
 
 /** Take over a text, whichever program wrote it. */
 function readText(text, tab) {
-  return tried(async () => (isForeign(text) ? take(await infoOfText(text), tab, "That text") : tab.read(text)));
+  return tried(async () => (isForeign(text) ? take(await infoOfText(text), tab, { text }) : tab.read(text)));
 }
 
 /** Take over what a file says. */
 async function readFrom(file, tab) {
   if (!mayBeRead(file)) return say("Only a picture or a text file has parameters that can be read.", { wrong: true });
-  return tried(async () => take(await infoOfFile(file), tab, file.name || "It"));
+  return tried(async () => take(await infoOfFile(file), tab, { file }));
 }
 
-function take(info, tab, name) {
-  if (!info.text) return say(`${name} holds no parameters.`, { wrong: true });
+function take(info, tab, whole) {
+  if (!info.text) return say(`${whole.file?.name || "It"} holds no parameters.`, { wrong: true });
   const left = leftOver(info);
-  return tab.read(info.text, { further: left ? [left] : [] });
+  return tab.read(info.text, { further: left ? [left] : [], whole });
 }
 
 /** Files that are dropped beside every place for one: onto the prompt they are read; else a tab that starts from a picture takes them. */
@@ -96,10 +96,10 @@ async function dropped(files, onPrompt) {
 }
 
 /** A picture that was put somewhere carries its parameters: taking them over is offered, never done unasked. */
-document.addEventListener("parameters", ({ target, detail: { info } }) => {
+document.addEventListener("parameters", ({ target, detail: { info, file } }) => {
   const tab = page.tabOf(target);
   if (!tab.controls.names.includes("prompt")) return;
-  const use = () => tried(() => take(info, tab, "It"));
+  const use = () => tried(() => take(info, tab, { file }));
   say("This picture carries the parameters it was made with.", { undo: { label: "Use them", act: use } });
 });
 

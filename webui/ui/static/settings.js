@@ -53,6 +53,7 @@ class Settings extends HTMLElement {
     if (this.childElementCount > 0) return;
     this.append(this.#search, this.#said);
     controls.open();
+    import("./filename.js").then(({ exampleOfNames }) => exampleOfNames());
     this.#search.addEventListener("input", () => this.#filter());
     keeping.addEventListener("kept", ({ detail }) => {
       this.#said.textContent = detail;

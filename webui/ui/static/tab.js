@@ -94,18 +94,18 @@ export class Tab {
 
   /**
    * Take over what a picture's text says into the controls; with `keep`, what it does not say stays as it is. What could not be
-   * taken over, and the `further` sentences, are kept as notes.
+   * taken over, and the `further` sentences, are kept as notes; `whole` is what the text was found in: {text}, {file} or {picture}.
    */
-  async read(text, { keep = false, quietly = false, further = [] } = {}) {
+  async read(text, { keep = false, quietly = false, further = [], whole = { text } } = {}) {
     const { values, notes } = await ask("/x/read", { area: this.task, text, keep });
     await this.controls.fill(values);
-    this.took([...notes, ...further], text, quietly);
+    this.took([...notes, ...further], whole, quietly);
   }
 
-  /** The controls hold what a text says, as far as the notes do not say otherwise. */
-  took(notes, text, quietly = false) {
+  /** The controls hold what was said there, as far as the notes do not say otherwise. */
+  took(notes, whole, quietly = false) {
     this.refuse("");
-    this.notes.set(notes, text);
+    this.notes.set(notes, whole);
     this.notes.mount();
     const { length } = this.notes.sentences;
     const left = length === 0 ? "" : `, but for ${length === 1 ? "one thing" : `${length} things`}: see below the button`;

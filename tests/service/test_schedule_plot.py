@@ -73,6 +73,9 @@ def test_no_torch_is_imported_for_it(tmp_path: Path) -> None:
         "from webui.service.schedule_plot import plot\n"
         f"root = Path({str(tmp_path)!r}); resolver = Resolver(models_folder=root / 'models', cache=root / 'cache')\n"
         "for name in resolver.schedules(): assert plot(Txt2Img(sampler='Euler', schedule=name), resolver)['sigmas']\n"
+        "(root / 'models' / 'Stable-diffusion').mkdir(); import pickle\n"
+        "(root / 'models' / 'Stable-diffusion' / 'old.ckpt').write_bytes(pickle.dumps({'state_dict': {}}))\n"
+        "assert plot(Txt2Img(model='old'), resolver) == {'sigmas': None}\n"
         "sys.exit(', '.join({'torch', 'gradio'} & set(sys.modules)) or 0)"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)

@@ -105,6 +105,25 @@ def test_choices_are_those_of_a_naive_reading(text: str, step: int) -> None:
     assert part_of(Cut(text=text)).at(step, Timeline(steps=6)).text == naive_choices(text, step, 6)
 
 
+@pytest.mark.parametrize("text", [
+    "[a (b:c:d) e:f:3]", "[a [b:c:d] e:2]", "[a ) e:f:2]", "[a ( e:f:2]", "[(a] b):c:2]", "[x|(a|b)]", "[a:(b|c):2]", "[a|b:2]",
+    "[[a|b]:c] [d|e:1]", "[a:b:2:3]", "[a:b]", "[a:b:2 3]", "[a:(b:3)]", "x | [a:b:2]", "[a|b] \\", "[a:b:2]\\\n",
+])  # fmt: skip
+def test_what_does_not_fit_stands_for_itself(text: str) -> None:
+    for step in (1, 2, 3, 4):
+        assert part_of(Cut(text=text)).at(step, Timeline(steps=6)).text == text == naive_choices(text, step, 6)
+
+
+def test_choices_inside_and_beside_what_does_not_fit_hold() -> None:
+    for text, first, third in (
+        ("[a [b:c:2] :d]", "[a b :d]", "[a c :d]"), ("([b:c:2]", "(b", "(c"), ("[b:c:2])", "b)", "c)"),
+        ("[x:[a|b]:[c:d:2]]", "[x:a:c]", "[x:a:d]"), ("[a) [b:c:2]]", "[a) b]", "[a) c]"),
+        ("(x [b:c:2]:1.2)", "(x b:1.2)", "(x c:1.2)"),
+    ):
+        found = [part_of(Cut(text=text)).at(step, Timeline(steps=6)).text for step in (1, 3)]
+        assert found == [first, third] == [naive_choices(text, step, 6) for step in (1, 3)]
+
+
 def naive_weights(text: str) -> list[tuple[str, float]]:
     """Each character that is read and its weight: the product of all brackets that are around it."""
     found: list[tuple[str, list[float]]] = []

@@ -23,10 +23,6 @@ FILE_CHOICES = {
     "upscaler_2": "upscalers", "hires_upscaler": "hires_upscalers", "hires_sampler": "hires_samplers",
     "hires_schedule": "hires_schedules", "hires_model": "hires_models",
 }  # what comes and goes while the program runs
-LATENT_MODES = (
-    "Latent", "Latent (antialiased)", "Latent (bicubic)", "Latent (bicubic antialiased)", "Latent (nearest)",
-    "Latent (nearest-exact)",
-)
 NEWER = "vae"  # a control that older versions did not have
 OLD_DEFAULTS = {"steps": 20, "sampler": "DPM++ 2M"}
 VAE_LABELS = {NONE: "None: the model's own"}
@@ -54,7 +50,7 @@ def find(studio: Studio) -> Found:
     """The models there are now, and what can be chosen, by registry, as people read it and as it is meant."""
     resolver = studio.resolver
     found = resolver.models()
-    samplers, schedules, upscalers = resolver.samplers(), resolver.schedules(), resolver.networks.upscaler_names()
+    samplers, schedules = resolver.samplers(), resolver.schedules()
     further = [(each["title"], each["name"]) for each in found if not each["problem"]]
     return found, {
         "models": model_choices(found),
@@ -63,8 +59,8 @@ def find(studio: Studio) -> Found:
         "samplers": _same(samplers),
         "schedules": _same(schedules),
         "estimators": [(ESTIMATOR_LABELS.get(name, name), name) for name in resolver.estimator_names()],
-        "upscalers": _same(upscalers),
-        "hires_upscalers": [("None: draw once", NONE), *_same([*LATENT_MODES, *(each for each in upscalers if each != NONE)])],
+        "upscalers": _same(resolver.networks.upscaler_names()),
+        "hires_upscalers": [("None: draw once", NONE), *_same(resolver.hires_upscaler_names()[1:])],
         "hires_samplers": _same([SAME_SAMPLER, *(each for each in samplers if each != AUTOMATIC)]),
         "hires_schedules": _same([SAME_SCHEDULE, *(each for each in schedules if each != AUTOMATIC)]),
         "hires_models": [(SAME_MODEL, SAME_MODEL), *further],

@@ -479,10 +479,15 @@ def test_old_names_resolve(given: str, expected: tuple[str, str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "written", ["sgm_uniform", "SGMUniform", "kl_optimal", "align_your_steps_GITS", "ddim", "polyexponential"]
-)
-def test_schedules_go_by_the_names_of_others_too(written: str) -> None:
-    assert resolve("Euler", written, samplers=KNOWN, schedules=SCHEDULES)[1] in SCHEDULES
+    ("written", "meant"),
+    [
+        ("sgm_uniform", "SGM Uniform"), ("SGMUniform", "SGM Uniform"), ("kl_optimal", "KL Optimal"), ("ays", "Align Your Steps"),
+        ("align_your_steps_GITS", "Align Your Steps GITS"), ("ddim", "DDIM"), ("ddim_uniform", "DDIM"), ("beta", "Beta"),
+    ],
+)  # fmt: skip
+def test_schedules_go_by_the_names_of_others_too(written: str, meant: str) -> None:
+    assert resolve("Euler", written, samplers=KNOWN, schedules=SCHEDULES)[1] == meant
+    assert resolve(f"Euler {written}", samplers=KNOWN, schedules=SCHEDULES)[1] == meant
 
 
 @pytest.mark.parametrize(("given", "near"), [("DPM++ 2N", "DPM++ 2M"), ("Unipcc", "UniPC"), ("DPM adaptiv", "DPM adaptive")])

@@ -285,6 +285,7 @@ SAMPLERS: Mapping[str, SamplerInfo] = MappingProxyType(
         )
     }
 )  # fmt: skip
+OTHER_LABELS = MappingProxyType({"ddim_uniform": "DDIM", "AYS": "Align Your Steps"})  # what others call a schedule
 OLD_ENDINGS = MappingProxyType({"_ka": "Karras", "_exp": "Exponential"})  # of names from before schedules had names of their own
 
 
@@ -301,10 +302,11 @@ def resolve(
     taken apart; their schedule gives way to one that is named by itself.
     """
     names = {_plain(name): info for info in samplers.values() for name in (*info.aliases, info.name)}
-    labels = {_plain(name): name for name in (AUTOMATIC, *schedules)}
+    labels = {_plain(name): label for name, label in OTHER_LABELS.items() if label in schedules}
+    labels |= {_plain(name): name for name in (AUTOMATIC, *schedules)}
     given, own = _plain(sampler), _plain(schedule)
     if own not in labels:
-        raise unknown("schedule", schedule, labels.values())
+        raise unknown("schedule", schedule, (AUTOMATIC, *schedules))
     if given in names:
         return _with_schedule(names[given], labels[own])
     for ending, label in [*labels.items(), *((_plain(old), label) for old, label in OLD_ENDINGS.items() if label in schedules)]:

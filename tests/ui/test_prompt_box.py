@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import BrowserContext, Error, Locator, Page, Route, expect
 
-from tests.ui.person import Person, comes_to_be, stage, until, wide, write
+from tests.ui.person import Person, comes_to_be, stage, unfold, until, wide, write
 
 PHONE: dict[str, Any] = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
 BOX = "#txt2img_prompt textarea"
@@ -269,3 +269,11 @@ def test_every_tab_that_has_prompts_reads_them(person: Person) -> None:
     page = person.open("inpaint")
     write(page, "negative", "not (this", "inpaint")
     expect(page.locator("#inpaint_negative .w-problem-mark")).to_have_text("(")
+
+
+def test_the_prompts_of_a_second_pass_are_read_too(person: Person) -> None:
+    page, _ = opened(person)
+    unfold(page, "hires_fix")
+    write(page, "hires_prompt", "larger (still")
+    expect(page.locator("#txt2img_hires_prompt .w-problem-mark")).to_have_text("(")
+    expect(page.locator("#txt2img_hires_prompt .w-tokens")).to_have_text("2/75")

@@ -9,12 +9,28 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.ui.person import Person, choose, comes_to_be, generate, go, kept, ready, stage, until, value, write
+from tests.ui.person import Person, choose, comes_to_be, generate, go, kept, ready, stage, unfold, until, value, write
 from webui.request import Request, parameters_of
 from webui.service.pictures import Picture
 
-FOLDS = ("sampler_options_fold", "more_fold")
+FOLDS = ("hires_fix", "seed_extras", "sampler_options", "guidance", "prompt_options", "more")
 ELSEWHERE = {"refiner", "refiner_switch_at"}  # driven where there is a second model, in test_models_tab.py
+TYPED: dict[str, Any] = {
+    "prompt": "a cone", "negative": "a ball", "width": 64, "height": 72, "steps": 3, "scale": 3.5, "seed": 2**64 - 1, "count": 1,
+    "clip_skip": 2, "eta": 0.5, "s_churn": 0.1, "s_tmin": 0.02, "s_tmax": 9, "s_noise": 1.01,
+    "variation_seed": 2**63, "variation_strength": 0.25, "seed_width": 128, "seed_height": 64, "ensd": 31337,
+    "sigma_min": 0.05, "sigma_max": 12.5, "rho": 6.5, "beta_alpha": 0.7, "beta_beta": 0.8,
+    "rescale": 0.7, "guidance_start": 0.1, "guidance_end": 0.9, "ngms": 1.5,
+    "hires_scale": 1.5, "hires_strength": 0.55, "hires_steps": 2, "hires_width": 128, "hires_height": 144, "hires_cfg": 2.5,
+    "hires_prompt": "a larger cone", "hires_negative": "a larger ball",
+}  # fmt: skip
+CHOSEN = {
+    "sampler": "Euler", "schedule": "Karras", "model": "builtin", "vae": "None: the model's own", "rng": "NV",
+    "noise_schedule": "Zero Terminal SNR", "emphasis": "No norm", "hires_upscaler": "Latent (bicubic)",
+    "hires_sampler": "Heun", "hires_schedule": "Exponential", "hires_model": "Use same checkpoint",
+}  # fmt: skip
+CHECKED = ("reproducible", "tiling", "ngms_all", "old_schedules", "discard_penultimate", "sgm_noise")
+UNSAID = {"eta", "beta_alpha", "beta_beta", "hires_scale"}  # what Euler, Karras and two sides leave no room for
 
 
 def draw(person: Person, page: Page) -> Any:
@@ -30,43 +46,71 @@ def request_of(person: Person, picture: Picture) -> Any:
     return parameters_of(Request.from_dict(json.loads(row["request"])))
 
 
-def unfold(page: Page) -> None:
-    for name in FOLDS:
-        page.locator(f"#txt2img_{name} > summary").click()
-    expect(page.locator("#txt2img_reproducible input")).to_be_visible()
-
-
 def test_every_control_reaches_the_picture(person: Person) -> None:
     page = person.open()
-    unfold(page)
-    texts = {
-        "prompt": "a cone", "negative": "a ball", "width": "64", "height": "72", "steps": "3", "scale": "3.5",
-        "seed": str(2**64 - 1), "count": "1", "clip_skip": "2",
-        "eta": "0.5", "s_churn": "0.1", "s_tmin": "0.02", "s_tmax": "9", "s_noise": "1.01",
-    }  # fmt: skip
-    for name, text in texts.items():
-        write(page, name, text)
+    for fold in FOLDS:
+        unfold(page, fold)
+    for name, each in TYPED.items():
+        write(page, name, str(each))
         page.keyboard.press("Tab")
-    choose(page, "sampler", "Euler")
-    choose(page, "schedule", "Karras")
-    choose(page, "model", "builtin")
-    choose(page, "vae", "None: the model's own")
-    page.locator("#txt2img_reproducible input").check()
-    comes_to_be(page, "reproducible", True)
+    for name, each in CHOSEN.items():
+        choose(page, name, each)
+    for name in CHECKED:
+        page.locator(f"#txt2img_{name} input").check()
+    comes_to_be(page, CHECKED[-1], True)
+    comes_to_be(page, "model", "builtin")
     controls = set(page.evaluate("webui.controls.txt2img.names"))
-    driven = set(texts) | ELSEWHERE | {"sampler", "schedule", "model", "vae", "reproducible", "styles"}
-    assert controls == driven, "a control is not driven here"
+    assert controls == {*TYPED, *CHOSEN, *CHECKED, *ELSEWHERE, "styles"}, "a control is not driven here"
     made = draw(person, page)
-    assert (made.prompt, made.negative, made.width, made.height, made.steps) == ("a cone", "a ball", 64, 72, 3)
-    assert (made.scale, made.seed, made.sampler, made.schedule, made.reproducible) == (3.5, 2**64 - 1, "Euler", "Karras", True)
-    assert (made.s_churn, made.s_tmin, made.s_tmax, made.s_noise, made.clip_skip) == (0.1, 0.02, 9, 1.01, 2)
-    assert (made.vae, made.refiner) == ("None", "None")
-    assert made.eta is None  # Euler has none
+    wanted = TYPED | CHOSEN | dict.fromkeys(CHECKED, True) | {"vae": "None"}
+    reached = {name: getattr(made, name) for name in wanted}
+    assert {name: each for name, each in reached.items() if each != wanted[name]} == dict.fromkeys(UNSAID)
     choose(page, "sampler", "Euler a")
-    page.wait_for_function("webui.controls.txt2img.values.sampler === 'Euler a'")
+    comes_to_be(page, "sampler", "Euler a")
     page.locator("#txt2img_generate").click()
     until(page, lambda: len(person.pictures()) == 2)
     assert request_of(person, person.pictures()[0]).eta == 0.5
+
+
+def test_folds_say_what_is_set_in_them_and_it_stays(person: Person) -> None:
+    page = person.open()
+    fold = page.locator("#txt2img_seed_extras_fold")
+    expect(fold.locator("input")).to_have_count(0)  # its fields are made when it is opened
+    unfold(page, "seed_extras")
+    write(page, "variation_strength", "0.4")
+    write(page, "ensd", "31337")
+    expect(fold.locator(".w-fold-count")).to_have_text("2 set")
+    slider = page.locator("#txt2img_variation_strength input[type=range]")
+    expect(slider).to_have_value("0.4")
+    slider.fill("0.6")
+    comes_to_be(page, "variation_strength", 0.6)
+    kept(page)
+    page.reload()
+    ready(page)
+    expect(fold.locator(".w-fold-count")).to_have_text("2 set")
+    assert (value(page, "variation_strength"), value(page, "ensd")) == (0.6, 31337)
+    page.locator("#txt2img_reset").click()
+    comes_to_be(page, "variation_strength", 0)
+    expect(fold.locator(".w-fold-count")).to_be_hidden()
+    unfold(page, "seed_extras")
+    expect(page.locator("#txt2img_variation_strength input[type=number]")).to_have_value("0")
+
+
+def test_what_is_wrong_in_a_closed_fold_opens_it(person: Person) -> None:
+    page = person.open()
+    unfold(page, "seed_extras")
+    write(page, "seed_width", "130")
+    comes_to_be(page, "seed_width", 130)
+    page.locator("#txt2img_seed_extras_fold > summary").click()
+    expect(page.locator("#txt2img_seed_width")).to_be_hidden()
+    page.locator("#txt2img_generate").click()
+    sentence = "Resize seed from width was 130; it must be a multiple of 8"
+    expect(page.locator("#txt2img_seed_width .w-problem")).to_contain_text(sentence)
+    expect(page.locator("#txt2img_seed_width input")).to_be_focused()
+    write(page, "seed_width", "")
+    expect(page.locator("#txt2img_seed_width .w-problem")).to_have_count(0)
+    page.locator("#txt2img_generate").click()
+    stage(page, "finished")
 
 
 def test_an_empty_prompt_is_fine_and_empty_fields_take_the_models_own(person: Person) -> None:

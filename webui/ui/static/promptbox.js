@@ -14,7 +14,7 @@ import { weighed } from "./weighing.js";
 const PAUSE = 150; // milliseconds without a key before the program is asked
 const OF = 75; // tokens of a chunk, until the program says otherwise
 const LONGEST = 20000; // characters that are read
-const ROLES = ["prompt", "negative"];
+const ROLES = { prompt: "prompt", negative: "negative", hires_prompt: "prompt", hires_negative: "negative" }; // by the control
 
 class PromptBox {
   #tab;
@@ -166,14 +166,14 @@ function seen(text, start, end) {
 
 const dressed = new WeakSet();
 
-/** Dress the prompts of a tab that are on the page now. */
+/** Dress the prompts of a tab that are on the page now, which those in folds are once the fold was opened. */
 function dress(tab) {
-  for (const name of ROLES) {
+  for (const [name, role] of Object.entries(ROLES)) {
     const block = document.getElementById(`${tab.task}_${name}`);
     const field = block?.querySelector("textarea");
     if (!field || dressed.has(field)) continue;
     dressed.add(field);
-    new PromptBox(tab, name, field, block);
+    new PromptBox(tab, role, field, block);
   }
 }
 
@@ -181,6 +181,7 @@ for (const tab of Object.values(page.tabs).filter(({ controls }) => controls.nam
   tab.withStage(() => {
     const column = document.getElementById(`${tab.task}_compose`);
     dress(tab);
+    document.getElementById(tab.task)?.addEventListener("filled", () => dress(tab));
     if (column) new MutationObserver(() => dress(tab)).observe(column, { childList: true, subtree: true }); // Gradio may draw it later, or anew
   });
 }

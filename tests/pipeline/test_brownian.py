@@ -203,6 +203,7 @@ def test_nothing_more_is_drawn_ahead_when_a_picture_has_ended_however_that_was(e
 
 
 def test_other_samplers_draw_one_after_another() -> None:
+    wait_for(lambda: not drawing())
     with noise_of_steps(Seeds(42), SHAPE, SAMPLERS["Euler a"], (2.0, 1.0, 0.0), TABLE, {}) as noise:
         assert torch.equal(noise(Moment(2.0, 0, 2), 1.0), per_step(42, SHAPE)(Moment(2.0, 0, 2), 1.0))
     assert not drawing()

@@ -68,6 +68,7 @@ CATCHES_ALL: dict[tuple[str, str], str] = {
     ("webui/api/failures.py", "__call__"): "edge of a request: a fault costs one answer, which names its place in the log",
     ("webui/service/engines.py", "_loop"): "edge of a job: an engine that cannot be opened is its jobs' failure",
     ("webui/service/extensions.py", "load"): "extensions load here: one that raises is left out, with its reason; it is logged",
+    ("webui/service/groups_running.py", "_loop"): "last resort: without this thread no plot would go on; it is logged",
     ("webui/service/groups_running.py", "_draw"): "edge of a grid: what drawing or keeping it raises costs this grid only",
     ("webui/service/worker.py", "_begin"): "edge of a job: what cannot be handed to the engine is its job's failure",
     ("webui/service/worker.py", "_read"): "edge of a job: what cannot be found out about its model is its job's failure",

@@ -107,8 +107,18 @@ def _try_out(name: str, kind: AxisKind, change: Change, base: Base) -> None:
     try:
         base.check({**_prompts(base, [change]), **change.changes}, change.styles)
     except UserError as error:
+        _check_form(base, str(error))
         value = change.label.removeprefix(f"{kind.label}: ")
         raise UserError(f"{name.upper()} values, {kind.label}, {quoted(value)}: {error}") from error
+
+
+def _check_form(base: Base, sentence: str) -> None:
+    """Raise what is wrong with the form itself, where that is all there is, for then no value is to blame."""
+    try:
+        base.check({})
+    except UserError as error:
+        if str(error) == sentence:
+            raise
 
 
 def _wrong(name: str, kind: AxisKind, error: UserError) -> UserError:

@@ -114,7 +114,7 @@ def test_others_hear_nothing_of_it(home: House) -> None:
 @pytest.mark.parametrize(
     ("given", "status", "sentence"),
     [
-        ({}, 400, "kind was null"), (told(kind="x"), 400, "no jobs of the kind 'x'"),
+        ({}, 400, "kind was null"), (told(kind="map"), 400, "no pictures of the kind 'map'"),
         (told(script="x"), 400, "Unknown script 'x'"),
         (told(script=None), 400, "script was null"),
         (told(values=[]), 400, "values was []"), (told(params=3), 400, "params was 3"),
@@ -132,6 +132,21 @@ def test_what_cannot_be_a_group_is_a_sentence_and_costs_nothing(
     reply = home.post("/x/groups", given, home.bob)
     assert reply.status == status and sentence in reply.json()["error"], reply.text
     assert home.get("/x/groups", home.bob).json() == before and home.get("/x/jobs", home.bob).json() == {"jobs": []}
+
+
+def test_how_much_it_would_be_is_told_before_anything_is_queued(home: House) -> None:
+    def count(**more: Any) -> Any:
+        reply = home.post("/x/groups/count", told(**more), home.bob)
+        assert reply.status == 200, reply.text
+        return reply.json()
+
+    assert count() == {"cells": 3, "pictures": 3, "sides": [3, 1, 1], "problem": ""}
+    assert count(params={"count": 4})["pictures"] == 12
+    lines = {"lines": "a\n--prompt b --n_iter 5"}
+    assert count(script="prompts_from_file", values=lines) == {"cells": 2, "pictures": 6, "sides": [], "problem": ""}
+    wrong = count(values={"x_type": "Steps", "x_values": "many"})
+    assert wrong["pictures"] == 0 and wrong["problem"].startswith("X values, Steps: Steps was 'many'")
+    assert home.get("/x/groups", home.bob).json() == {"groups": []}
 
 
 def test_the_page_learns_what_scripts_there_are(home: House) -> None:

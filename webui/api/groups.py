@@ -12,8 +12,8 @@ from webui.api.asking import Told, Who, mapping, text, texts
 from webui.errors import NotFound, UserError, quoted
 from webui.params import Params
 from webui.service.groups import Groups
-from webui.service.queue import KINDS
 from webui.service.styles import LONGEST_NAME, MOST_APPLIED
+from webui.tasks import TASKS
 
 
 class GroupRoutes:
@@ -77,7 +77,7 @@ def asked(given: dict[str, Any]) -> Asked:
 
 
 def params_of(kind: str) -> type[Params]:
-    """The parameters of jobs of a kind."""
-    if kind not in KINDS:
-        raise UserError(f"There are no jobs of the kind {quoted(kind)}; there are: {', '.join(KINDS)}.")
-    return KINDS[kind]
+    """The parameters of jobs that make pictures, of a kind."""
+    if kind not in TASKS:
+        raise UserError(f"There are no pictures of the kind {quoted(kind)}; there are: {', '.join(TASKS)}.")
+    return TASKS[kind]

@@ -147,11 +147,10 @@ class GroupRunner:
             self._news.clear()
             try:
                 self.look()
-            except StorageError:
-                LOGGER.warning("Groups could not be looked at; it is tried again.", exc_info=True)
+                self._news.wait()
+            except Exception:
+                LOGGER.exception("Groups could not be looked at; it is tried again.")
                 self._closing.wait(AGAIN_SECONDS)
-                continue
-            self._news.wait()
 
     def _draw_all(self) -> None:
         while (name := self._to_draw.get()) is not None and not self._closing.is_set():

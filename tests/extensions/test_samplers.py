@@ -27,7 +27,7 @@ from tests.sampling import (
 )
 from webui.errors import UnknownName, UserError
 from webui.pipeline.noise_table import NoiseTable
-from webui.pipeline.protocol import Moment
+from webui.pipeline.protocol import Moment, Read
 from webui.pipeline.samplers import SamplerInfo, resolve
 from webui.service.extensions import bundled
 
@@ -402,6 +402,23 @@ def test_single_precision_stays_and_suffices(info: SamplerInfo) -> None:
     )
     assert (single.dtype, double.dtype) == (torch.float32, torch.float64)
     torch.testing.assert_close(single.double(), double, rtol=0, atol=1e-3 if info.name == "DPM adaptive" else 1e-4)
+
+
+class Far(Run):
+    """A run on tensors without values, so that whatever waits for one fails; what is read is a number that lets steps pass."""
+
+    def _answer(self, ask: Any) -> Any:
+        return torch.tensor(0.5) if isinstance(ask, Read) else super()._answer(ask)
+
+
+def test_no_sampler_waits_for_a_value_but_by_asking(info: SamplerInfo) -> None:
+    sigmas = SCHEDULES[info.schedule](24, TABLE)
+    x = torch.zeros((4, 8, 8), device="meta")
+    run = Far(lambda state, sigma: state / 2, lambda *_: torch.zeros_like(x), info.cfg_pp)
+    found = run(info.function, x, sigmas)
+    assert found.device.type == "meta" and run.told
+    with pytest.raises((RuntimeError, NotImplementedError)):
+        Far(lambda state, sigma: state * float(state.sum()))(info.function, x, sigmas)
 
 
 def test_known_data_is_found(info: SamplerInfo) -> None:

@@ -376,7 +376,7 @@ def info(request: pytest.FixtureRequest) -> SamplerInfo:
 @given(
     name=st.sampled_from(sorted(KNOWN)), schedule=st.sampled_from(sorted(SCHEDULES)), n=st.integers(1, 150), loud=st.booleans()
 )
-@settings(deadline=None, max_examples=250)
+@settings(deadline=None, max_examples=120)
 def test_any_sampler_is_finite_on_any_schedule(name: str, schedule: str, n: int, loud: bool) -> None:
     info, sigmas = KNOWN[name], SCHEDULES[schedule](n, TABLE)
     run, x = run_of(info), tiny() * sigmas[0]

@@ -103,7 +103,7 @@ def test_unipc_s_steps_end_at_the_first_training_step() -> None:
 
 
 @given(name=st.sampled_from(sorted(SCHEDULES)), n=st.integers(1, 400))
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=100)
 def test_sigmas_fall_to_the_end_in_as_many_steps_as_asked_for(name: str, n: int) -> None:
     sigmas = SCHEDULES[name](n, TABLE)
     assert all(sigma > following for sigma, following in pairwise(sigmas))
@@ -117,7 +117,7 @@ def test_sigmas_fall_to_the_end_in_as_many_steps_as_asked_for(name: str, n: int)
     low=st.floats(1e-3, 1), ratio=st.floats(1.001, 1e3), rho=st.floats(1, 100),
     first=st.floats(0.01, 10), second=st.floats(0.01, 10),
 )  # fmt: skip
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=100)
 def test_any_options_make_finite_falling_sigmas(
     name: str, n: int, low: float, ratio: float, rho: float, first: float, second: float
 ) -> None:

@@ -1,6 +1,7 @@
 """Decoding and encoding in bands is what it is at once: no seam, no wrong statistics, for any number of bands."""
 from __future__ import annotations
 
+import weakref
 from typing import Any
 
 import pytest
@@ -59,3 +60,26 @@ def test_no_convolution_sees_more_than_a_band(monkeypatch: pytest.MonkeyPatch) -
     with torch.no_grad():
         decode_in_bands(vae, z, 4)
     assert max(height / width for height, width in heights) <= (16 / 4 + 2) / 6
+
+
+def test_the_host_holds_two_feature_maps_of_the_picture_s_resolution_and_the_one_below(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Counted in numbers of the picture's resolution, a channel each; the decoder has 32 there, and 64 in the one below."""
+    vae, z = autoencoder(), latent(16)
+    held: dict[int, int] = {}
+    most = 0
+
+    def counted(self: bands.Rows, values: Tensor, *given: Any, **more: Any) -> None:
+        nonlocal most
+        real(self, values, *given, **more)
+        held[id(self)] = self.values.numel()
+        most = max(most, sum(held.values()))
+        weakref.finalize(self, held.pop, id(self))
+
+    real = bands.Rows.__init__
+    monkeypatch.setattr(bands.Rows, "__init__", counted)
+    with torch.no_grad():
+        picture = decode_in_bands(vae, z, 4)
+        decoded, most = most, 0
+        encode_in_bands(vae, picture, 4)
+    pixels = picture[0, 0].numel()
+    assert vae.spec.channels == 32 and decoded <= (2 * 32 + 64 / 4) * pixels and most <= (2 * 32 + 64 / 4 + 3) * pixels

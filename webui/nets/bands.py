@@ -23,14 +23,16 @@ Work = Callable[[Tensor, int, int], Tensor]
 def decode_in_bands(vae: AutoencoderKL, z: Tensor, bands: int, padding: Padding = "zeros") -> Tensor:
     """z [B, latent_channels, h, w], unscaled -> picture [B, 3, h * factor, w * factor], as `vae.decode` does, on z's device."""
     decoder = vae.decoder
-    h = Rows(decoder.mid(decoder.conv_in(vae.post_quant_conv(z), padding), padding), bands, padding=padding)
+    h: Rows | Upsampled = Rows(decoder.mid(decoder.conv_in(vae.post_quant_conv(z), padding), padding), bands, padding=padding)
     for level in reversed(decoder.up):
         assert isinstance(level, UpLevel)
         for block in level.block:
             assert isinstance(block, ResnetBlock)
             h = resnet_block(block, h)
+        assert isinstance(h, Rows)
         if level.upsample is not None:
-            h = upsampled(level.upsample, h)
+            h = Upsampled(level.upsample, h) if level is decoder.up[1] else upsampled(level.upsample, h)
+    assert isinstance(h, Rows)  # no resolution lies above that of the last blocks
     return activated(decoder.norm_out, decoder.conv_out, h).whole()
 
 
@@ -73,9 +75,19 @@ class Rows:
         self.padding = padding
 
     @property
+    def dtype(self) -> torch.dtype:
+        """Of its numbers."""
+        return self.values.dtype
+
+    @property
+    def shape(self) -> torch.Size:
+        """B, C, H and W."""
+        return self.values.shape
+
+    @property
     def height(self) -> int:
         """How many rows there are."""
-        return int(self.values.shape[-2])
+        return self.shape[-2]
 
     def band(self, first: int, last: int) -> Tensor:
         """Rows `first` to `last` on the device, as far as there are such rows; circular ones go on at the opposite edge."""
@@ -85,8 +97,7 @@ class Rows:
 
     def edges(self, first: int, last: int) -> Edges:
         """What stands beside the band that brings along a row above `first` and one below `last`."""
-        zeros = self.padding == "zeros"
-        return Edges(above=zeros and first == 0, below=zeros and last == self.height, padding=self.padding)
+        return edges(self.padding, first, last, self.height)
 
     def mapped(self, work: Work, scale: int = 1) -> Rows:
         """What `work(band, first, last)` makes of every band, put together; its rows are `scale` times as many."""
@@ -104,22 +115,71 @@ class Rows:
         return self.values.to(self.device)
 
 
+class Upsampled:
+    """A feature map of twice the resolution that is nowhere held: each band of it is made when it is looked at."""
+
+    def __init__(self, layer: Upsample, x: Rows) -> None:
+        self.layer = layer
+        self.x = x
+        self.device, self.bands, self.padding, self.dtype = x.device, x.bands, x.padding, x.dtype
+        batch, _, height, width = x.shape
+        self.shape = torch.Size((batch, layer.conv.out_channels, 2 * height, 2 * width))
+        self.height = 2 * height
+
+    def band(self, first: int, last: int) -> Tensor:
+        """Rows `first` to `last`, as `Rows` has them."""
+        if self.padding == "zeros":
+            first, last = max(first, 0), min(last, self.height)
+        begin = (first - 1) // 2
+        rows = self.x.band(begin, last // 2 + 1)
+        begin = max(begin, 0) if self.padding == "zeros" else begin
+        h = functional.interpolate(rows, scale_factor=2.0, mode="nearest")
+        edges = self.edges(first, last)
+        h = h[..., max(first - 1 - 2 * begin, 0) : last + 1 - 2 * begin, :]
+        return convolved(self.layer.conv, h, edges)
+
+    def edges(self, first: int, last: int) -> Edges:
+        """What stands beside a band."""
+        return edges(self.padding, first, last, self.height)
+
+
+def edges(padding: Padding, first: int, last: int, height: int) -> Edges:
+    """What stands beside the rows `first` to `last` of so many."""
+    zeros = padding == "zeros"
+    return Edges(above=zeros and first == 0, below=zeros and last == height, padding=padding)
+
+
 def ranges(height: int, bands: int) -> list[tuple[int, int]]:
     """The first row of each band, and the one after its last."""
     edges = [height * number // bands for number in range(bands + 1)]
     return [(first, last) for first, last in itertools.pairwise(edges) if last > first]
 
 
-def resnet_block(block: ResnetBlock, x: Rows) -> Rows:
-    """A residual block."""
-    h = activated(block.norm2, block.conv2, activated(block.norm1, block.conv1, x))
+def resnet_block(block: ResnetBlock, x: Rows | Upsampled) -> Rows:
+    """A residual block, whose result takes the place of x where that has as many channels."""
     shortcut = block.nin_shortcut
+    beside = x if shortcut is None and isinstance(x, Rows) else empty_rows(x, block.conv1.out_channels)
+    h = empty_rows(x, block.conv1.out_channels)
+    factor, offset = statistics(block.norm1, x)
+    for first, last in ranges(x.height, x.bands):
+        rows = x.band(first - 1, last + 1)
+        h.values[..., first:last, :] = convolved(block.conv1, functional.silu(rows * factor + offset), x.edges(first, last))
+        if beside is not x:
+            above = 0 if x.edges(first, last).above else 1
+            own = rows[..., above : above + last - first, :]
+            beside.values[..., first:last, :] = own if shortcut is None else shortcut(own)
+    factor, offset = statistics(block.norm2, h)
+    for first, last in ranges(x.height, x.bands):
+        rows = functional.silu(h.band(first - 1, last + 1) * factor + offset)
+        beside.values[..., first:last, :] += convolved(block.conv2, rows, h.edges(first, last)).to(beside.values.device)
+    return beside
 
-    def joined(_: Tensor, first: int, last: int) -> Tensor:
-        beside = x.band(first, last)
-        return h.band(first, last) + (beside if shortcut is None else shortcut(beside))
 
-    return x.mapped(joined)
+def empty_rows(like: Rows | Upsampled, channels: int) -> Rows:
+    """Rows to be filled, as many and as wide as others."""
+    batch, _, height, width = like.shape
+    values = torch.empty(batch, channels, height, width, dtype=like.dtype)
+    return Rows(values, like.bands, like.device, padding=like.padding)
 
 
 def activated(norm: nn.GroupNorm, convolution: nn.Conv2d, x: Rows) -> Rows:
@@ -165,9 +225,9 @@ def convolved(layer: nn.Conv2d, h: Tensor, edges: Edges) -> Tensor:
     return functional.conv2d(h, layer.weight, layer.bias, padding=(0, 1))
 
 
-def statistics(norm: nn.GroupNorm, x: Rows) -> tuple[Tensor, Tensor]:
+def statistics(norm: nn.GroupNorm, x: Rows | Upsampled) -> tuple[Tensor, Tensor]:
     """The factor and offset [B, C, 1, 1] that a group norm applies to each channel, from the mean and variance of all rows."""
-    batch, channels = x.values.shape[:2]
+    batch, channels = x.shape[:2]
     count, mean, squares = 0, torch.zeros((), device=x.device), torch.zeros((), device=x.device)
     # Pairwise updating of mean and variance (Chan, Golub and LeVeque 1979), which loses no digits.
     for first, last in ranges(x.height, x.bands):
@@ -183,5 +243,4 @@ def statistics(norm: nn.GroupNorm, x: Rows) -> tuple[Tensor, Tensor]:
     each = channels // norm.num_groups
     factor = scale.repeat_interleave(each, 1) * norm.weight.float()
     offset = norm.bias.float() - mean.repeat_interleave(each, 1) * factor
-    dtype = x.values.dtype
-    return factor[..., None, None].to(dtype), offset[..., None, None].to(dtype)
+    return factor[..., None, None].to(x.dtype), offset[..., None, None].to(x.dtype)

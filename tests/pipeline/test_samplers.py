@@ -290,7 +290,9 @@ def test_churn_keeps_to_its_range_and_draws_in_every_step(sampler: Sampler) -> N
     assert len(outside.drawn) == len(inside.drawn) == 4
     starts = [at.sigma for at in inside.asked if at.evaluation == 0]
     assert starts == pytest.approx([10.0, 3.3, 1.1, 0.1])
-    most = Run(PROBLEMS["gmm"])
+    unbounded, most = Run(PROBLEMS["gmm"]), Run(PROBLEMS["gmm"])
+    unbounded(sampler, x, sigmas, s_churn=0.4, s_tmax=0.0)
+    assert unbounded.asked[0].sigma == pytest.approx(11.0)
     most(sampler, x, sigmas, s_churn=100.0)
     assert most.asked[0].sigma == pytest.approx(10.0 * math.sqrt(2))
 

@@ -183,13 +183,14 @@ def churned(
 ) -> tuple[Moment, Tensor]:
     """Raise sigma by its `s_churn` / steps, at most its sqrt(2) - 1, while it is in range (Karras et al. 2022, algorithm 2).
 
-    Every step of a churning sampler draws noise, in range or not: what a step gets must not depend on the range.
+    Every step of a churning sampler draws noise, in range or not: what a step gets must not depend on the range. An `s_tmax` of 0
+    sets no bound, as A1111 has it.
     """
     if s_churn <= 0:
         return at, x
     fresh = noise(at, at.sigma)
     assert at.steps is not None
-    gamma = min(s_churn / at.steps, math.sqrt(2) - 1) if s_tmin <= at.sigma <= s_tmax else 0.0
+    gamma = min(s_churn / at.steps, math.sqrt(2) - 1) if s_tmin <= at.sigma <= (s_tmax or math.inf) else 0.0
     raised = at.sigma * (1 + gamma)
     return replace(at, sigma=raised), x + fresh * (s_noise * math.sqrt(raised**2 - at.sigma**2))
 

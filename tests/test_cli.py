@@ -138,7 +138,7 @@ def test_a_missing_model_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[s
 def test_a_picture_kept_elsewhere_is_a_failure_that_names_the_place(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def elsewhere(folder: Path, *rest: object) -> Saved:
+    def elsewhere(folder: Path, *rest: object, **more: object) -> Saved:
         return Saved(path=tmp_path / "kept.png", notice=f"It is in {tmp_path / 'kept.png'} instead.")
 
     monkeypatch.setattr(making, "save", elsewhere)
@@ -165,10 +165,10 @@ def test_pictures_saved_before_the_disk_was_full_are_told(
 ) -> None:
     saved: list[Saved] = []
 
-    def filling(*given: object) -> Saved:
+    def filling(*given: object, **more: object) -> Saved:
         if saved:
             raise StorageError("There is no room; make some.")
-        saved.append(save_picture(*given))  # type: ignore[arg-type]
+        saved.append(save_picture(*given, **more))  # type: ignore[arg-type]
         return saved[0]
 
     save_picture = making.save

@@ -102,7 +102,8 @@ def test_a_dropped_picture_is_taken_with_its_parameters(page: Page, tmp_path: Pa
     page.wait_for_function("document.getElementById('one').value?.digest")
     page.wait_for_function("events.some(([kind]) => kind === 'parameters')")
     events = page.evaluate("events")
-    assert "a ball\nSteps: 20, Sampler: Euler, Seed: 7" in [detail["info"]["text"] for kind, detail in events if kind == "parameters"]
+    said = [detail["info"]["text"] for kind, detail in events if kind == "parameters"]
+    assert said == ["a ball\nSteps: 20, Sampler: Euler, Seed: 7"]
     assert "drop on the page" not in [kind for kind, _ in events]  # else it were read as parameters there
     drop(page, "one", transfer("items.add(new File(['x'], 'a.txt', {type: 'text/plain'}))"))
     expect(page.locator("#one .w-problem")).to_have_text("a.txt is no picture.")

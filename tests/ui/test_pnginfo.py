@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -22,9 +23,7 @@ WINDOWS = {"desktop": {}, "phone": PHONE}
 EVIL = "<img src=x onerror=\"window.pwned=1\"><script>window.pwned=1</script>"
 PARAMS = Txt2Img(prompt="a red ball, matte", negative="a cube", steps=12, sampler="Euler", scale=3, seed=5, width=96, height=64)
 TEXT = infotext.write(PARAMS)
-OTHER = infotext.write(
-    Txt2Img(prompt="a blue ball, matte, on sand", negative="a cube", steps=14, sampler="Euler", scale=3, seed=5, width=96, height=64, clip_skip=2)
-)  # fmt: skip
+OTHER = infotext.write(replace(PARAMS, prompt="a blue ball, matte, on sand", steps=14, clip_skip=2))
 WORKFLOW = {
     "3": {"class_type": "KSampler", "inputs": {
         "seed": 77, "steps": 9, "cfg": 5.5, "sampler_name": "euler", "scheduler": "karras", "denoise": 1.0, "model": ["4", 0],
@@ -273,8 +272,9 @@ def test_the_picture_alone_is_sent_and_the_parameters_there_stay(person: Person)
 def difference(page: Page) -> dict[str, tuple[list[str], str, str]]:
     """The rows of the difference that are shown: the marked words, and both texts, by name."""
     found = page.evaluate(
-        "[...document.querySelectorAll('#pnginfo_difference tbody tr')].map(row => [row.dataset.key,"
-        " [...row.querySelectorAll('mark')].map(each => each.textContent), ...[...row.querySelectorAll('td')].map(each => each.textContent)])"
+        "(() => { const texts = (row, what) => [...row.querySelectorAll(what)].map(each => each.textContent);"
+        " return [...document.querySelectorAll('#pnginfo_difference tbody tr')]"
+        ".map(row => [row.dataset.key, texts(row, 'mark'), ...texts(row, 'td')]); })()"
     )
     return {key: (marks, a, b) for key, marks, a, b in found}
 

@@ -25,8 +25,8 @@ def example(pattern: str, format: str, user: str, now: Callable[[], float] = tim
     moment = now()
     picture = REQUEST.picture(PLACE)
     facts = Facts(
-        picture=picture, job=REQUEST, place=PLACE, seed=picture.seed, pixels=np.zeros((picture.height, picture.width, 3), np.uint8), now=moment, begun=moment,
-        user=user,
+        picture=picture, job=REQUEST, place=PLACE, seed=picture.seed, now=moment, begun=moment, user=user,
+        pixels=np.zeros((picture.height, picture.width, 3), np.uint8),
     )  # fmt: skip
     *folders, last = name_of(pattern[:LONGEST_PATTERN], facts).split("/")
     number = f"{NUMBER:05}"

@@ -1,4 +1,4 @@
-"""The PNG Info tab: a place for an element of ours, which is made when the tab is first opened and costs the page nothing before."""
+"""The PNG Info tab: a place for an element of ours, made when the tab is first opened, so that it costs the page nothing."""
 
 from __future__ import annotations
 

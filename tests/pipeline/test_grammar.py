@@ -138,16 +138,14 @@ def naive_weights(text: str) -> list[tuple[str, float]]:
         sign = text[at]
         weight = re.match(r":\s*([+-]?[.\d]+)\s*\)", text[at:]) if sign == ":" else None
         if weight is not None:
-            at += weight.end()
             try:
                 number = float(weight[1])
             except ValueError:
                 number = math.nan
             if pending["("] and number == number:
                 multiply(pending["("].pop(), number)
-            else:
-                found += [(each, []) for each in weight.group()]
-            continue
+                at += weight.end()
+                continue
         at += 1
         if sign == "\\":
             if at < len(text) and text[at] in "()[]\\":
@@ -172,6 +170,16 @@ def naive_weights(text: str) -> list[tuple[str, float]]:
 def test_weights_are_those_of_a_naive_reading(text: str) -> None:
     ours = [(sign, each.weight) for each in attention(text) for sign in each.text]
     assert ours == [(sign, pytest.approx(weight, rel=1e-12)) for sign, weight in naive_weights(text)]
+
+
+@pytest.mark.parametrize(("text", "expected"), [
+    ("(a: 1.2 )", [("a", 1.2)]), ("(a :\n-.5)", [("a ", -0.5)]), ("(a:1,2)", [("a:1,2", 1.1)]), ("a:1.2)", [("a:1.2)", 1.0)]),
+    ("[a:1.2)]", [("a:1.2)", 1 / 1.1)]), ("([a:2)]", [("a", 2 / 1.1)]), ("\\a\\", [("a", 1.0)]),
+    ("(a:1.2.3) b", [("a:1.2.3", 1.1), (" b", 1.0)]), ("(a:.)", [("a:.", 1.1)]),
+    ("(:2)", [("", 1.0)]), ("(a))", [("a", 1.1), (")", 1.0)]),
+])
+def test_weights_by_example(text: str, expected: list[tuple[str, float]]) -> None:
+    assert [(each.text, pytest.approx(each.weight)) for each in attention(text)] == expected
 
 
 @pytest.mark.parametrize(("text", "expected"), [

@@ -21,7 +21,8 @@ def found(text: str, *, negative: bool = False) -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize("text", [
     "", "a cat", "(a:1.2) [b]", "((a)) [[b]]", "[a:b:0.5] [a|b] [a::3] [:b:2] [[a|b]:c:4]", "\\(a\\) \\[b\\]", "a, b AND c :2",
-    "[note: this]", "a | b", "<lora:x:1> d", "# (unclosed\na", "(a:b) 1:2", "one BREAK two", "(a b:.5)", "[a (b:1.2):c:0.5]",
+    "[note: this]", "a | b", "<lora:x:1> d", "# (unclosed\na", "(a:b) 1:2", "one BREAK two", "(a b:.5)", "(b: 2. )", "(smile :)",
+    "[a (b:1.2):c:0.5]",
 ])
 def test_nothing_is_said_of_what_is_right(text: str) -> None:
     assert found(text) == []
@@ -33,6 +34,7 @@ def test_nothing_is_said_of_what_is_right(text: str) -> None:
     ("a) b", ")", "closes nothing; write \\)"),
     ("a] b", "]", "closes nothing; write \\]"),
     ("(cat:1.2.3)", "1.2.3", "1.2.3 is no number"),
+    ("(a:.)", ".", ". is no number"),
     ("x [from:to:when] y", "[from:to:when]", "has its step last"),
     ("[a|b] c | d", "|", "stands in no [one|other]"),
     ("[a:b:3] c\\", "\\", "backslash stands before nothing"),

@@ -29,7 +29,7 @@ BREAK = re.compile(r"\bBREAK\b")
 SIGNS = re.compile(r"\\.|[()\[\]:|\\]|[^()\[\]:|\\]++")
 OPENING, SEPARATORS, CLOSING = frozenset("(["), frozenset(":|"), {")": "(", "]": "["}
 ENDS = float("inf")  # in place of a factor: the token ends what its bracket began
-PIECES = re.compile(r"\\[()\[\]\\]?|[()\[\]]|:\s*+[+-]?[.\d]++\s*+\)|[^\\()\[\]:]++|:")
+PIECES = re.compile(r"\\[()\[\]\\]?|[()\[\]]|:\s*+[+-]?(?:\d++\.?+\d*+|\.\d++)\s*+\)|[^\\()\[\]:]++|:")
 PART_WEIGHT = re.compile(r"[-+]?(?:\d+\.?|\d*\.\d+)")
 NUMBER = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?")
 
@@ -383,17 +383,9 @@ def _factors(tokens: Sequence[str]) -> list[float | None]:
             factors[index] = ROUND if first == "(" else SQUARE
         elif first in ")]:":
             stack = squares if first == "]" else rounds
-            weight = _number(token) if first == ":" and len(token) > 1 else None
-            if stack and (first != ":" or weight is not None):
+            if stack and token != ":":
                 opening = stack.pop()
                 factors[index] = ENDS
-                factors[opening] = factors[opening] if weight is None else weight
+                if first == ":":
+                    factors[opening] = limited(float(token[1:-1]))
     return factors
-
-
-def _number(token: str) -> float | None:
-    """The number in `:1.2)`; None where it is none, as 1.2.3."""
-    try:
-        return limited(float(token[1:-1]))
-    except ValueError:
-        return None

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from webui.pipeline.grammar import PIECES, TAG, Part, Prompt, Span
 
+DIGITS = re.compile(r"\s*+[+-]?[.\d]++\s*+")
 LIKE_CHOICES = re.compile(r"\[[^\[\]:|]*+[:|][^\[\]]*+\]")
 MOST = 100  # are told at once
 
@@ -49,8 +50,6 @@ def _brackets(part: Part) -> Iterator[tuple[Span, str]]:
             colons.append(at)
             if len(piece) > 1 and pending["("]:
                 pending["("].pop()
-                if not _is_number(piece[1:-1]):
-                    yield (at + 1, end - 1), f"{piece[1:-1].strip()[:40]} is no number; a weight is one, as in (word:1.2)."
         elif sign in ")]":
             opening = pending["(" if sign == ")" else "["]
             if not opening:
@@ -58,6 +57,9 @@ def _brackets(part: Part) -> Iterator[tuple[Span, str]]:
                 continue
             start = opening.pop()
             before = bisect_right(colons, start)
+            if sign == ")" and len(colons) > before and DIGITS.fullmatch(text, colons[-1] + 1, at):
+                said = f"{text[colons[-1] + 1 : at].strip()[:40]} is no number; a weight is one, as in (word:1.2)."
+                yield (colons[-1] + 1, at), said
             if sign == "]" and start not in choices and len(colons) - before > 1 and part.literal is None:
                 yield (start, end), (
                     "A text that changes has its step last, as in [from:to:0.5] or [from:to:10]; as it stands, the brackets only "
@@ -68,14 +70,6 @@ def _brackets(part: Part) -> Iterator[tuple[Span, str]]:
         for at in pending[sign]:
             said = f"This {sign} is never closed, so it {factor} everything behind it; write \\{sign} for the bracket itself."
             yield (at, at + 1), said
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _literal(part: Part) -> Iterator[tuple[Span, str]]:

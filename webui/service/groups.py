@@ -17,7 +17,7 @@ from webui.service.groups_running import GroupRunner
 from webui.service.inputs import Inputs
 from webui.service.jobs import Jobs
 from webui.service.limits import UserLimits
-from webui.service.plots import Form, Planned, brought, explained, planned, turns
+from webui.service.plots import Form, brought, explained, plan_of, planned, turns
 from webui.service.requests import Resolver
 from webui.service.styles import Styles
 from webui.service.users import User
@@ -58,16 +58,16 @@ class Groups:
 
         `UserError` where a value means nothing or a cell could not be made, and then nothing is queued.
         """
-        made = self._planned(user, script, values, kind, params, inputs, styles)
+        chosen = self._script(script)
+        made = planned(chosen, values, self._form(user, kind, params, inputs, styles))
         layout = Layout.of(made.plan)
         labels = [cell.labels for cell in made.plan.cells]
         with self._adding:
             self._check_room(user, len(made.requests))
             with self._runner.turn:
                 group = self._rows.add(
-                    user.id, self._scripts[script].title, kind, layout, inputs, made.requests, labels, turns(made.requests),
-                    self._clock(),
-                )  # fmt: skip
+                    user.id, chosen.title, kind, layout, inputs, made.requests, labels, turns(made.requests), self._clock()
+                )
         self._runner.tell(self._rows.get(group))
         self._runner.wake()
         return group, len(made.requests)
@@ -76,13 +76,18 @@ class Groups:
         self, user: User, script: str, values: Mapping[str, object], kind: str, params: Params, inputs: Mapping[str, str],
         styles: Sequence[str] = (),
     ) -> dict[str, Any]:  # fmt: skip
-        """What `submit` would make, without making it: how many cells and pictures, the sides of the grid, or a problem."""
+        """What `submit` would make, without making it: how many cells and pictures, the sides of the grid, or a problem.
+
+        Each value is tried alone, but not each cell: this is asked while somebody writes.
+        """
         try:
-            made = self._planned(user, script, values, kind, params, inputs, styles)
+            plan = plan_of(self._script(script), values, self._form(user, kind, params, inputs, styles))
         except UserError as error:  # said while somebody still fills it in: no fault of theirs
             return {"cells": 0, "pictures": 0, "sides": [], "problem": str(error)}
-        pictures, sides = sum(request.count for request in made.requests), [len(axis.values) for axis in made.plan.axes]
-        return {"cells": len(made.requests), "pictures": pictures, "sides": sides, "problem": ""}
+        each = getattr(params, "count", 1)
+        pictures = sum(int(cell.changes.get("count") or each) for cell in plan.cells)
+        sides = [len(axis.values) for axis in plan.axes]
+        return {"cells": len(plan.cells), "pictures": pictures, "sides": sides, "problem": ""}
 
     def view(self, user: User) -> list[dict[str, Any]]:
         """A person's groups, the newest first."""
@@ -123,13 +128,10 @@ class Groups:
         """Whether a person has groups that have not ended."""
         return self._rows.counts(user.id)[0] > 0
 
-    def _planned(
-        self, user: User, script: str, values: Mapping[str, object], kind: str, params: Params, inputs: Mapping[str, str],
-        styles: Sequence[str],
-    ) -> Planned:  # fmt: skip
-        if script not in self._scripts:
-            raise unknown("script", script, self._scripts)
-        return planned(self._scripts[script], values, self._form(user, kind, params, inputs, styles))
+    def _script(self, name: str) -> Script:
+        if name not in self._scripts:
+            raise unknown("script", name, self._scripts)
+        return self._scripts[name]
 
     def _check_room(self, user: User, cells: int) -> None:
         """Raise `TooMany` where a person may not have so many cells more, or another group: it counts as one job."""

@@ -93,8 +93,8 @@ class Planned:
     requests: tuple[Request, ...]
 
 
-def planned(script: Script, values: Mapping[str, object], form: Form) -> Planned:
-    """What a script makes of a form; `UserError` says which value means nothing, or which cell could not be made."""
+def plan_of(script: Script, values: Mapping[str, object], form: Form) -> Plan:
+    """The cells that a script makes of a form; `UserError` says which value means nothing, or that there are too many."""
     plan = script.plan(script.params.read(values), form)
     if not plan.cells:
         raise UserError(f"{script.title} has nothing to make; fill in its fields.")
@@ -103,6 +103,12 @@ def planned(script: Script, values: Mapping[str, object], form: Form) -> Planned
             f"{script.title} would have {len(plan.cells):,} cells; here it may have at most {form.most_cells:,}: "
             "use fewer values."
         )
+    return plan
+
+
+def planned(script: Script, values: Mapping[str, object], form: Form) -> Planned:
+    """What a script makes of a form; `UserError` says which value means nothing, or which cell could not be made."""
+    plan = plan_of(script, values, form)
     requests = []
     for cell in plan.cells:
         try:

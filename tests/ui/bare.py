@@ -47,7 +47,7 @@ window.program = {
 window.events = [];
 for (const each of document.querySelectorAll("webui-picker, webui-canvas")) {
   each.upload = upload;
-  each.inspect = async file => ({text: (await file.text()).match(/a ball\\nSteps: [\\w :,]+/)?.[0] ?? ""});
+  each.inspect = async file => ({text: (await file.text()).match(/a ball\\nSteps: [\\w :,]+Seed: \\d+/)?.[0] ?? ""});
   for (const kind of ["change", "parameters", "stroke"]) {
     each.addEventListener(kind, event => window.events.push([kind, event.detail ?? null]));
   }

@@ -1,6 +1,6 @@
 // Beside the pattern for names of files: what a picture would be called by it, and the words that it may have.
 
-import { make } from "./dom.js";
+import { icon, make } from "./dom.js";
 import { latest } from "./latest.js";
 import { page } from "./page.js";
 import { ask } from "./server.js";
@@ -17,7 +17,7 @@ export async function exampleOfNames() {
   const words = make("div", { class: "w-naming-words" });
   block.append(make("div", { class: "w-naming" },
     make("p", {}, "For example ", shown),
-    make("details", { class: "w-fold" }, make("summary", {}, "All words"), words)));
+    make("details", { class: "w-fold" }, make("summary", {}, icon("next"), "All words"), words)));
   let asked = "";
   const look = latest(PAUSE, async (signal) => {
     const { filename_pattern: pattern = "", save_format: format = "PNG" } = controls.values;

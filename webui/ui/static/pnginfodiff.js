@@ -22,7 +22,7 @@ export class Difference {
     this.#names = [a.name, b.name];
     const { rows } = await ask("/x/info/compare", { a: a.info.text, b: b.info.text });
     if (turn !== this.#turn) return undefined;
-    this.#rows = rows;
+    this.#rows = rows.filter(({ a: one, b: other }) => one || other); // of prompts that both are without there is nothing to see
     return this.#draw();
   }
 

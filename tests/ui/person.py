@@ -103,7 +103,7 @@ def choose(page: Page, name: str, option: str, area: str = "txt2img") -> None:
         page.locator(f"#{area}_{name} select").select_option(label=option)
         return
     page.locator(f"#{area}_{name} input").click()
-    page.get_by_role("option", name=option, exact=True).click()
+    page.locator("li").and_(page.get_by_role("option", name=option, exact=True)).click()
 
 
 def unfold(page: Page, fold: str, area: str = "txt2img") -> None:

@@ -121,4 +121,4 @@ def _phi_2(h: float) -> float:
 
 def _phi_3(h: float) -> float:
     """_phi_2(h) / h - 1 / 2, minus half of what is left of a parabola's."""
-    return _phi_2(h) / h - 0.5 if h > 1e-3 else -h / 6 + h**2 / 24
+    return _phi_2(h) / h - 0.5

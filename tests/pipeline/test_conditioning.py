@@ -101,6 +101,17 @@ def test_an_empty_negative_prompt_is_no_text_for_sdxl_and_the_empty_text_for_oth
     assert len(asked) == 2 and cond.tokens.any()  # an empty prompt is a text, as it always was
 
 
+def test_an_empty_part_of_a_prompt_is_a_text() -> None:
+    asked: list[Encode] = []
+
+    def answer(ask: Any) -> Conditioning:
+        asked.append(ask)
+        return encoded(ask)
+
+    texts: Texts = answer_all(conditionings(replace(REQUEST, prompt="a AND ", negative=""), model(), NO_PATCHES), answer)
+    assert len(asked) == 2 and texts.parts[1].at(START).tokens.any() and not texts.negative(START).tokens.any()
+
+
 @given(width=st.integers(8, 300), height=st.integers(8, 300))
 @settings(max_examples=20, deadline=None)
 def test_other_sizes_are_another_conditioning(width: int, height: int) -> None:

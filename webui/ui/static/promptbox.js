@@ -22,7 +22,7 @@ class PromptBox {
   #field;
   #mirror;
   #text = ""; // that the marks are about
-  #asked = null; // what the last answer was about
+  #wanted = null; // what the last question is about
   #marks = []; // {start, end, name, sentence} in units of UTF-16
   #problem = null; // that is shown below
   #count = make("span", { class: "w-tokens" });
@@ -50,17 +50,19 @@ class PromptBox {
     tab.controls.addEventListener("change", () => requestAnimationFrame(() => this.#changed())); // Gradio may have filled it
     addEventListener("online", () => this.#look());
     this.#draw();
-    this.#changed(true);
+    this.#changed();
   }
 
-  #changed(first = false) {
+  #changed() {
     const { value } = this.#field;
     if (value !== this.#text) {
       this.#marks = moved(this.#marks, this.#text, value);
       this.#text = value;
       this.#draw();
     }
-    if (!first && this.#asked === this.#subject()) return;
+    const subject = this.#subject();
+    if (this.#wanted === subject && this.#foot.dataset.state !== "lost") return;
+    this.#wanted = subject;
     this.#foot.dataset.state = "asking";
     this.#look();
   }
@@ -73,13 +75,11 @@ class PromptBox {
 
   async #ask(signal) {
     const text = this.#field.value;
-    const about = this.#subject();
     if ([...text].length > LONGEST) return; // which is said when a picture is asked for
     const { model = null, emphasis } = this.#tab.values;
     try {
       const found = await ask("/x/prompt", { text, role: this.#role, model, emphasis }, { signal });
       if (signal.aborted || text !== this.#field.value) return;
-      this.#asked = about;
       this.#take(text, found);
       this.#foot.dataset.state = "known";
     } catch (error) {

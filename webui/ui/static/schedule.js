@@ -18,7 +18,7 @@ const SVG = "http://www.w3.org/2000/svg";
 class Schedule extends HTMLElement {
   #tab = null;
   #sigmas = [];
-  #asked = "";
+  #wanted = ""; // what the last question was
   #words = make("span", { class: "w-schedule-words" });
   #plot = document.createElementNS(SVG, "svg");
   #look = latest(PAUSE, (signal) => this.#ask(signal));
@@ -46,7 +46,9 @@ class Schedule extends HTMLElement {
   }
 
   #changed() {
-    if (this.#tab.shown && this.#query !== this.#asked && !this.#wrong) this.#look();
+    if (!this.#tab.shown || this.#query === this.#wanted || this.#wrong) return;
+    this.#wanted = this.#query;
+    this.#look();
   }
 
   /** Whether something it follows from is no value, such as a number that is half typed. */
@@ -57,16 +59,16 @@ class Schedule extends HTMLElement {
 
   async #ask(signal) {
     const query = this.#query;
+    if (this.#wrong) this.#wanted = ""; // half typed meanwhile
     if (query === "" || this.#wrong) return;
     try {
       const { sigmas } = await ask(`/x/schedule?${query}`, undefined, { signal });
       if (signal.aborted) return;
       this.#sigmas = sigmas ?? [];
-      this.#asked = query;
     } catch (error) {
       if (error.status === undefined) throw error;
       if (signal.aborted) return;
-      this.#asked = error.status === 0 ? "" : query;
+      if (error.status === 0) this.#wanted = ""; // the next change asks again
       this.#sigmas = []; // it says beside the control what is wrong when a picture is asked for
     }
     const known = this.#sigmas.length > 1;

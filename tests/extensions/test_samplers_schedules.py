@@ -158,6 +158,13 @@ def test_parameters_of_no_distribution_are_refused(options: dict[str, float]) ->
         SCHEDULES["Beta"](10, TABLE, **options)
 
 
+@pytest.mark.parametrize("name", ["Uniform", "Normal", "SGM Uniform"])
+@pytest.mark.parametrize("ends", [{"sigma_min": 0.001, "sigma_max": 0.002}, {"sigma_min": 20.0, "sigma_max": 30.0}])
+def test_a_range_that_a_model_does_not_know_is_refused(name: str, ends: dict[str, float]) -> None:
+    with pytest.raises(UserError, match=r"the model's noise levels lie between 0\.0291\d* and 14\.6"):
+        SCHEDULES[name](10, TABLE, **ends)
+
+
 @pytest.mark.parametrize("name", sorted(SCHEDULES))
 @pytest.mark.parametrize("n", [0, -1])
 def test_no_steps_are_refused(name: str, n: int) -> None:

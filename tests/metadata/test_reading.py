@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tests.metadata import files
 from tests.metadata.files import GRAPH, PIXELS, TEXT, chunk, exif, png, saved, stealth, with_chunks
 from webui import infotext
-from webui.metadata import bounds, writing
+from webui.metadata import avif, bounds, riff, writing
 from webui.metadata.reading import HIDDEN, read
 
 ANY_TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=80)
@@ -56,6 +56,20 @@ def test_chunks_are_read_behind_the_pixels_and_more_than_once() -> None:
     second = chunk(b"iTXt", b"parameters\0\0\0\0\0" + "zwö".encode())
     content = with_chunks(chunk(b"tEXt", b"parameters\0" + b"one"), second, at_end=True)
     assert read(content).others == {"parameters": "one", "parameters 2": "zwö"}
+
+
+def test_exif_is_found_by_the_tables_of_its_container_and_not_only_by_looking_for_it() -> None:
+    (item,) = avif._exif_items(writing.write(PIXELS, "AVIF", TEXT, 80))
+    assert item.startswith(b"MM\0\x2a")
+    said = exif(TEXT)
+    odd = b"RIFF\0\0\0\0WEBP" + b"ODD \1\0\0\0x\0" + b"EXIF" + len(said).to_bytes(4, "little") + said
+    assert dict(riff._of_chunks(odd)) == {"UserComment": TEXT}
+
+
+def test_no_more_is_unpacked_than_is_read() -> None:
+    assert len(bounds.inflated(zlib.compress(b"a" * 20_000_000, 9))) == 4 * bounds.LONGEST_TEXT
+    broken = zlib.compress(b"abc" * 5000 + bytes(range(256)) * 40)
+    assert bounds.inflated(broken[:-40] + b"\xff" * 40).startswith(b"abcabc")
 
 
 def test_latin_1_is_latin_1() -> None:
@@ -173,7 +187,7 @@ def test_a_few_bytes_that_unfold_to_gigabytes_are_cut_off() -> None:
 
 
 def deep_json(name: str) -> bytes:
-    return png({name: '{"a":' * 100_000})
+    return png({name: '{"a":' * 300_000})
 
 
 @pytest.mark.parametrize(

@@ -16,12 +16,8 @@ from webui.service.limits import UserLimits
 from webui.service.requests import Resolver, at_most
 from webui.service.task_inputs import shape_of
 from webui.service.users import User
-from webui.tasks import INPUTS
+from webui.tasks import INPUTS, LATENT_UPSCALES
 
-LATENT_MODES = (
-    "Latent", "Latent (antialiased)", "Latent (bicubic)", "Latent (bicubic antialiased)", "Latent (nearest)",
-    "Latent (nearest-exact)",
-)
 PROMPTS = ("prompt", "negative")
 Styled = Callable[[Sequence[str], str, str], tuple[str, str]]
 """The prompt and the negative prompt with styles of those names around them."""
@@ -148,7 +144,7 @@ def names(resolver: Resolver, registry: str) -> list[str]:
         case "estimators":
             return resolver.estimator_names()
         case "hires_upscalers":
-            return [NONE, *LATENT_MODES, *(each for each in resolver.networks.upscaler_names() if each != NONE)]
+            return [NONE, *LATENT_UPSCALES, *(each for each in resolver.networks.upscaler_names() if each != NONE)]
         case "hires_samplers":
             return [SAME_SAMPLER, *(each for each in resolver.samplers() if each != AUTOMATIC)]
         case "hires_schedules":

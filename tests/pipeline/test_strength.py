@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 import torch
@@ -99,7 +100,9 @@ def test_a_higher_strength_never_means_less_noise(steps: int, schedule: str, sam
     schedule = "Karras" if every else schedule  # where DDIM's begins depends on how many steps it has
     strengths = (0.01, 0.25, 0.6, 0.99, 1.0)
     ways = [way(wanted(steps, each, **more), SAMPLERS[sampler], SCHEDULES[schedule], TABLE) for each in strengths]
-    assert [each.noised for each in ways] == sorted(each.noised for each in ways)
+    room = 1e-9 if sampler == "Euler" else 0.5 + 1e-9  # a schedule of another length may lie on training steps, or may not
+    times = [TABLE.t_of(each.noised) for each in ways]
+    assert all(later + room >= earlier for earlier, later in pairwise(times))
     assert all(len(each.sigmas) > 1 for each in ways)
 
 

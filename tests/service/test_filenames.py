@@ -55,6 +55,11 @@ def test_every_word_is_tested() -> None:
     assert {word for pattern in SAID for word in re.findall(r"\[([a-z_]+)", pattern)} - {"unknown"} == set(VALUES)
 
 
+def test_what_is_filled_in_makes_no_folder() -> None:
+    sly = replace(FACTS.picture, prompt="../a/b\\c", model="x/../y", sampler="s/t")
+    assert name_of("[prompt]/[sampler]-[prompt_spaces]-[model_name]", replace(FACTS, picture=sly)) == "_a_b_c/s_t-.._a_b_c-y"
+
+
 def test_a_word_that_says_nothing_takes_what_stands_before_it() -> None:
     alone = replace(FACTS, job=JOB.picture(1))
     assert name_of("[seed]-[batch_number]", alone) == "8" and name_of("[seed]-[batch_number]", FACTS) == "8-2"

@@ -30,13 +30,15 @@ SIDES = st.integers(8, 512).map(lambda cells: 8 * cells)
 
 @pytest.fixture(scope="module")
 def resolver(tmp_path_factory: pytest.TempPathFactory) -> Resolver:
-    """The tiny model as the built-in one, one like it, one with other latents, and an upscaler's file."""
+    """The tiny model as the built-in one, one like it, others with other latents and more layers, and an upscaler's file."""
     folder = tmp_path_factory.mktemp("hires")
     models = folder / "models"
     tiny_checkpoint.write(models / "builtin" / "model.safetensors")
     tiny_checkpoint.write(models / "checkpoints" / "other.safetensors", seed=1)
     shorter = replace(SPEC, vae=replace(SPEC.vae, scale=0.5))
     tiny_checkpoint.write(models / "checkpoints" / "apart.safetensors", spec=shorter)
+    layers = replace(SPEC, text=(replace(SPEC.text[0], layers=2),))
+    tiny_checkpoint.write(models / "checkpoints" / "longer.safetensors", spec=layers)
     (models / "upscalers").mkdir()
     (models / "upscalers" / "4x-Sharp.pth").write_bytes(b"weights")
     return Resolver(models_folder=models, cache=folder / "cache", seed=lambda: 7)
@@ -172,7 +174,7 @@ def test_another_model_by_name_or_hash_must_share_the_latents(resolver: Resolver
         ({"hires_sampler": "Eular"}, "Unknown sampler 'Eular'"), ({"hires_schedule": "Karas"}, "Unknown schedule 'Karas'"),
         ({"hires_model": "xyz"}, "Unknown model 'xyz'"),
         ({"hires_scale": 4, "width": 4096}, "would be enlarged to 16,384x2,048 for its second pass"),
-        ({"clip_skip": 2}, "Clip skip was 2"),
+        ({"clip_skip": 2, "model": "longer", "hires_model": "other"}, "Clip skip was 2; the text tower of other has 1 layers"),
     ],
     ids=str,
 )  # fmt: skip

@@ -240,6 +240,7 @@ def test_extras_enlarge(person: Person) -> None:
 
 def test_a_model_without_depth_is_refused_with_those_that_have_it(person: Person) -> None:
     page = person.open()
+    person.meant.add(400)  # the program itself knows no such model, and has no schedule for it
     facts = page.evaluate("fetch('/x/models').then(answer => answer.json())")
     plain = facts["models"][0] | {"beside": "nothing", "title": "plain"}
     deep = facts["models"][0] | {"name": "deep", "title": "Deep 2", "beside": "depth", "no_map": None}

@@ -167,11 +167,11 @@ class Stage extends HTMLElement {
 
   #drawBelow() {
     const { picture } = this;
-    const key = picture ? JSON.stringify(picture) + this.job.cells.length : "";
+    const made = this.job?.cells.filter((cell) => cell.picture).length ?? 0;
+    const key = picture ? JSON.stringify(picture) + made : "";
     if (this.#below.dataset.key === key) return; // buttons that are pressed stay the same while steps go by
     this.#below.dataset.key = key;
     if (!picture) return this.#below.replaceChildren();
-    const made = this.job.cells.filter((cell) => cell.picture).length;
     this.#below.replaceChildren(
       actionBar(page, picture, { siblings: made, full: () => this.openViewer(), task: this.#tab.task }),
       parameterFold(picture.parameters, this.#open, (open) => (this.#open = open)),

@@ -197,6 +197,11 @@ def test_a_second_pass_is_as_the_text_says_or_as_it_was_when_nothing_was_said() 
     assert infotext.raw_parameters(infotext.parse("x\n" + base), Img2Img)[0]["strength"] == "0.7"
 
 
+def test_what_is_set_for_a_second_pass_that_is_not_made_is_not_written() -> None:
+    text = infotext.write(Txt2Img(steps=1, seed=1, hires_strength=0.5, hires_scale=2, hires_prompt="x"))
+    assert "Denoising" not in text and "Hires" not in text and infotext.task_said(infotext.parse(text)) == "txt2img"
+
+
 def test_the_oldest_texts_of_a_second_pass_say_the_first_ones_size() -> None:
     found = meaning("Steps: 1, Seed: 1, Size: 1024x768, Denoising strength: 0.7, First pass size: 640x448")
     assert [found[name] for name in ("width", "height", "hires_width", "hires_height")] == ["640", "448", "1024", "768"]

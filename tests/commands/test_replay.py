@@ -17,7 +17,8 @@ from webui import infotext
 from webui.cli import main
 from webui.metadata import writing
 from webui.service.gallery import read_text
-from webui.service.replaying import differences, psnr_of, verdict
+from webui.service.replaying import differences, psnr_of, request_of, verdict
+from webui.service.requests import Resolver
 
 Run = Callable[..., int]
 
@@ -147,6 +148,13 @@ def test_what_cannot_be_made_again_is_a_sentence(
     assert run("replay", str(path), "--verify", output=False) == 2
     shown = capsys.readouterr().err
     assert sentence in shown and "Traceback" not in shown
+
+
+def test_the_words_of_a_text_are_those_that_were_drawn_of_and_are_not_drawn_again(root: Path) -> None:
+    resolver = Resolver(models_folder=root / "models", cache=root / "cache")
+    values = 'Steps: 1, Sampler: Euler, Seed: 1, Size: 64x64, Wildcard prompt: "a {x|y}"'
+    request = request_of(f"a {{b|c}}\n{values}", resolver, lambda name, digits: None)
+    assert (request.prompt, request.prompts, request.template, request.rng) == ("a {b|c}", (), "a {x|y}", "GPU")
 
 
 def test_verdicts_say_what_they_should() -> None:

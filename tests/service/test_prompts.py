@@ -30,7 +30,7 @@ def prompts(tmp_path_factory: pytest.TempPathFactory) -> Prompts:
     write(root / "models" / "checkpoints" / "tiny.safetensors")
     short = replace(SPEC, text=(replace(SPEC.text[0], positions=12),))
     write(root / "models" / "checkpoints" / "short.safetensors", spec=short)
-    for name in ("Lora/one.safetensors", "Lora/sub/two.pt", "embeddings/bad hands.pt", "hypernetworks/h.pt", "Lora/notes.txt"):
+    for name in ("Lora/one.safetensors", "Lora/a one.pt", "Lora/sub/two.pt", "embeddings/bad hands.pt", "hypernetworks/h.pt", "Lora/notes.txt"):
         path = root / "models" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"x")
@@ -96,7 +96,8 @@ def test_words_that_begin_so_come_before_those_that_hold_it(prompts: Prompts) ->
     def names(kind: str, start: str) -> list[str]:
         return [each["name"] for each in prompts.words(ANNA, kind, start)]
 
-    assert names("lora", "") == ["one", "sub/two"] and names("lora", "T") == ["sub/two"]
+    assert names("lora", "") == ["a one", "one", "sub/two"] and names("lora", "T") == ["sub/two"]
+    assert names("lora", "one") == ["one", "a one"]
     assert names("embedding", "HAND") == ["bad hands"] and names("hypernet", "h") == ["h"]
     assert names("style", "pain") == ["Oil painting"] and prompts.words(BOB, "style", "") == []
     assert {"name": "one", "kind": "lora"} in prompts.words(ANNA, "", "o")

@@ -30,7 +30,8 @@ def prompts(tmp_path_factory: pytest.TempPathFactory) -> Prompts:
     write(root / "models" / "checkpoints" / "tiny.safetensors")
     short = replace(SPEC, text=(replace(SPEC.text[0], positions=12),))
     write(root / "models" / "checkpoints" / "short.safetensors", spec=short)
-    for name in ("Lora/one.safetensors", "Lora/a one.pt", "Lora/sub/two.pt", "embeddings/bad hands.pt", "hypernetworks/h.pt", "Lora/notes.txt"):
+    networks = ("Lora/one.safetensors", "Lora/a one.pt", "Lora/sub/two.pt", "embeddings/bad hands.pt", "hypernetworks/h.pt")
+    for name in (*networks, "Lora/notes.txt"):
         path = root / "models" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"x")

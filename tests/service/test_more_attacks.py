@@ -11,8 +11,8 @@ from PIL import Image
 
 from tests.service.shelf import ANNA, request, shelf
 from webui.errors import UserError
-from webui.service.inputs import MOST_SCANS, checked_head
 from webui.metadata.heads import scans
+from webui.service.inputs import MOST_SCANS, checked_head
 from webui.service.pictures import LONGEST_SEARCH
 from webui.service.styles import MOST_BROKEN, read_csv
 

@@ -15,7 +15,6 @@ from torch import Tensor
 
 from webui.nets.autoencoder import AutoencoderKL
 from webui.nets.tokenizer import Tokenizer
-from webui.pipeline.prompt import window
 
 from .dataset import DataSet
 from .vocabulary import MIRRORED
@@ -82,7 +81,8 @@ def _sideways(data: DataSet, index: int) -> bool:
 
 def token_rows(texts: list[str], tokenizer: Tokenizer, length: int) -> Tensor:
     """Token ids [B, length]: start, the text, end, and end again as padding; a text that is too long is cut."""
-    return torch.tensor([window(tokenizer.encode(text)[: length - 2], tokenizer, length, tokenizer.end).ids for text in texts])
+    rows = ([tokenizer.start, *tokenizer.encode(text)[: length - 2], tokenizer.end] for text in texts)
+    return torch.tensor([row + [tokenizer.end] * (length - len(row)) for row in rows])
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -351,3 +351,12 @@ def test_what_a_picture_was_made_of_goes_on_in_the_text_of_a_larger_one() -> Non
     assert (info.prompt, info.negative) == ("a, b", " x ") and text.count("Version") == 1
     assert info.values == {**before.values, "Postprocess upscaler": "Lanczos", "Postprocess upscale by": "2", "Own": "2",
                            "Version": "v"}
+
+
+def test_settings_of_unipc_are_names_here() -> None:
+    said = "a cat\nSteps: 8, Sampler: UniPC, {}CFG scale: 7, Seed: 1, UniPC variant: {}, UniPC skip type: {}, UniPC order: 3"
+    raw, rest = infotext.raw_parameters(infotext.parse(said.format("", "vary_coeff", "logSNR")))
+    assert (raw["sampler"], raw["schedule"], rest) == ("UniPC vary", "UniPC logSNR", {"UniPC order": "3"})
+    raw, rest = infotext.raw_parameters(infotext.parse(said.format("Schedule type: Karras, ", "new", "time_quadratic")))
+    assert (raw["sampler"], raw["schedule"]) == ("UniPC", "Karras")
+    assert rest == {"UniPC variant": "new", "UniPC skip type": "time_quadratic", "UniPC order": "3"}

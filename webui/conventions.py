@@ -24,6 +24,8 @@ ORDER = (
 ZERO_IS_NONE = ("Hires resize", "Seed resize from")  # of these sizes a side that is 0 follows from the other
 OLD_NAMES: Mapping[str, str] = {"Soft inpainting enabled": "Soft inpainting", "Eta noise seed delta": "ENSD"}
 OLD_TIMELINES = (1, 6)  # the version of A1111's UI before which numbers in [from:to:when] meant something else
+UNIPC_VARIANTS: Mapping[str, str] = {"bh1": "UniPC", "bh2": "UniPC bh2", "vary_coeff": "UniPC vary"}
+UNIPC_SPACINGS: Mapping[str, str] = {"time_uniform": "UniPC", "time_quadratic": "UniPC quadratic", "logSNR": "UniPC logSNR"}
 LATENT_PASS, PLAIN_PASS = "Latent", "Lanczos"  # what enlarged where the key is missing, and where it says "None"
 FIRST_PASS_PIXELS, FIRST_PASS_STEP = 512 * 512, 64  # what the first programs with a second pass began with
 VERSION = re.compile(r"(?:f[\d.]+)?v?(\d{1,4})\.(\d{1,4})(?:\.\d.*|\D.*)?")
@@ -46,7 +48,22 @@ def meant(values: Mapping[str, str], prompts: tuple[str, str], *, hires: bool) -
     old = version is not None and (int(version[1]), int(version[2])) < OLD_TIMELINES
     if old and any("[" in prompt for prompt in (*prompts, values.get("Hires prompt", ""))):
         found.setdefault("Old prompt editing timelines", "True")
+    found = _unipc(found)
     return _second_pass(found) if hires else found
+
+
+def _unipc(values: dict[str, str]) -> dict[str, str]:
+    """What were settings of one sampler elsewhere and are names of samplers and schedules here."""
+    if values.get("Sampler") != "UniPC":
+        return values
+    if (sampler := UNIPC_VARIANTS.get(values.get("UniPC variant", ""))) is not None:
+        values = {**values, "Sampler": sampler}
+        del values["UniPC variant"]
+    spacing = UNIPC_SPACINGS.get(values.get("UniPC skip type", ""))
+    if spacing is not None and values.get("Schedule type", "Automatic") == "Automatic":
+        values = {**values, "Schedule type": spacing}
+        del values["UniPC skip type"]
+    return values
 
 
 def _second_pass(values: dict[str, str]) -> dict[str, str]:

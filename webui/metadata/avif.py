@@ -11,6 +11,7 @@ from webui.metadata.bounds import LONGEST_TEXT, MOST_PARTS, bounded
 
 BRANDS = (b"avif", b"avis", b"mif1", b"miaf")
 MOST_ITEMS = 1000
+MOST_TABLES = 4  # of a kind; files have one
 MOST_EXIF = 5
 IN_FILE, IN_IDAT = 0, 1  # how an item's place is meant
 
@@ -64,15 +65,14 @@ def _named(content: bytes, at: int, end: int, kind: bytes) -> Iterator[_Box]:
 
 def _exif_items(content: bytes) -> Iterator[bytes]:
     """What each item of the kind Exif holds, from its TIFF header on."""
-    for meta in _named(content, 0, len(content), b"meta"):
+    for meta in islice(_named(content, 0, len(content), b"meta"), MOST_TABLES):
         inside = list(_boxes(content, meta.begin + 4, meta.end))
         wanted = set(islice((item for box in inside if box.kind == b"iinf" for item in _items(content, box)), MOST_EXIF))
         stored = next((box.begin for box in inside if box.kind == b"idat"), 0)
-        for box in inside:
-            if box.kind == b"iloc":
-                for data in islice(_located(content, box, stored, wanted), MOST_EXIF):
-                    if len(data) > 4:
-                        yield data[4 + int.from_bytes(data[:4], "big") :]
+        for box in islice((box for box in inside if box.kind == b"iloc"), MOST_TABLES):
+            for data in islice(_located(content, box, stored, wanted), MOST_EXIF):
+                if len(data) > 4:
+                    yield data[4 + int.from_bytes(data[:4], "big") :]
 
 
 def _items(content: bytes, table: _Box) -> Iterator[int]:
@@ -104,18 +104,21 @@ def _located(content: bytes, box: _Box, stored: int, wanted: Collection[int]) ->
             method, at = _number(content, at, 2) & 15, at + 2
         base, at = _number(content, at + 2, base_size), at + 2 + base_size
         parts, at = _number(content, at, 2), at + 2
-        data = b""
-        for _ in range(min(parts, MOST_ITEMS)):
-            if at >= box.end:
-                break
-            at += index_size
-            offset, length = _number(content, at, offset_size), _number(content, at + offset_size, length_size)
-            at += offset_size + length_size
+        first, part_size = at, index_size + offset_size + length_size
+        at += parts * part_size
+        if item not in wanted:
+            continue
+        found, size = list[bytes](), 0
+        end = min(at, box.end, first + MOST_ITEMS * part_size)
+        for part in range(first, end, part_size) if part_size else (first,) * min(parts, 1):
+            begin = part + index_size
+            offset, length = _number(content, begin, offset_size), _number(content, begin + offset_size, length_size)
             begin = base + offset + (stored if method == IN_IDAT else 0)
-            if item in wanted and len(data) < 4 * LONGEST_TEXT:
-                data += content[begin : begin + min(length or len(content), 4 * LONGEST_TEXT)]
-        if item in wanted:
-            yield data
+            found.append(content[begin : begin + min(length or len(content), 4 * LONGEST_TEXT)])
+            size += len(found[-1])
+            if size >= 4 * LONGEST_TEXT:
+                break
+        yield b"".join(found)
 
 
 def _number(content: bytes, at: int, size: int) -> int:

@@ -9,7 +9,7 @@ import re
 import struct
 from collections.abc import Iterator
 
-from webui.metadata.bounds import LONGEST_TEXT, bounded
+from webui.metadata.bounds import LONGEST_TEXT, MOST_BYTES, bounded
 
 USER_COMMENT, EXIF_PLACE = 0x9286, 0x8769
 TAGS = {
@@ -20,6 +20,7 @@ TEXT_TYPES = (1, 2, 7)  # bytes, ASCII, undefined: of one byte each
 LONGEST_VALUE = 4 * LONGEST_TEXT  # bytes
 HEADER = re.compile(rb"II\x2a\0|MM\0\x2a")
 MOST_ENTRIES = 1000  # of one directory
+MOST_DIRECTORIES = 10  # of one file, which may say that each of its bytes begins one
 MOST_TRIES = 50  # to find EXIF in a file that is broken before it
 CODE = 8  # bytes before a comment that say how it is written
 
@@ -31,20 +32,21 @@ def texts(content: bytes) -> Iterator[tuple[str, str]]:
         return
     order = "<" if content[:2] == b"II" else ">"
     (first,) = struct.unpack_from(f"{order}I", content, 4) if len(content) >= 8 else (0,)
-    places, seen = [first], set[int]()
-    while places:
-        place = places.pop(0)
-        if place in seen or not 8 <= place <= len(content) - 2:
+    places, size = [first], 0
+    for place in places:  # which grows meanwhile
+        if not 8 <= place <= len(content) - 2:
             continue
-        seen.add(place)
         for tag, kind, length, at in _entries(content, order, place):
             (where,) = struct.unpack_from(f"{order}I", content, at)
-            if tag == EXIF_PLACE:
+            if tag == EXIF_PLACE and where not in places and len(places) < MOST_DIRECTORIES:
                 places.append(where)
             elif tag in TAGS and kind in TEXT_TYPES:
                 begin = at if length <= 4 else where
-                text = _text(tag, content[begin : begin + min(length, LONGEST_VALUE)], order)
-                if text:
+                value = content[begin : begin + min(length, LONGEST_VALUE)]
+                size += len(value)
+                if size > MOST_BYTES:  # of what is read, for much of it may come to no text
+                    return
+                if text := _text(tag, value, order):
                     yield TAGS[tag], text
 
 

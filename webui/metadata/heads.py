@@ -10,9 +10,11 @@ import re
 from dataclasses import dataclass
 
 from webui.metadata import avif
+from webui.metadata.bounds import MOST_PARTS
 
 PNG = b"\x89PNG\r\n\x1a\n"
 WITHOUT_LENGTH = {0x01, *range(0xD0, 0xD8)}  # JPEG's markers that no length follows
+FILLING = re.compile(rb"\xff*(?=\xff)")  # before a marker, which begins with one more
 MARKER = re.compile(rb"\xff([^\x00\xd0-\xd7\xff])")  # of JPEG's what is neither a byte of a scan nor between two parts of one
 END, SCAN = 0xD9, 0xDA
 FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # those that say the size
@@ -62,13 +64,13 @@ def _png(content: bytes) -> Head | None:
 
 def _jpeg(content: bytes) -> Head | None:
     at = 2
-    while at + 4 <= len(content):
-        if content[at] != 0xFF:
+    for _ in range(MOST_PARTS):
+        filled = FILLING.match(content, at)
+        at = filled.end() if filled else at
+        if at + 4 > len(content) or content[at] != 0xFF:
             return None
         marker = content[at + 1]
-        if marker == 0xFF:  # filling
-            at += 1
-        elif marker in WITHOUT_LENGTH:
+        if marker in WITHOUT_LENGTH:
             at += 2
         elif marker in FRAMES:
             found = content[at + 5 : at + 9]

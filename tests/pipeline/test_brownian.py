@@ -57,6 +57,25 @@ def test_up_the_path_is_the_way_down_turned_round_and_beyond_its_ends_nothing_is
         path(3).noise(2.0, 2.0)
 
 
+@pytest.mark.parametrize("near", [(0.0100014, 0.0100012), (5.0000002, 4.9999998), (4e-7, 1e-7)])
+def test_between_levels_that_are_one_to_the_path_nothing_is_gained(near: tuple[float, float]) -> None:
+    assert torch.equal(path(3, low=min(0.01, *near)).noise(*near), torch.zeros(SHAPE))
+
+
+@pytest.mark.parametrize("name", BROWNIAN)
+@pytest.mark.parametrize("lowest", [1e-7, 1e-6, 0.5])
+def test_schedules_may_end_as_low_as_anybody_likes(name: str, lowest: float) -> None:
+    sigmas = SCHEDULES["Exponential"](60, TABLE, sigma_min=lowest)
+
+    def denoise(x: Tensor, _at: Moment) -> Any:
+        yield from ()
+        return x * 0.9
+
+    with noise_of_steps(Seeds(42), SHAPE, SAMPLERS[name], sigmas, TABLE, {}) as noise:
+        steps = list(SAMPLERS[name].run(denoise, torch.randn(SHAPE), sigmas, noise, TABLE, {}))
+    assert len(steps) == 60 and bool(steps[-1].x.isfinite().all())
+
+
 WAYS = st.tuples(LEVELS, LEVELS).filter(lambda pair: pair[0] != pair[1])
 
 

@@ -63,10 +63,15 @@ class Path:
         self._halves: OrderedDict[Part, Tensor] = OrderedDict()
 
     def noise(self, sigma: float, sigma_next: float) -> Tensor:
-        """What the path gains from one level to another, with unit variance; levels beyond its ends are its ends."""
+        """What the path gains from one level to another, with unit variance; levels beyond its ends are its ends.
+
+        That is 0 between levels that are nearer to each other than what the path is drawn to.
+        """
+        if sigma == sigma_next:
+            raise ValueError(f"Noise was asked for between sigma {sigma:g} and {sigma_next:g}; the path gains none there.")
         start, end = (min(max(_rounded(each), self._all.start), self._all.end) for each in (sigma, sigma_next))
         if start == end:
-            raise ValueError(f"Noise was asked for between sigma {sigma:g} and {sigma_next:g}; the path gains none there.")
+            return torch.zeros_like(self._whole)
         first, *others = self._gains(self._all, self._whole, min(start, end), max(start, end))
         gain = sum(others, start=first)
         first_level, last_level = torch.tensor([sigma, sigma_next], dtype=torch.float32)

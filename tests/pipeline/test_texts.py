@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from tests.tiny_checkpoint import MERGES, SPEC
+from webui.drawing import ZERO_TERMINAL
 from webui.nets.tokenizer import Tokenizer
 from webui.pipeline.conditioning import conditionings, way_of
 from webui.pipeline.model import Model
@@ -98,8 +99,23 @@ def test_an_adaptive_sampler_goes_by_the_noise_level() -> None:
     course = texts.parts[0]
     found = [course.at(Moment(table.sigma_of(t), 40, None)).key for t in (999, 500, 390, 0)]
     assert found == ["a", "a", "b", "b"]  # step 4 and 5 of 10 are "a", step 6 begins at 400
-    assert way_of(MODEL)(table.sigma_of(999)) == 0 and way_of(MODEL)(table.sigma_of(0)) == 1
+    place = way_of(REQUEST, MODEL)
+    assert place(table.sigma_of(999)) == 0 and place(table.sigma_of(0)) == 1
     assert run(prompt="a")[0].parts[0].at(Moment(1.0, 40, None)).key == "a"
+
+
+def test_an_adaptive_sampler_goes_by_the_noise_levels_that_were_asked_for() -> None:
+    zero = replace(REQUEST, noise_schedule=ZERO_TERMINAL)
+    table = NoiseTable.from_spec(SPEC).ended_in_noise()
+    assert [way_of(zero, MODEL)(table.sigma_of(t)) for t in (999, 500, 0)] == pytest.approx([0, 499 / 999, 1])
+
+
+def test_under_an_adaptive_sampler_parts_that_stay_are_as_long_as_those_that_change() -> None:
+    long = "a " * 80
+    texts, _ = run(prompt=f"[a:{long}:5] AND b")
+    table = NoiseTable.from_spec(SPEC)
+    found = [[len(part.at(Moment(table.sigma_of(t), 40, None)).tokens) for part in texts.parts] for t in (999, 0)]
+    assert found == [[3, 3], [6, 6]]
 
 
 def test_parts_are_equally_long_at_every_step_and_only_there() -> None:

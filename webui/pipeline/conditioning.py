@@ -45,31 +45,32 @@ def conditionings(
     """
     timeline = Timeline(steps=request.steps * evaluations, before=first_steps if hires else None, old=request.old_schedules)
     reader = _Reader(request, model, patches)
+    prompt, (written,) = parse(request.prompt), parse(request.negative, negative=True).parts
+    place = way_of(request, model) if any(part.choices for part in (*prompt.parts, written)) else nowhere
     parts: list[Part] = []
-    for part in parse(request.prompt).parts:
-        course = yield from _course(part, timeline, model, lambda text: reader.encoded(text, AESTHETIC_SCORE))
+    for part in prompt.parts:
+        course = yield from _course(part, timeline, place, lambda text: reader.encoded(text, AESTHETIC_SCORE))
         parts.append(Part(course=replace(course, evaluations=evaluations), weight=part.weight))
     levels = levelled([part.course for part in parts])
     parts = [replace(part, course=course) for part, course in zip(parts, levels, strict=True)]
-    (written,) = parse(request.negative, negative=True).parts
-    negative = yield from _course(written, timeline, model, lambda text: reader.encoded(text, NEGATIVE_SCORE, negative=True))
+    negative = yield from _course(written, timeline, place, lambda text: reader.encoded(text, NEGATIVE_SCORE, negative=True))
     return Texts(parts=tuple(parts), course=replace(negative, evaluations=evaluations))
 
 
 def _course(
-    part: grammar.Part, timeline: Timeline, model: Model, encoded: Callable[[str], Encoding]
+    part: grammar.Part, timeline: Timeline, place: Callable[[float], float], encoded: Callable[[str], Encoding]
 ) -> Generator[Ask, Any, Course]:
-    """A part's text from step to step."""
+    """A part's text from step to step; or, where nobody knows how many there are, from `place` to place."""
     until = part.ends(timeline)
     means = []
     for step in until:
         means.append((yield from encoded(part.at(step, timeline).text)))
-    return Course(until=until, means=tuple(means), place=way_of(model) if part.choices else nowhere)
+    return Course(until=until, means=tuple(means), place=place)
 
 
-def way_of(model: Model) -> Callable[[float], float]:
+def way_of(request: Request, model: Model) -> Callable[[float], float]:
     """The part of the training steps, from the noisiest, that lies behind a noise level."""
-    table = NoiseTable.from_spec(model.spec)
+    table = NoiseTable.asked(request.noise_schedule, model.spec) or NoiseTable.from_spec(model.spec)
     return lambda sigma: 1 - table.t_of(sigma) / (len(table.sigmas) - 1)
 
 

@@ -156,7 +156,7 @@ class Request:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, ready for JSON."""
-        return dataclasses.asdict(self)
+        return {**dataclasses.asdict(self), "prompts": list(self.prompts), "negatives": list(self.negatives)}
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> Request:

@@ -28,7 +28,7 @@ from models.builtin.recipe.pack import CHECKPOINT, IMAGE_TOWER, shipped_clip
 from models.builtin.recipe.samples import RECONSTRUCTIONS, SAMPLES
 from models.builtin.recipe.scenes import sample_scene
 from models.builtin.recipe.stages import EXTRA_STAGES, STAGES
-from webui.pipeline.prompt import windows
+from webui.pipeline.prompt import segments_of, windows
 from webui.service.previews import preview_of
 from webui.training.state import load_average
 from webui.weights.files import read_tensors
@@ -168,7 +168,7 @@ def test_token_rows_start_end_and_are_cut() -> None:
     assert short[1:4] == coder.encode("a red ball") and set(short[4:]) == {coder.end}
     assert long[-1] == coder.end and coder.end not in long[:-1]
     tower = dataclasses.replace(spec().text[0], positions=12)
-    assert tuple(short) == windows("a red ball", coder, tower)[0].ids  # as a picture's prompt is read
+    assert tuple(short) == windows(segments_of("a red ball"), coder, tower)[0].ids  # as a picture's prompt is read
 
 
 def test_figures_go_between_the_cards_marks(tmp_path: Path) -> None:

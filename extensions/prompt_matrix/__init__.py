@@ -24,6 +24,7 @@ from webui.extension import (
 TITLE = "Prompt matrix"
 POSITIVE, NEGATIVE = "positive", "negative"
 JOINED = {"comma": ", ", "space": " "}
+MOST_PARTS = 50  # beyond which nobody counts the cells, nor writes their number down
 CLOSING = {"]": "[", "}": "{"}
 
 
@@ -55,9 +56,10 @@ def plan(values: Matrix, base: Base) -> Plan:
         raise UserError(
             f"The {values.which} prompt has no | in it; write the parts to combine behind the first one, such as a house|in snow."
         )
-    if 2 ** len(parts) > base.most_cells:
+    if len(parts) > MOST_PARTS or 2 ** len(parts) > base.most_cells:
+        cells = f"{2 ** len(parts):,}" if len(parts) <= MOST_PARTS else "far too many"
         raise UserError(
-            f"The {values.which} prompt has {len(parts)} parts to combine, which are {2 ** len(parts):,} cells; here there "
+            f"The {values.which} prompt has {len(parts):,} parts to combine, which are {cells} cells; here there "
             f"may be at most {base.most_cells:,}: use fewer parts."
         )
     across = (len(parts) + 1) // 2

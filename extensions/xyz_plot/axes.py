@@ -6,7 +6,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise, permutations
 
-from webui.extension import RANDOM_SEED, AxisKind, Base, Parameter, Params, UserError, Value, parameters, quoted, size, unknown
+from webui.extension import (
+    LONGEST_PROMPT,
+    RANDOM_SEED,
+    AxisKind,
+    Base,
+    Parameter,
+    Params,
+    UserError,
+    Value,
+    parameters,
+    quoted,
+    size,
+    unknown,
+)
 
 from .values import listed, numbers
 
@@ -49,9 +62,16 @@ class Change:
     drawn: bool = False
 
     def prompt(self, text: str) -> str:
-        """A prompt with what this value makes of it."""
+        """A prompt with what this value makes of it; `UserError` where that gets too long."""
         if self.replaced[0]:
-            text = text.replace(*self.replaced)
+            wanted, new = self.replaced
+            length = len(text) + text.count(wanted) * (len(new) - len(wanted))
+            if length > LONGEST_PROMPT:  # said before it is made, for one after the other may make texts of gigabytes
+                raise UserError(
+                    f"With {quoted(new)} in place of {quoted(wanted)} the prompt would have {length:,} characters; it must have "
+                    f"at most {LONGEST_PROMPT:,}."
+                )
+            text = text.replace(wanted, new)
         return reordered(text, self.order) if self.order else text
 
 

@@ -11,6 +11,7 @@ from webui.extension import UserError, quoted
 MOST_VALUES = 1000  # of one axis
 LONGEST_RANGE = 100  # characters
 DIGITS = 8  # behind the point, of numbers that are spread evenly
+EXACT = 10**15  # beyond which nothing is behind the point, and decimals cannot be rounded
 NUMBER = r"([+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+))"
 RANGE = re.compile(rf"{NUMBER}\s*-\s*{NUMBER}(?:\s*\(\s*{NUMBER}\s*\)|\s*\[\s*([0-9]+)\s*\])?")
 
@@ -57,7 +58,11 @@ def _evenly(first: Decimal, last: Decimal, count: int, item: str, whole: bool) -
     if count > MOST_VALUES:
         raise _too_many(count)
     spread = [first + (last - first) * at / max(count - 1, 1) for at in range(count)]
-    return [str(int(each)) if whole else _plain(round(each, DIGITS)) for each in spread]
+    return [str(int(each)) if whole else _plain(_rounded(each)) for each in spread]
+
+
+def _rounded(number: Decimal) -> Decimal:
+    return round(number, DIGITS) if abs(number) < EXACT else number
 
 
 def _plain(number: Decimal) -> str:

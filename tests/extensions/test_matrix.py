@@ -71,3 +71,8 @@ def test_too_many_parts_are_refused() -> None:
 def test_nothing_of_a_prompt_is_lost(text: str) -> None:
     separated = SCRIPT.plan.__globals__["separated"]  # type: ignore[attr-defined]
     assert "|".join(separated(text)) == text
+
+
+def test_far_too_many_parts_are_refused_without_writing_down_how_many_cells_they_are() -> None:
+    with pytest.raises(UserError, match="19,999 parts to combine, which are far too many cells"):
+        planned(Form(prompt="a" + "|" * 19_999))

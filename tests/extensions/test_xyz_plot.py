@@ -249,3 +249,17 @@ def test_nothing_of_it_imports_torch() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_numbers_too_large_for_decimals_are_refused_as_others_are() -> None:
+    with pytest.raises(UserError, match="must be a number from 0 to 30"):
+        planned(x_type="CFG scale", x_values=f"{'1' * 45}-2 [3]")
+
+
+def test_texts_that_grow_with_each_axis_are_refused_before_they_are_made() -> None:
+    """Each value alone is short enough, and three of them would be a text of eight gigabytes."""
+    form = Form(prompt="abc")
+    values = {"x": f"a,{'b' * 19_000}", "y": f"b,{'c' * 19_000}", "z": f"c,{'d' * 20}"}
+    given = {f"{name}_values": text for name, text in values.items()} | {f"{name}_type": "Prompt S/R" for name in values}
+    with pytest.raises(UserError, match="361,019,001 characters; it must have at most 20,000"):
+        planned(form, **given)

@@ -61,3 +61,11 @@ def test_what_means_itself_is_left_alone(extensions: Extensions) -> None:
 def test_what_becomes_too_long_is_said(extensions: Extensions) -> None:
     with pytest.raises(UserError, match="prompt became 20,001 characters long"):
         expanded(request(prompt="LONG"), extensions, ())
+
+
+def test_texts_of_all_pictures_of_a_job_have_an_end(extensions: Extensions) -> None:
+    """A hundred texts of the longest kind, for each prompt, would be kept with each job, and with each cell of a plot."""
+    written = "SEED " + "y" * (LONGEST_PROMPT - 100)
+    assert len(expanded(request(prompt=written, count=20), extensions, ()).prompts) == 20
+    with pytest.raises(UserError, match="prompt of all 100 pictures became more than 500,000 characters long"):
+        expanded(request(prompt=written, count=100), extensions, ())

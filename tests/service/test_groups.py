@@ -365,3 +365,22 @@ def test_a_picture_whose_file_is_gone_leaves_an_empty_cell(root: Path) -> None:
         assert studio.groups.resume(me, group) == 0
         again = ended(studio, group)
         assert again["state"] == "done" and again["grid"] not in (None, found["grid"])
+
+
+def test_groups_that_nothing_shows_any_more_are_forgotten(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("webui.service.groups_kept.MOST_KEPT", 2)
+    first, second, third = (ended(studio, submit(studio, **seeds(2)))["group"] for _ in range(3))
+    assert [each["group"] for each in studio.groups.view(owner(studio))] == [third, second] and first
+    assert rows(studio, "SELECT COUNT(*) FROM groups") == [(2,)] and rows(studio, "SELECT COUNT(*) FROM cells") == [(4,)]
+    hold(studio)
+    held = [submit(studio, **seeds(2)) for _ in range(3)]
+    assert {held[0]} <= {row[0] for row in rows(studio, "SELECT id FROM groups")}, "one that has not ended is never forgotten"
+
+
+def test_prompts_of_all_cells_have_an_end(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thousand cells of a hundred pictures with drawn words each would be gigabytes, in memory and in the database."""
+    monkeypatch.setattr("webui.service.plots.MOST_CHARACTERS", 50)
+    with pytest.raises(UserError, match="of all 3 cells have more than 50 characters together"):
+        submit(studio, of={"prompt": "{a|b} " * 3, "count": 2}, **seeds(3))
+    assert rows(studio, "SELECT COUNT(*) FROM groups") == [(0,)]
+    submit(studio, of={"prompt": "a cat"}, **seeds(3))

@@ -12,11 +12,13 @@ from webui.params import LONGEST_PROMPT
 from webui.request import Request
 from webui.service.extensions import Extensions
 
+MOST_CHARACTERS = 500_000  # of the texts of all pictures of a job, for each of its prompts: they are kept with the job
+
 
 def expanded(request: Request, extensions: Extensions, folders: Sequence[Path]) -> Request:
     """The request with a text of its own for each picture, and what the person wrote; as it was where that is all the same.
 
-    `UserError` where a text would become too long.
+    `UserError` where a text, or all of them together, would become too long.
     """
     if request.hires:
         roles = {"prompts": "prompt", "negatives": "negative"}
@@ -35,7 +37,8 @@ def _texts(
     """What a text means for each picture, () where it means itself for all of them."""
     if not text:
         return ()
-    found = []
+    found: list[str] = []
+    size = 0
     for index in range(request.count):
         picture = request.picture(index)
         seed = picture.seed if picture.variation_seed is None else picture.variation_seed  # what is not the same for all
@@ -45,5 +48,11 @@ def _texts(
             raise UserError(
                 f"The {role} became {len(found[-1]):,} characters long when its words were drawn; it must be at most "
                 f"{LONGEST_PROMPT:,}. Use shorter lists, or fewer of them."
+            )
+        size += len(found[-1]) if found[-1] != text else 0
+        if size > MOST_CHARACTERS:
+            raise UserError(
+                f"The {role} of all {request.count} pictures became more than {MOST_CHARACTERS:,} characters long when its words "
+                "were drawn; make several jobs of it, or the text shorter."
             )
     return () if all(own == text for own in found) else tuple(found)

@@ -12,7 +12,7 @@ from webui.errors import NotFound, TooMany, UserError, quoted, unknown
 from webui.params import Params
 from webui.scripts import Script
 from webui.service.grids import Layout
-from webui.service.groups_kept import CellRow, Group, GroupRows
+from webui.service.groups_kept import MOST_KEPT, CellRow, Group, GroupRows
 from webui.service.groups_running import GroupRunner
 from webui.service.inputs import Inputs
 from webui.service.jobs import Jobs
@@ -22,7 +22,6 @@ from webui.service.requests import Resolver
 from webui.service.styles import Styles
 from webui.service.users import User
 
-MOST_LISTED = 100
 Clock = Callable[[], float]
 
 
@@ -91,7 +90,7 @@ class Groups:
 
     def view(self, user: User) -> list[dict[str, Any]]:
         """A person's groups, the newest first."""
-        return [_shown(group) for group in self._rows.of_user(user.id, MOST_LISTED)]
+        return [_shown(group) for group in self._rows.of_user(user.id, MOST_KEPT)]
 
     def get(self, user: User, group: str) -> dict[str, Any]:
         """A group with its cells."""

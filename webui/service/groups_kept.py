@@ -16,12 +16,18 @@ from webui.service.jobs import Job
 
 OPEN = ("running", "drawing")
 SKIPPED, CANCELLED, LOST = "Skipped.", "Cancelled.", "Its job is not there any more."
+MOST_KEPT = 100  # of a person; older ones that have ended are forgotten, for nothing shows them any more
 KEPT_SECONDS = 90 * 86400.0  # groups that ended longer ago are forgotten; their pictures stay
 MADE = """
 SELECT cells.grouped, cells.place, groups.user, jobs.id AS job, jobs.state AS state, jobs.sentence AS sentence,
     (SELECT id FROM pictures WHERE pictures.job = cells.job ORDER BY pictures.place LIMIT 1) AS picture
 FROM cells JOIN groups ON groups.id = cells.grouped LEFT JOIN jobs ON jobs.id = cells.job
 WHERE cells.state = 'queued' AND (jobs.state IS NULL OR jobs.state NOT IN ('queued', 'running'))
+"""
+FORGOTTEN = """
+DELETE FROM groups WHERE user = ? AND ended IS NOT NULL
+    AND id NOT IN (SELECT id FROM groups WHERE user = ? ORDER BY created DESC, rowid DESC LIMIT ?)
+    AND NOT EXISTS (SELECT 1 FROM cells WHERE cells.grouped = groups.id AND cells.state = 'queued')
 """
 
 
@@ -157,6 +163,7 @@ class GroupRows:
                 "INSERT INTO cells (grouped, place, turn, labels, request, pictures, state) VALUES (?, ?, ?, ?, ?, ?, 'waiting')",
                 cells,
             )
+            connection.execute(FORGOTTEN, (user, user, MOST_KEPT))
         return group
 
     @staticmethod

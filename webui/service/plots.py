@@ -19,6 +19,8 @@ from webui.service.users import User
 from webui.tasks import INPUTS, LATENT_UPSCALES
 
 PROMPTS = ("prompt", "negative")
+DRAWN = ("prompts", "negatives")
+MOST_CHARACTERS = 10_000_000  # of all prompts of a group, which are in memory while it is planned, and then kept
 Styled = Callable[[Sequence[str], str, str], tuple[str, str]]
 """The prompt and the negative prompt with styles of those names around them."""
 
@@ -105,14 +107,28 @@ def plan_of(script: Script, values: Mapping[str, object], form: Form) -> Plan:
 def planned(script: Script, values: Mapping[str, object], form: Form) -> Planned:
     """What a script makes of a form; `UserError` says which value means nothing, or which cell could not be made."""
     plan = plan_of(script, values, form)
-    requests = []
+    requests: list[Request] = []
+    written = 0
     for cell in plan.cells:
         try:
             requests.append(form.request(cell.changes, cell.styles))
         except UserError as error:
             where = ", ".join(label for label in cell.labels if label)
             raise UserError(f"{where or 'A cell'}: {error}") from error
+        written += characters_of(requests[-1])
+        if written > MOST_CHARACTERS:
+            raise UserError(
+                f"The prompts of all {len(plan.cells):,} cells have more than {MOST_CHARACTERS:,} characters together; use fewer "
+                "cells, fewer pictures in each, or shorter prompts."
+            )
     return Planned(plan=plan, requests=tuple(requests))
+
+
+def characters_of(request: Request) -> int:
+    """How long the texts of a request are together."""
+    second = [request.hires.get(name, "") for name in PROMPTS]
+    many = [*request.prompts, *request.negatives, *(text for name in DRAWN for text in request.hires.get(name, ()))]
+    return sum(map(len, [request.prompt, request.negative, *second, *many]))
 
 
 def turns(requests: Sequence[Request]) -> list[int]:

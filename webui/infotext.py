@@ -30,6 +30,7 @@ FEWEST_VALUES = 3  # in a line for it to be the values' and not the prompt's
 FIRST = "Steps: "  # what the values begin with, in a text that goes on behind them
 MOST_LINES = 200  # behind the values
 MOST_GUESSES = 1000  # of values that look like JSON and are none
+MOST_PIECES = 20_000  # between commas, of the values' line
 KEY = re.compile(r"\w[\w \-/]*")
 NOT_KEY = re.compile(r"[^\w \-/]")
 SPACE = re.compile(r"\s*")
@@ -184,7 +185,9 @@ def _tail(lines: Iterable[str]) -> Iterator[tuple[str, str]]:
 def _scan(line: str) -> Iterator[tuple[str, str]]:
     """Each key and value of the last line; what is not `key: value` is passed over up to the next comma."""
     at, comma, guesses = 0, -1, 0
-    while at < len(line):
+    for _ in range(MOST_PIECES):
+        if at >= len(line):
+            return
         comma = comma if comma >= at else _comma(line, at)
         colon = line.find(":", at, comma)
         if colon < 0:

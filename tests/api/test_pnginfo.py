@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
+from starlette.concurrency import run_in_threadpool
 
 from tests.api.house import House, house
 from tests.metadata.files import GRAPH, TEXT, comfy_webp, png
+from webui.api.pnginfo import InfoRoutes
 
 
 @pytest.fixture(scope="module")
@@ -50,3 +55,23 @@ def test_two_texts_are_compared(home: House) -> None:
 
 def test_too_much_is_refused(home: House) -> None:
     assert home.send("POST", "/x/info", b"\0" * (64 * 2**20 + 1), home.anna).status == 413
+
+
+def test_files_that_wait_to_be_read_hold_no_thread_that_others_need(home: House) -> None:
+    """All threads there are were held by who sent forty files at once, and nobody else's request was answered."""
+    routes, go_on = InfoRoutes(home.studio.pictures), threading.Event()
+
+    def slow() -> dict[str, Any]:
+        go_on.wait(20)
+        return {"threads": threading.current_thread().name}
+
+    async def many() -> None:
+        waiting = [asyncio.create_task(routes._told(slow)) for _ in range(60)]
+        try:
+            await asyncio.sleep(0)
+            assert await asyncio.wait_for(run_in_threadpool(lambda: 7), 10) == 7
+        finally:
+            go_on.set()
+        assert {answer.status_code for answer in await asyncio.gather(*waiting)} == {200}
+
+    asyncio.run(many())

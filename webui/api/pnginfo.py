@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import threading
+import asyncio
+from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -14,6 +16,7 @@ from webui.api.asking import Told, Who, body, text
 from webui.service.inputs import LARGEST
 from webui.service.pictures import Pictures
 from webui.service.pnginfo import compared, info_of
+from webui.service.users import User
 
 READING = 2  # at the same time: looking for what is hidden in pixels decodes them
 
@@ -23,7 +26,7 @@ class InfoRoutes:
 
     def __init__(self, pictures: Pictures) -> None:
         self._pictures = pictures
-        self._reading = threading.BoundedSemaphore(READING)
+        self._reading = asyncio.Semaphore(READING)  # who waits holds no thread that others' requests need
 
     def router(self) -> APIRouter:
         """The routes."""
@@ -37,24 +40,32 @@ class InfoRoutes:
         """What the file that is the body says; nothing of it is kept."""
         del user
         content = await body(request, LARGEST)
-        return JSONResponse(await run_in_threadpool(self._info, content))
+        return await self._told(partial(told_of, content))
 
-    def of_picture(self, id: str, user: Who) -> JSONResponse:  # noqa: A002
+    async def of_picture(self, id: str, user: Who) -> JSONResponse:  # noqa: A002
         """What the file of a picture of the gallery says; where it is gone, what the gallery knows."""
-        picture = self._pictures.get(user, id)
-        try:
-            with picture.path.open("rb") as file:
-                content = file.read(LARGEST)
-        except OSError:
-            content = picture.parameters.encode(errors="replace")
-        found = self._info(content)
-        return JSONResponse(found | {"width": picture.width, "height": picture.height})
+        return await self._told(partial(self._told_of_picture, id, user))
 
     def compare(self, given: Told, user: Who) -> JSONResponse:
         """In what two texts differ: {"a", "b"}."""
         del user
         return JSONResponse({"rows": compared(text(given, "a", ""), text(given, "b", ""))})
 
-    def _info(self, content: bytes) -> dict[str, Any]:
-        with self._reading:
-            return asdict(info_of(content))
+    def _told_of_picture(self, name: str, user: User) -> dict[str, Any]:
+        picture = self._pictures.get(user, name)
+        try:
+            with picture.path.open("rb") as file:
+                content = file.read(LARGEST)
+        except OSError:
+            content = picture.parameters.encode(errors="replace")
+        return told_of(content) | {"width": picture.width, "height": picture.height}
+
+    async def _told(self, read: Callable[[], dict[str, Any]]) -> JSONResponse:
+        """The answer, which is read and written in a thread: either may take long."""
+        async with self._reading:
+            return await run_in_threadpool(lambda: JSONResponse(read()))
+
+
+def told_of(content: bytes) -> dict[str, Any]:
+    """What a file says, as plain data."""
+    return asdict(info_of(content))

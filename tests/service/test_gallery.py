@@ -233,3 +233,10 @@ def test_names_may_have_folders_and_each_counts_for_itself(tmp_path: Path) -> No
         "a/00000-b.png", "a/00001-c.jpg", "00000-d.webp", "a/00002.avif", "00001.png", "00002.png"
     ]
     assert [gallery.part_of(path).name for path in paths[:4]] == [".00000.part", ".00001.part", ".00000.part", ".00002.part"]
+
+
+def test_a_folder_with_the_name_of_a_picture_takes_no_numbers(tmp_path: Path) -> None:
+    """Whoever chooses names of files could have everybody's pictures go on from 99999999999999999999."""
+    form = gallery.Form(name="99999999999999999999-a.png/x")
+    assert gallery.save(tmp_path, PIXELS, 1, "", form=form).path.parent != tmp_path
+    assert gallery.save(tmp_path, PIXELS, 1, "").path.name == "00000-1.png"

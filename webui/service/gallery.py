@@ -182,8 +182,9 @@ def _claim(folder: Path) -> tuple[int, Path, int]:
 def _highest(folder: Path, but: str = "") -> int:
     """The highest number in the folder, of pictures and of parts other than `but`."""
     with os.scandir(folder) as entries:
-        matches = [NUMBERED.fullmatch(entry.name) for entry in entries if entry.name != but]
-    return max((int(match[1] or match[2]) for match in matches if match), default=-1)
+        found = [(NUMBERED.fullmatch(entry.name), entry) for entry in entries if entry.name != but]
+        matches = [match for match, entry in found if match and not entry.is_dir()]  # a folder may have any number's name
+    return max((int(match[1] or match[2]) for match in matches), default=-1)
 
 
 def _settle(folder: Path) -> None:

@@ -71,7 +71,7 @@ def test_schedules_may_end_as_low_as_anybody_likes(name: str, lowest: float) -> 
         yield from ()
         return x * 0.9
 
-    with noise_of_steps(Seeds(42), SHAPE, SAMPLERS[name], sigmas, TABLE, {}) as noise:
+    with noise_of_steps(Seeds(42), SHAPE, SAMPLERS[name], sigmas, TABLE, {}, highest=sigmas[0]) as noise:
         steps = list(SAMPLERS[name].run(denoise, torch.randn(SHAPE), sigmas, noise, TABLE, {}))
     assert len(steps) == 60 and bool(steps[-1].x.isfinite().all())
 
@@ -210,7 +210,7 @@ def test_what_fails_ahead_fails_where_it_is_asked_for_and_costs_nothing_else() -
 @pytest.mark.parametrize("ending", [None, ValueError, GeneratorExit])
 def test_nothing_more_is_drawn_ahead_when_a_picture_has_ended_however_that_was(ending: type[BaseException] | None) -> None:
     sigmas = SCHEDULES["Karras"](150, TABLE)
-    steps = noise_of_steps(Seeds(42), SHAPE, SAMPLERS["DPM++ SDE"], sigmas, TABLE, {})
+    steps = noise_of_steps(Seeds(42), SHAPE, SAMPLERS["DPM++ SDE"], sigmas, TABLE, {}, highest=sigmas[0])
     with contextlib.suppress(*([ending] if ending else [])), steps as noise:
         assert isinstance(noise, DrawnAhead)
         if ending is not None:
@@ -223,18 +223,19 @@ def test_nothing_more_is_drawn_ahead_when_a_picture_has_ended_however_that_was(e
 
 def test_other_samplers_draw_one_after_another() -> None:
     wait_for(lambda: not drawing())
-    with noise_of_steps(Seeds(42), SHAPE, SAMPLERS["Euler a"], (2.0, 1.0, 0.0), TABLE, {}) as noise:
+    with noise_of_steps(Seeds(42), SHAPE, SAMPLERS["Euler a"], (2.0, 1.0, 0.0), TABLE, {}, highest=2.0) as noise:
         assert torch.equal(noise(Moment(2.0, 0, 2), 1.0), per_step(42, SHAPE)(Moment(2.0, 0, 2), 1.0))
     assert not drawing()
 
 
 @pytest.mark.parametrize("name", BROWNIAN)
-def test_a_sampler_s_noise_lies_between_its_own_highest_and_lowest_level(name: str) -> None:
-    sigmas = SCHEDULES["Karras"](7, TABLE, sigma_min=0.2)[2:]  # as of a picture that is made anew in part
-    noise = brownian(Seeds(42), SHAPE, SAMPLERS[name], sigmas, TABLE, {})
-    expected = path(42, low=sigmas[-2], high=sigmas[0]).noise(sigmas[1], sigmas[2])
+def test_a_sampler_s_noise_lies_between_the_lowest_and_the_highest_level_of_the_whole_schedule(name: str) -> None:
+    whole = SCHEDULES["Karras"](7, TABLE, sigma_min=0.2)
+    sigmas = whole[2:]  # as of a picture that is made anew in part
+    noise = brownian(Seeds(42), SHAPE, SAMPLERS[name], sigmas, TABLE, {}, highest=whole[0])
+    expected = path(42, low=whole[-2], high=whole[0]).noise(sigmas[1], sigmas[2])
     assert torch.equal(noise(Moment(sigmas[1], 1, 5), sigmas[2]), expected)
-    assert brownian(Seeds(42), SHAPE, SAMPLERS[name], sigmas, TABLE, {}, device="meta")(
+    assert brownian(Seeds(42), SHAPE, SAMPLERS[name], sigmas, TABLE, {}, highest=whole[0], device="meta")(
         Moment(sigmas[1], 1, 5), sigmas[2]
     ).device.type == "meta"
     noise.close()

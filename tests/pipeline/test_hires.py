@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -16,9 +17,11 @@ from torch.nn.functional import interpolate
 from tests.pipeline.answering import FACTOR, MODEL, REQUEST, Engine, decoded, encoded, in_bytes, settled, with_channels
 from tests.pipeline.test_upscale import times
 from webui.errors import Stopped, UserError
+from webui.pipeline.brownian import Path
 from webui.pipeline.generate import Model, Picture, generate
 from webui.pipeline.given import Given
 from webui.pipeline.hires import enlarged_picture, resized_latent
+from webui.pipeline.noise import Seeds
 from webui.pipeline.noise_table import NoiseTable
 from webui.pipeline.pictures import unit
 from webui.pipeline.protocol import Call, Decode, Encode, EncodePicture, Interrupted, Row, Rows, Step
@@ -106,6 +109,22 @@ def test_at_scale_1_it_is_img2img_of_the_first_latent(sampler: str, strength: in
     blank = torch.zeros(4, HEIGHT, WIDTH, dtype=torch.uint8)
     alone = Same().run(generate(wanted, MODEL, given=Given(picture=blank)))
     assert picture.latent is not None and torch.equal(picture.latent, alone.latent)
+
+
+def test_brownian_noise_is_of_a_path_over_the_whole_schedule_though_its_end_alone_is_gone() -> None:
+    """So A1111 has it, in the second pass and in img2img."""
+    table, schedule = NoiseTable.from_spec(MODEL.spec), SCHEDULES["Karras"]
+    request = twice(sampler="DPM++ 2M SDE", schedule="Karras", strength=0.5, steps=6)
+    engine = Engine()
+    made(request, engine)
+    whole = schedule(12, table)
+    here, there = second_rows(engine, request)[:2]
+    assert here.at.sigma == whole[6] and there.at.sigma == whole[7]
+    clean, h = settled(here), math.log(whole[6] / whole[7])
+    fresh = there.x - clean - (here.x - clean) * math.exp(-2 * h)
+    path = Path(Seeds(request.seed), tuple(here.x.shape), whole[-2], whole[0])
+    expected = path.noise(whole[6], whole[7]) * whole[7] * math.sqrt(-math.expm1(-2 * h))
+    assert torch.allclose(fresh, expected, atol=1e-5)
 
 
 def test_the_whole_strength_still_has_the_picture_under_its_noise() -> None:

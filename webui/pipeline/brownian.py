@@ -196,13 +196,13 @@ def foreseen(
 @contextmanager
 def noise_of_steps(
     seeds: Seeds, shape: Shape, info: SamplerInfo, sigmas: Sequence[float], table: NoiseTable, options: Mapping[str, float],
-    *, device: torch.device | str = "cpu",
+    *, highest: float, device: torch.device | str = "cpu",
 ) -> Iterator[Noise]:
     """The noise of a picture's steps as its sampler wants it: draw by draw, or as a path."""
     if not info.brownian:
         yield per_step(seeds, shape, device=device)
         return
-    ahead = brownian(seeds, shape, info, sigmas, table, options, device=device)
+    ahead = brownian(seeds, shape, info, sigmas, table, options, highest=highest, device=device)
     try:
         yield ahead
     finally:
@@ -211,16 +211,19 @@ def noise_of_steps(
 
 def brownian(
     seeds: Seeds, shape: Shape, info: SamplerInfo, sigmas: Sequence[float], table: NoiseTable, options: Mapping[str, float],
-    *, device: torch.device | str = "cpu",
+    *, highest: float, device: torch.device | str = "cpu",
 ) -> DrawnAhead:
     """The noise of a sampler's steps along `sigmas`, drawn ahead where they are known.
 
-    k-diffusion's path lies between the highest and the lowest level above 0.
+    The path lies between the lowest level above 0 and the `highest` of the whole schedule, even where only its last part is gone:
+    so A1111 has it for a picture that is made anew in part.
     """
-    low, high = min(sigma for sigma in sigmas if sigma > 0), max(sigmas)
+    low = min(sigma for sigma in sigmas if sigma > 0)
     on_device = seeds.source == GPU_NOISE and torch.device(device).type == "cuda"  # it draws in no time, in its own order of work
     return DrawnAhead(
-        lambda: Path(seeds, shape, low, high, device), lambda: () if on_device else foreseen(info, sigmas, table, options), device
+        lambda: Path(seeds, shape, low, highest, device),
+        lambda: () if on_device else foreseen(info, sigmas, table, options),
+        device,
     )
 
 

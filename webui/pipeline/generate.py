@@ -226,7 +226,7 @@ def sample(
     path = way(request, info, schedule, table)
     shape, seeds = latent_shape(request, model.spec), seeds_of(request, model.spec.vae.factor)
     refiner = None if means.refiner is None else means.refiner.spec
-    with noise_of_steps(seeds, shape, info, path.sigmas, table, options, device=device) as fresh:
+    with noise_of_steps(seeds, shape, info, path.sigmas, table, options, highest=path.highest, device=device) as fresh:
         begin = replace(info, unit_start=info.unit_start or request.sgm_noise)
         start = yield from started(
             request, model.spec, canvas, path, begin, initial(seeds, shape, device=device), denoise, network=model.name,

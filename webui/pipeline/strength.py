@@ -23,11 +23,13 @@ LEAST = 0.01  # strength that is counted with where all steps are run with less:
 class Way:
     """The falling `sigmas` of a sampler and the level `noised` to which a picture is noised before it begins.
 
-    `fresh` says that nothing of a picture is left: it begins with noise alone.
+    `highest` is the first level of the whole schedule, of which `sigmas` are the last. `fresh` says that nothing of a picture is
+    left: it begins with noise alone.
     """
 
     sigmas: tuple[float, ...]
     noised: float
+    highest: float
     fresh: bool = False
 
 
@@ -41,7 +43,7 @@ def way(request: Request, info: SamplerInfo, schedule: Schedule, table: NoiseTab
     strength, steps, sigmas_of = request.strength, request.steps, planned(request, info, schedule)
     if strength >= 1:
         sigmas = sigmas_of(steps, table)
-        return Way(sigmas=sigmas, noised=sigmas[0], fresh=True)
+        return Way(sigmas=sigmas, noised=sigmas[0], highest=sigmas[0], fresh=True)
     if request.convention == DIFFUSERS:
         count = steps if request.all_steps else max(int(steps * strength), 1)
         sigmas = sigmas_of(int(steps / max(strength, LEAST)) if request.all_steps else steps, table)
@@ -58,7 +60,7 @@ def way(request: Request, info: SamplerInfo, schedule: Schedule, table: NoiseTab
 def _last(sigmas: tuple[float, ...], count: int, ahead: int = 0) -> Way:
     """The last `count` steps, for a picture noised to the level that lies so many steps `ahead` of them."""
     first = max(len(sigmas) - 1 - count, 0)
-    return Way(sigmas=sigmas[first:], noised=sigmas[max(first - ahead, 0)])
+    return Way(sigmas=sigmas[first:], noised=sigmas[max(first - ahead, 0)], highest=sigmas[0])
 
 
 def begun(clean: Tensor, noise: Tensor, way: Way) -> Tensor:

@@ -292,8 +292,9 @@ def test_a_text_without_values_is_all_prompt() -> None:
     assert infotext.parse("").prompt == ""
 
 
-def test_ddims_eta_goes_by_its_own_name() -> None:
-    params = Txt2Img(sampler="DDIM", eta=0.5)
+@pytest.mark.parametrize("sampler", ["DDIM", "DDIM CFG++"])
+def test_ddims_eta_goes_by_its_own_name(sampler: str) -> None:
+    params = Txt2Img(sampler=sampler, eta=0.5)
     assert infotext.encoded(params)["Eta DDIM"] == "0.5"
     assert infotext.encoded(dataclasses.replace(params, sampler="Euler a"))["Eta"] == "0.5"
 

@@ -102,7 +102,7 @@ def test_an_extension_defines_its_own_in_the_same_way() -> None:
 
 def test_no_label_flag_or_key_is_used_twice() -> None:
     known = parameters(Txt2Img).values()
-    keys = [key for each in known for key in (each.infotext, *each.infotext_by_sampler.values()) if key]
+    keys = [key for each in known for key in {each.infotext, *each.infotext_by_sampler.values()} if key]
     for names in ([each.label for each in known], [each.flag for each in known], keys):
         assert len(set(names)) == len(names)
 

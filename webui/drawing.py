@@ -140,8 +140,9 @@ class Drawing(Params):
     tiling: bool = param(
         False, "Tiling", infotext="Tiling", help="Make a picture whose edges fit together, so that it can be repeated.")
     eta: float | None = param(
-        None, "Eta", min=0, max=1, step=0.01, unset="the sampler's own", infotext="Eta", infotext_by_sampler={"DDIM": "Eta DDIM"},
-        option=True, help="How much fresh noise ancestral samplers and DDIM add: 0 none, 1 as much as DDPM.")
+        None, "Eta", min=0, max=1, step=0.01, unset="the sampler's own", infotext="Eta",
+        infotext_by_sampler={"DDIM": "Eta DDIM", "DDIM CFG++": "Eta DDIM"}, option=True,
+        help="How much fresh noise ancestral samplers and DDIM add: 0 none, 1 as much as DDPM.")
     s_churn: float | None = param(
         None, "Sigma churn", min=0, max=100, step=0.01, unset="the sampler's own", infotext="Sigma churn", option=True,
         help="How much noise Euler and Heun put back before each step (Karras et al. 2022, algorithm 2).")

@@ -13,7 +13,7 @@ from webui.tasks import TASKS
 FILE = Path("docs") / "parameters.md"
 HEAD = """# Parameters
 
-What `launch.py txt2img` and the others take, made by `python -m webui parameters --write` from `webui/params.py` and
+What `launch.py txt2img` and the others take, made by `python -m webui parameters --write` from `webui/drawing.py` and
 `webui/tasks.py`; do not edit it here. The last column is the key in a picture's text. `--size 512x768` sets width and height at
 once. Pictures to begin with are given by `--picture` (files or folders), `--sketch`, `--mask` and `--depth-map`.
 """

@@ -165,3 +165,16 @@ def test_a_distilled_answer_is_the_network_s_own() -> None:
     cond = constant(encoded(run(REQUEST, model())[1][0]))
     denoise = distilled(Texts(parts=(Part(course=cond),), course=cond), 4.0, plain_row())
     assert torch.equal(answer_all(denoise(torch.ones(2), Moment(1.0, 0, 1)), answer), torch.full((2,), 5.0))
+
+
+@pytest.mark.parametrize(
+    "prompt", [" ".join(["[a|b|c|ab|ba|bc|cb|ca]"] + ["abc"] * 70), " AND ".join([" ".join(["abc"] * 80)] + ["b"] * 15)]
+)
+def test_texts_that_would_take_all_memory_are_refused(prompt: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An alternation in twenty thousand characters is a text of its own in each of 150 steps, of hundreds of megabytes each."""
+    long = replace(REQUEST, prompt=prompt, steps=30)
+    run(long, model())
+    monkeypatch.setattr("webui.pipeline.conditioning.MOST_NUMBERS", 10 * 77 * 4)
+    with pytest.raises(UserError, match="Use shorter ones, fewer changes or fewer parts"):
+        run(long, model())
+    run(replace(REQUEST, steps=30), model())

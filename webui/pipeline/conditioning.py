@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -25,6 +25,7 @@ Chunks = tuple[tuple[TokenChunk, ...], ...]
 SIZE_WIDTH = 256  # each of SDXL's numbers is shown to the network as so many sines and cosines
 AESTHETIC_SCORE = 6.0  # what the refiner is told the picture would be rated, out of 10
 NEGATIVE_SCORE = 2.5  # the same beside the negative prompt
+MOST_NUMBERS = 2**28  # that a picture's texts come to, all steps together: a gigabyte in 32 bits
 CROP = (0.0, 0.0)  # top and left: nothing is cut off
 
 
@@ -51,6 +52,7 @@ def conditionings(
     for part in prompt.parts:
         course = yield from _course(part, timeline, place, lambda text: reader.encoded(text, AESTHETIC_SCORE))
         parts.append(Part(course=replace(course, evaluations=evaluations), weight=part.weight))
+    check_levels([part.course for part in parts])
     levels = levelled([part.course for part in parts])
     parts = [replace(part, course=course) for part, course in zip(parts, levels, strict=True)]
     negative = yield from _course(written, timeline, place, lambda text: reader.encoded(text, NEGATIVE_SCORE, negative=True))
@@ -83,6 +85,7 @@ class _Reader:
         self._towers = [(tokenizer, tower, matcher(tokenizer, patches.tokens)) for tokenizer, tower in towers]
         self._cut: dict[str, Chunks] = {}
         self._known: dict[Chunks, Conditioning] = {}
+        self._numbers = 0
 
     def encoded(self, text: str, score: float, *, negative: bool = False) -> Encoding:
         """What a text means, sizes and all, for the model; `score` is what a refiner is told beside it."""
@@ -101,6 +104,8 @@ class _Reader:
                 chunks, network=self._model.name, clip_skip=self._request.clip_skip, patches=self._patches,
                 norm=plain or self._request.emphasis != NO_NORM,
             )  # fmt: skip
+            self._numbers += self._known[chunks].tokens.numel()
+            check_room(self._numbers)
         return self._known[chunks]
 
     def _chunks(self, text: str) -> Chunks:
@@ -108,6 +113,22 @@ class _Reader:
             segments = segments_of(text, self._request.emphasis)
             self._cut[text] = tuple(windows(segments, *tower) for tower in self._towers)
         return self._cut[text]
+
+
+def check_levels(courses: Sequence[Course]) -> None:
+    """Raise `UserError` where texts that are made equally long would take more memory than a picture's may."""
+    sizes = {meaning.tokens.numel() for course in courses for meaning in course.means}
+    if len(sizes) > 1:
+        check_room(max(sizes) * len(courses) * len({call for course in courses for call in course.until}))
+
+
+def check_room(numbers: int) -> None:
+    """Raise `UserError` where texts would take more memory than a picture's may."""
+    if numbers > MOST_NUMBERS:
+        raise UserError(
+            "The prompts are too long for how often they change along the steps, or for how many AND joins: what they mean would "
+            "take more memory than a picture's prompts may. Use shorter ones, fewer changes or fewer parts."
+        )
 
 
 def zeros_like(text: Conditioning) -> Conditioning:

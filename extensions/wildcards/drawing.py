@@ -6,9 +6,9 @@ import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from itertools import accumulate, pairwise
+from itertools import pairwise
 
-from .lists import Entry, Lists
+from .lists import Entry, Lists, summed
 from .scanning import Document, scanned, weighted
 
 COUNT = re.compile(r"\s*(\d{0,2})(-?)(\d{0,2})\$\$")
@@ -77,8 +77,7 @@ class Drawing:
         entries = self._entries(name, stretch)
         if not entries or not self._spend():
             return None
-        (drawn,) = self._drawn([weight for weight, _ in entries], 1)
-        return _entry(entries[drawn][1], name, stretch)
+        return _entry(entries[self._place(self._lists.sums(name))][1], name, stretch)
 
     def _entries(self, name: str, stretch: Stretch) -> Sequence[Entry]:
         return () if name.casefold() in stretch.lists else self._lists.entries(name)
@@ -127,11 +126,12 @@ class Drawing:
         left = list(range(len(weights)))
         found: list[int] = []
         while left and len(found) < count:
-            even = not any(weights[place] for place in left)
-            cumulative = list(accumulate(1.0 if even else weights[place] for place in left))
-            at = min(bisect_right(cumulative, self._number() * cumulative[-1]), len(left) - 1)
-            found.append(left.pop(at))
+            found.append(left.pop(self._place(summed([weights[place] for place in left]))))
         return found
+
+    def _place(self, sums: Sequence[float]) -> int:
+        """A place, drawn by weights that are summed up."""
+        return min(bisect_right(sums, self._number() * sums[-1]), len(sums) - 1)
 
 
 def _entry(text: str, name: str, stretch: Stretch) -> Stretch:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 from functools import cached_property, lru_cache
+from itertools import accumulate
 from pathlib import Path
 
 from webui.extension import LONGEST_PROMPT, quoted
@@ -28,6 +29,8 @@ class Lists:
 
     def __init__(self, folders: Sequence[Path]) -> None:
         self._folders = folders
+        self._found: dict[str, tuple[Entry, ...]] = {}
+        self._sums: dict[str, list[float]] = {}
 
     @cached_property
     def _files(self) -> dict[str, Path]:
@@ -40,6 +43,18 @@ class Lists:
     def entries(self, name: str) -> tuple[Entry, ...]:
         """What a name stands for: the entries of one list, or of all that a pattern with `*` fits; () for none."""
         folded = name.casefold()
+        if folded not in self._found:  # a pattern may stand for every file there is, and be written a thousand times
+            self._found[folded] = self._looked_up(folded)
+        return self._found[folded]
+
+    def sums(self, name: str) -> list[float]:
+        """The weights of a name's entries, each with those before it."""
+        folded = name.casefold()
+        if folded not in self._sums:
+            self._sums[folded] = summed([weight for weight, _ in self.entries(folded)])
+        return self._sums[folded]
+
+    def _looked_up(self, folded: str) -> tuple[Entry, ...]:
         if "*" not in folded:
             return _read(self._files[folded]) if folded in self._files else ()
         fitting = sorted(known for known in self._files if fnmatchcase(known, folded))
@@ -53,6 +68,12 @@ class Lists:
             return f"The list {quoted(name)} has no entries, so the text stays as it is; write one a line."
         where = f"{name}{SUFFIX} in models/{FOLDER} or {FOLDER}"
         return f"There is no list {quoted(name)}, so the text stays as it is; put one as {where}, or take another."
+
+
+def summed(weights: Sequence[float]) -> list[float]:
+    """Each weight with those before it; where all are 0, all count the same."""
+    even = not any(weights)
+    return list(accumulate(1.0 if even else weight for weight in weights))
 
 
 def _files(folders: Sequence[Path]) -> Iterator[tuple[str, Path]]:
@@ -73,7 +94,7 @@ def _read(path: Path) -> tuple[Entry, ...]:
         return ()
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=1024)
 def _entries(path: Path, _changed: int, _size: int) -> tuple[Entry, ...]:
     lines = path.read_bytes().decode("utf-8-sig", errors="replace").split("\n")
     entries = (line.partition("#")[0].replace("\0", "").strip() for line in lines)

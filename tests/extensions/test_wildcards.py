@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
 import time
@@ -192,3 +193,16 @@ def test_time_grows_no_faster_than_the_text(draw: Draw, extensions: Extensions, 
 def test_nothing_of_it_imports_torch() -> None:
     code = "import sys; from webui.service.extensions import bundled; bundled(); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
+
+
+def test_what_a_pattern_stands_for_is_looked_up_once_a_text(
+    extensions: Extensions, folders: tuple[Path, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pattern may stand for every list there is, and a prompt has room for thousands of patterns."""
+    lists = importlib.import_module("webui_extensions_wildcards.lists")
+    asked: list[str] = []
+    own = lists.Lists._looked_up
+    monkeypatch.setattr(lists.Lists, "_looked_up", lambda self, name: asked.append(name) or own(self, name))
+    context = PromptContext(seed=1, index=0, role="prompt", folders=folders)
+    extensions.transform_prompt("__*__ " * 30, context)
+    assert asked.count("*") == 1

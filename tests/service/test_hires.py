@@ -153,6 +153,10 @@ def test_another_sampler_takes_its_own_schedule_where_nobody_chose_one(resolver:
     assert second(sampler="DPM++ 2M", schedule="Exponential", hires_sampler="Euler") == ("Euler", "Exponential")
     assert second(sampler="Euler Karras", hires_sampler="Euler a") == ("Euler a", "Karras")
     assert second(sampler="Euler", hires_sampler="Euler a Karras") == ("Euler a", "Karras")
+    assert second(sampler="DPM++ 2M Exponential", hires_sampler="DPM++ 2M SDE Karras") == ("DPM++ 2M SDE", "Karras")
+    assert second(schedule="Exponential", hires_sampler="k_dpmpp_2m_ka") == ("DPM++ 2M", "Karras")
+    assert second(schedule="Exponential", hires_sampler="DPM++ 2M Karras", hires_schedule="Uniform") == ("DPM++ 2M", "Uniform")
+    assert second(schedule="Exponential", hires_sampler="Automatic") == ("DPM++ 2M", "Exponential")
     assert second(sampler="Euler", hires_schedule="Karras") == ("Euler", "Karras")
 
 

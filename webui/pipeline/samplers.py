@@ -316,6 +316,11 @@ def resolve(
     raise unknown("sampler", sampler, samplers)
 
 
+def names_schedule(sampler: str, samplers: Mapping[str, SamplerInfo] = SAMPLERS) -> bool:
+    """Whether a sampler's name, one that `resolve` knows, holds a schedule too."""
+    return _plain(sampler) not in {_plain(name) for info in samplers.values() for name in (*info.aliases, info.name)}
+
+
 def _plain(name: str) -> str:
     """A name without case and without what parts its words."""
     return "".join(each for each in name.casefold() if not each.isspace() and each not in "_-")

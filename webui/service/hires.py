@@ -86,14 +86,16 @@ def sizes_of(target: Mapping[str, Any], first: Size) -> tuple[Size, Size]:
     return full, (kept_width, kept_height)
 
 
-def same_schedule(params: Txt2Img, request: Request, automatic: str) -> str:
+def same_schedule(params: Txt2Img, request: Request, automatic: str, *, own: bool) -> str:
     """Which schedule another sampler is given for "the same": that of the first pass, as far as somebody chose it.
 
-    `automatic` is what the first pass's sampler takes where nobody did; then the other one takes its own.
+    `automatic` is what the first pass's sampler takes where nobody did; then the other one takes its own, as it does where its
+    name holds one (`own`).
     """
-    own = said(params.hires_schedule, SAME_SCHEDULE)
+    if chosen := said(params.hires_schedule, SAME_SCHEDULE):
+        return chosen
     if own:
-        return own
+        return AUTOMATIC
     left = said(params.schedule, AUTOMATIC) == "" and request.schedule == automatic
     return AUTOMATIC if left else request.schedule
 

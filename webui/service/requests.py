@@ -14,7 +14,7 @@ from typing import Any
 from webui.drawing import SAME_MODEL, SAME_SAMPLER, Drawing, Txt2Img
 from webui.errors import ModelFileError, UnknownName, UserError, unknown
 from webui.params import AUTOMATIC, NONE, Params
-from webui.pipeline.samplers import SamplerInfo
+from webui.pipeline.samplers import SamplerInfo, names_schedule
 from webui.pipeline.samplers import resolve as resolve_sampler
 from webui.request import (
     NO_FILE,
@@ -322,8 +322,9 @@ class Resolver:
             second = FileFacts(name=facts.name, hash=facts.hash, override=facts.override)
             check_clip_skip(params, facts)
         automatic = self._sampler(request.sampler, AUTOMATIC)[1]
-        schedule = hires.same_schedule(params, request, automatic)
-        sampler = self._suiting(hires.said(params.hires_sampler, SAME_SAMPLER) or request.sampler, schedule, facts)
+        named = hires.said(params.hires_sampler, SAME_SAMPLER) or request.sampler
+        own = names_schedule(named, self.extensions.samplers) and named.casefold() != AUTOMATIC.casefold()
+        sampler = self._suiting(named, hires.same_schedule(params, request, automatic, own=own), facts)
         return hires.resolved(params, request, upscaler, sampler, second)
 
     def _refiner(self, params: Drawing, model: Checkpoint, there: Sequence[Checkpoint]) -> FileFacts:

@@ -18,7 +18,7 @@ from webui.drawing import Txt2Img
 from webui.errors import NotFound, StorageError, TooMany, UserError
 from webui.service.database import Database
 from webui.service.gallery import part_of, read_text
-from webui.service.grids_kept import GridKeeper
+from webui.service.grids_kept import NONE_LEFT, GridKeeper
 from webui.service.groups_running import AHEAD
 from webui.service.schema import STEPS
 from webui.service.studio import Studio, open_studio
@@ -384,3 +384,22 @@ def test_prompts_of_all_cells_have_an_end(studio: Studio, monkeypatch: pytest.Mo
         submit(studio, of={"prompt": "{a|b} " * 3, "count": 2}, **seeds(3))
     assert rows(studio, "SELECT COUNT(*) FROM groups") == [(0,)]
     submit(studio, of={"prompt": "a cat"}, **seeds(3))
+
+
+def test_a_grid_whose_pictures_were_all_deleted_meanwhile_says_so_and_is_made_anew(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = GridKeeper.keep
+
+    def late(keeper: GridKeeper, group: Any, cells: Any, **more: Any) -> None:
+        names = [cell.picture for cell in cells]
+        studio.pictures.trash(owner(studio), names)
+        studio.pictures.delete(owner(studio), names)
+        own(keeper, group, cells, **more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(GridKeeper, "keep", late)
+        group = ended(studio, submit(studio, **seeds(2)))
+    assert (group["state"], group["sentence"]) == ("failed", NONE_LEFT)
+    assert studio.groups.resume(owner(studio), group["group"]) == 2
+    assert ended(studio, group["group"])["state"] == "done"

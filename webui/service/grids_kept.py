@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from webui.errors import UserError
 from webui.infotext import compose, parse
 from webui.service.database import Database
 from webui.service.gallery import Form, part_of, save
@@ -30,6 +31,7 @@ from webui.settings import Settings
 LOGGER = logging.getLogger(__name__)
 GONE = "The file of its picture is gone."
 NO_PICTURE = "There is no picture."
+NONE_LEFT = "All of its pictures were deleted before they were drawn into one; resume it to make them again."
 LAST = ("Version",)
 MARK = "group"  # among the values of a note in the table `saving`: it is of a grid, and of which group
 Clock = Callable[[], float]
@@ -54,6 +56,9 @@ class GridKeeper:
     def keep(self, group: Group, cells: Sequence[CellRow], *, stop: Callable[[], bool] = lambda: False) -> None:
         """Draw a group's grid and end the group; nothing happens where the program ends meanwhile (`stop`)."""
         files = self._files(group.id)
+        first = next((cell for cell in cells if cell.place in files), None)
+        if first is None:
+            raise UserError(NONE_LEFT)
         try:
             grid = draw(
                 group.layout, [_size(files.get(cell.place)) for cell in cells], [", ".join(cell.labels) for cell in cells],
@@ -61,7 +66,6 @@ class GridKeeper:
             )  # fmt: skip
         except Closing:
             return
-        first = next(cell for cell in cells if cell.place in files)
         self._save(group, first, grid, text_of(str(files[first.place]["parameters"]), group.layout))
 
     def recover(self) -> None:

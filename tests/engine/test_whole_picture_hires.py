@@ -32,6 +32,7 @@ from webui.request import Request
 from webui.tasks import LANCZOS, LATENT_UPSCALES
 from webui.weights.source import ModelSource, open_model
 
+TWICE = 2e-5  # relative: what a pass differs by, twice
 pytestmark = pytest.mark.filterwarnings(
     "ignore:__array__ implementation:DeprecationWarning",  # of diffusers' schedules
     "ignore:.*text_config_dict|`.*` is deprecated:FutureWarning",
@@ -119,7 +120,7 @@ def larger(latent: Tensor, name: str = "Latent") -> Tensor:
 def test_a_latent_enlarged_and_drawn_on_equals_diffusers_in_two_passes(opened: Open) -> None:
     name = "sd15-tiny"
     expected = second_pass(name, opened(name), larger(first_pass(name, opened(name))))
-    assert_equal(ours(replace(REQUEST, hires=PLAIN), opened(name)), expected)
+    assert_equal(ours(replace(REQUEST, hires=PLAIN), opened(name)), expected, TWICE)
     other = ours(replace(REQUEST, hires=PLAIN | {"upscaler": "Latent (nearest)"}), opened(name))
     assert float((other - expected).abs().max()) > 1e-2
 
@@ -128,7 +129,7 @@ def test_what_is_beyond_the_size_is_cut_off_and_sdxl_is_told_what_it_was_before(
     name, sizes = "sdxl-tiny", {"original_size": (HEIGHT, WIDTH), "target_size": (HEIGHT, WIDTH)}
     cut = larger(first_pass(name, opened(name)), "Latent (bicubic antialiased)")[..., 2:11]
     own = {"width": 72, "upscaler": "Latent (bicubic antialiased)"}
-    assert_equal(ours(replace(REQUEST, hires=PLAIN | own), opened(name)), second_pass(name, opened(name), cut, **sizes))
+    assert_equal(ours(replace(REQUEST, hires=PLAIN | own), opened(name)), second_pass(name, opened(name), cut, **sizes), TWICE)
 
 
 def test_the_second_pass_has_its_own_model_prompts_and_scale(opened: Open) -> None:
@@ -136,7 +137,7 @@ def test_the_second_pass_has_its_own_model_prompts_and_scale(opened: Open) -> No
     own = {"prompt": "two dogs", "negative": "red", "scale": 3.0, "model": "s"}
     found = ours(replace(REQUEST, hires=PLAIN | own), opened(first), opened(second))
     expected = second_pass(second, opened(second), larger(first_pass(first, opened(first))), "two dogs", "red", 3.0)
-    assert_equal(found, expected)
+    assert_equal(found, expected, TWICE)
 
 
 def test_a_picture_enlarged_by_a_filter_and_drawn_on_equals_diffusers_in_two_passes(opened: Open) -> None:
@@ -148,7 +149,8 @@ def test_a_picture_enlarged_by_a_filter_and_drawn_on_equals_diffusers_in_two_pas
     content = Image.fromarray((small.permute(1, 2, 0) * 255).round().to(torch.uint8).numpy())
     enlarged = np.asarray(content.resize((WIDTH, HEIGHT), Image.Resampling.LANCZOS)).copy()
     image = torch.from_numpy(enlarged).permute(2, 0, 1)[None].float() / 255
-    assert_equal(ours(replace(REQUEST, hires=PLAIN | {"upscaler": LANCZOS}), model), second_pass(name, model, image))
+    # Rounded to 8 bits between the passes: what the first differs by may fall on either side of a half.
+    assert_equal(ours(replace(REQUEST, hires=PLAIN | {"upscaler": LANCZOS}), model), second_pass(name, model, image), 1e-4)
 
 
 class NoisedFurther(StableDiffusionImg2ImgPipeline):
@@ -169,4 +171,4 @@ def test_another_sampler_goes_on_and_ddim_begins_one_step_further(opened: Open) 
         generator=torch.Generator().manual_seed(REQUEST.seed), output_type="pt",
     ).images[0]  # fmt: skip
     wanted = replace(REQUEST, hires=PLAIN | {"sampler": "DDIM", "schedule": "DDIM timesteps"})
-    assert_equal(ours(wanted, opened(name)), expected)
+    assert_equal(ours(wanted, opened(name)), expected, TWICE)

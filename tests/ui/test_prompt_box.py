@@ -143,12 +143,11 @@ def test_chunks_are_tinted_while_one_writes_and_only_then(person: Person) -> Non
     known(page)
     expect(page.locator(CHUNK)).to_have_count(2)
     assert marked(page, "#txt2img_prompt .w-chunk-odd") == ["nine ten"]
-    tint = "each => getComputedStyle(each).backgroundColor"
     odd = page.locator("#txt2img_prompt .w-chunk-odd")
-    assert odd.evaluate(tint) != "rgba(0, 0, 0, 0)"
+    expect(odd).not_to_have_css("background-color", "rgba(0, 0, 0, 0)")
     expect(page.locator("#txt2img_prompt .w-tokens")).to_have_text("10/150")
     page.locator("#txt2img_width input").focus()
-    assert odd.evaluate(tint) == "rgba(0, 0, 0, 0)"
+    expect(odd).to_have_css("background-color", "rgba(0, 0, 0, 0)")
 
 
 def test_only_the_last_of_what_is_typed_counts_however_slow_the_program_is(person: Person) -> None:

@@ -10,6 +10,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -240,3 +241,18 @@ def test_a_folder_with_the_name_of_a_picture_takes_no_numbers(tmp_path: Path) ->
     form = gallery.Form(name="99999999999999999999-a.png/x")
     assert gallery.save(tmp_path, PIXELS, 1, "", form=form).path.parent != tmp_path
     assert gallery.save(tmp_path, PIXELS, 1, "").path.name == "00000-1.png"
+
+
+@pytest.mark.parametrize("error", [KeyError("AVIF"), OSError("encoder error -2"), ValueError("no"), MemoryError()])
+def test_a_picture_that_a_format_has_no_encoder_for_is_kept_as_png(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def failing(pixels: Any, kind: str, *more: Any) -> bytes:
+        if kind == "AVIF":
+            raise error
+        return write(pixels, kind, *more)
+
+    monkeypatch.setattr(gallery, "write", failing)
+    saved = gallery.save(tmp_path, PIXELS, 1, TEXT, form=gallery.Form(format="AVIF"))
+    assert saved.path.name == "00000-1.png" and gallery.read_text(saved.path) == TEXT
+    assert saved.remark.startswith("The picture was kept as PNG, for AVIF failed here (")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +20,7 @@ from webui.errors import NotFound, StorageError, TooMany, UserError
 from webui.service.database import Database
 from webui.service.gallery import part_of, read_text
 from webui.service.grids_kept import NONE_LEFT, GridKeeper
+from webui.service.groups_kept import GroupRows
 from webui.service.groups_running import AHEAD
 from webui.service.schema import STEPS
 from webui.service.studio import Studio, open_studio
@@ -403,3 +405,19 @@ def test_a_grid_whose_pictures_were_all_deleted_meanwhile_says_so_and_is_made_an
     assert (group["state"], group["sentence"]) == ("failed", NONE_LEFT)
     assert studio.groups.resume(owner(studio), group["group"]) == 2
     assert ended(studio, group["group"])["state"] == "done"
+
+
+def test_a_database_that_fails_once_costs_nobody_elses_grid(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    own, failed = GroupRows.get, list[str]()
+
+    def failing(kept: GroupRows, group: str) -> Any:
+        if threading.current_thread().name == "grids" and not failed:
+            failed.append(group)
+            raise StorageError("The database cannot be read.")
+        return own(kept, group)
+
+    monkeypatch.setattr(GroupRows, "get", failing)
+    first = submit(studio, **seeds(2))
+    until(lambda: failed == [first])
+    assert ended(studio, submit(studio, **seeds(2)))["state"] == "done"
+    assert studio.groups.get(owner(studio), first)["state"] == "drawing"

@@ -24,6 +24,7 @@ from webui.metadata.writing import BEST, PNG, SUFFIXES, WEBP, why_not, write
 
 NUMBERED = re.compile(r"\.?(\d{5,})(?:-.*\.(?:png|jpg|webp|avif)|\.part)|(\d{5,7})\.(?:png|jpg|webp|avif)")
 LARGEST_FILE = 256 * 2**20  # bytes of a picture that is read
+NOT_WRITTEN = (OSError, ValueError, KeyError, RuntimeError, SystemError, MemoryError)  # an encoder may be missing altogether
 MOST_TRIES = 1000  # to claim a number while others do
 FALLBACK = "webui-pictures"  # in the user's home, else among temporary files
 Foretell = Callable[[Path, int], None]  # told the path and bytes of a picture before it is written
@@ -72,11 +73,17 @@ def save(
     """Write a picture (uint8 [H, W, 3]) with its text; where `folder` fails, into the first of `fallbacks` that does not.
 
     Raises `StorageError` when all of them fail. The fallbacks are folders of the user alone unless others are given; none is
-    looked for or made before it is needed. What a format has no room for is kept as PNG.
+    looked for or made before it is needed. What a format has no room for, or no encoder here, is kept as PNG.
     """
     why = why_not(form.format, pixels.shape[1], pixels.shape[0], text)
     kind = PNG if why else form.format
-    content = write(pixels, kind, text, form.quality)
+    try:
+        content = write(pixels, kind, text, form.quality)
+    except NOT_WRITTEN as error:
+        if kind == PNG:
+            raise
+        why, kind = f"{kind} failed here ({_why(error)})", PNG
+        content = write(pixels, kind, text)
     name = str(seed) if form.name is None else form.name
     failures = []
     for place in chain([folder], default_fallbacks() if fallbacks is None else fallbacks):

@@ -154,10 +154,11 @@ class GroupRunner:
 
     def _draw_all(self) -> None:
         while (name := self._to_draw.get()) is not None and not self._closing.is_set():
-            group = self._rows.get(name)
-            if group is not None and group.state == "drawing":
-                self._draw(group)
-                self.tell(self._rows.get(name))
+            with contextlib.suppress(StorageError):  # then it is drawn at the next start, and the others now
+                group = self._rows.get(name)
+                if group is not None and group.state == "drawing":
+                    self._draw(group)
+                    self.tell(self._rows.get(name))
 
     def _draw(self, group: Group) -> None:
         try:

@@ -77,6 +77,9 @@ def test_styles_of_a_cell_come_after_those_of_the_form(resolver: Resolver) -> No
     made = form(resolver, styles=["a"], styled=lambda given, prompt, negative: (f"{prompt} {'+'.join(given)}", negative))
     assert made.request({"prompt": "x"}, ["b", "c"]).prompt == "x a+b+c"
     assert made.request({}).prompt == "a cat a"
+    own = made.request({"hires_upscaler": "Latent", "hires_prompt": "y"}, ["b"]).second()
+    assert (own.prompt, own.negative) == ("y a+b", "")
+    assert made.request({"hires_upscaler": "Latent"}).second().prompt == "a cat a"
 
 
 def test_cells_of_one_model_follow_each_other_and_none_is_lost() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from tests.service.shelf import ANNA, BOB, shelf
 from webui.errors import NotFound, TooMany, UnknownName, UserError
 from webui.params import LONGEST_PROMPT
 from webui.service import styles as module
-from webui.service.styles import LARGEST_FILE, Style, Styles, around, read_csv
+from webui.service.styles import LARGEST_FILE, Style, Styles, around, read_csv, styled
 
 
 @pytest.fixture
@@ -106,6 +107,14 @@ def test_styles_are_applied_one_after_the_other_to_both_prompts(styles: Styles) 
         styles.apply(BOB, ["inner"], "a", "b")
     with pytest.raises(UserError, match="at most 50"):
         styles.apply(ANNA, ["inner"] * 51, "a", "b")
+
+
+@pytest.mark.parametrize(("own", "expected"), [("", ""), ("a cat", "photo of a cat")])
+def test_a_second_pass_with_a_prompt_of_its_own_has_the_styles_too(styles: Styles, own: str, expected: str) -> None:
+    styles.put(ANNA, Style(name="photo", prompt="photo of {prompt}", negative="drawing"))
+    prompts = {"prompt": "a ball", "negative": "", "hires_prompt": own, "hires_negative": ""}
+    found = prompts | styled(prompts, partial(styles.apply, ANNA, ["photo"]))
+    assert found == {"prompt": "photo of a ball", "negative": "drawing", "hires_prompt": expected, "hires_negative": ""}
 
 
 def test_styles_that_multiply_end_before_memory_does(styles: Styles) -> None:

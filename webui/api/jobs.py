@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from fastapi import APIRouter
 from starlette.responses import JSONResponse, Response
 
@@ -9,7 +11,7 @@ from webui.api.asking import Plain, Told, Who, mapping, text, texts, whole
 from webui.errors import NotFound, UserError, quoted
 from webui.params import parameters
 from webui.service.queue import KINDS, Queue
-from webui.service.styles import LONGEST_NAME, MOST_APPLIED, Styles
+from webui.service.styles import LONGEST_NAME, MOST_APPLIED, PAIRS, Styles, styled
 from webui.service.users import User
 
 LAST_NUMBER = 2**31  # of an event; more is no number that the database has
@@ -80,6 +82,5 @@ class JobRoutes:
         return JSONResponse({"job": job})
 
     def _styled(self, user: User, names: list[str], values: Plain) -> Plain:
-        prompts = {name: text(values, name, "") for name in ("prompt", "negative")}
-        prompt, negative = self._styles.apply(user, names, prompts["prompt"], prompts["negative"])
-        return values | {"prompt": prompt, "negative": negative}
+        prompts = {name: text(values, name, "") for pair in PAIRS for name in pair}
+        return values | styled(prompts, partial(self._styles.apply, user, names))

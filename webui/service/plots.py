@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from webui.drawing import SAME_MODEL, SAME_SAMPLER, SAME_SCHEDULE
@@ -14,6 +15,7 @@ from webui.scripts import AxisKind, Plan, Script
 from webui.service.inputs import Inputs
 from webui.service.limits import UserLimits
 from webui.service.requests import Resolver, at_most
+from webui.service.styles import PAIRS, styled
 from webui.service.task_inputs import shape_of
 from webui.service.users import User
 from webui.tasks import INPUTS, LATENT_UPSCALES
@@ -79,8 +81,8 @@ class Form:
         changed = replace(self.params, **filled)
         if not (self.styles or styles) or not known.keys() >= set(PROMPTS):
             return changed
-        given = (str(getattr(changed, name)) for name in PROMPTS)
-        return replace(changed, **dict(zip(PROMPTS, self.styled([*self.styles, *styles], *given), strict=True)))
+        given = {name: str(getattr(changed, name)) for pair in PAIRS for name in pair if name in known}
+        return replace(changed, **styled(given, partial(self.styled, [*self.styles, *styles])))
 
 
 @dataclass(frozen=True, kw_only=True)

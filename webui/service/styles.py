@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from sqlite3 import Connection
 
@@ -24,6 +24,7 @@ MOST_BROKEN = 1000  # rows of a file that cannot be read
 COLUMNS = ("name", "prompt", "negative_prompt")
 ALSO = {"text": "prompt", "negative": "negative_prompt", "negative prompt": "negative_prompt"}  # older names of the columns
 SEPARATORS = ",;\t"
+PAIRS = (("prompt", "negative"), ("hires_prompt", "hires_negative"))  # parameters that styles are put around
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +43,20 @@ class Imported:
     added: tuple[str, ...]
     replaced: tuple[str, ...]
     left_out: tuple[str, ...]
+
+
+def styled(texts: Mapping[str, str], apply: Callable[[str, str], tuple[str, str]]) -> dict[str, str]:
+    """The prompts among `texts`, by their parameters' names, as `apply` makes them of a pair.
+
+    An empty one of a second pass stays so, for it means that of the first, which has its styles.
+    """
+    found = {}
+    for names in PAIRS:
+        given = [texts.get(name, "") for name in names]
+        if names == PAIRS[0] or any(given):
+            made = zip(names, given, apply(*given), strict=True)
+            found.update({name: after for name, before, after in made if before or names == PAIRS[0]})
+    return found
 
 
 class Styles:

@@ -181,6 +181,13 @@ def test_rescaled_whole_an_answer_has_the_contrast_of_its_prompt_alone() -> None
     assert torch.equal(answer(texts(1.0), 9.0, Options(rescale=0.0))[0], plain)
 
 
+@pytest.mark.parametrize(("weights", "scale"), [((0.5,), 2.0), ((0.25, 0.25), 2.0)])
+def test_parts_are_rescaled_even_where_all_of_the_way_is_theirs(weights: tuple[float, ...], scale: float) -> None:
+    near = answer(texts(*weights), scale * 1.0001, Options(rescale=1.0))[0]
+    torch.testing.assert_close(answer(texts(*weights), scale, Options(rescale=1.0))[0], near, rtol=0, atol=1e-2)
+    assert not torch.allclose(answer(texts(*weights), scale)[0], near, rtol=0, atol=1e-2)
+
+
 def test_parts_are_rescaled_to_what_they_say_at_scale_one() -> None:
     found, _ = answer(texts(1.0, -0.5), 9.0, Options(rescale=1.0))
     one, _ = answer(texts(1.0, -0.5), 1.0)

@@ -84,7 +84,8 @@ def guided(texts: Texts, scale: float, row: MakeRow, options: Options = PLAIN) -
     scale = scale / PAIRED_PART if options.paired else scale
     parts = [part for part in texts.parts if part.weight != 0 and scale != 0]
     pull = sum(part.weight for part in parts) * scale
-    needless = bool(parts) and pull == 1 and not options.paired  # the rest of the way to the unconditional prediction is 0
+    # Where the rest of the way to the unconditional prediction is 0, and nobody measures the way by itself.
+    needless = bool(parts) and pull == 1 and not options.paired and (scale == 1 or options.rescale == 0)
 
     def rows(x: Tensor, at: Moment, shown: Sequence[Part], *, negative: bool) -> tuple[Row, ...]:
         conds = tuple(row(x, at, part.at(at), "cond") for part in shown)

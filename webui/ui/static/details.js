@@ -1,5 +1,6 @@
 // What a picture was made with, in words, and what can be done with it: the same below the result and in the full view.
 
+import { copy } from "./clipboard.js";
 import { button, icon, make } from "./dom.js";
 import { readInfotext } from "./infotext.js";
 import { download, downloadJob } from "./pictures.js";
@@ -79,22 +80,4 @@ async function reuseAll(page, picture) {
   await tab.controls.fill(found.values);
   page.show(tab.task);
   tab.took(found.notes, { picture });
-}
-
-/** Put a text where it can be pasted from. */
-export async function copy(text, said = "The parameters are copied.") {
-  try {
-    await navigator.clipboard.writeText(text);
-  } catch {
-    copyWithoutPermission(text); // the clipboard's own interface needs https or this machine
-  }
-  say(said);
-}
-
-function copyWithoutPermission(text) {
-  const field = make("textarea", { class: "w-unseen", value: text });
-  (document.querySelector("dialog[open]") ?? document.body).append(field);
-  field.select();
-  document.execCommand("copy");
-  field.remove();
 }

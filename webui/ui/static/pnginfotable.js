@@ -1,6 +1,6 @@
 // What is known of one picture, to be read: where its parameters come from, they themselves, the text they stand in, what else the file holds.
 
-import { copy } from "./details.js";
+import { copy } from "./clipboard.js";
 import { button, icon, make } from "./dom.js";
 import { nameless } from "./info.js";
 

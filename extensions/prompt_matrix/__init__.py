@@ -57,15 +57,15 @@ def plan(values: Matrix, base: Base) -> Plan:
             f"The {values.which} prompt has no | in it; write the parts to combine behind the first one, such as a house|in snow."
         )
     if len(parts) > MOST_PARTS or 2 ** len(parts) > base.most_cells:
-        cells = f"{2 ** len(parts):,}" if len(parts) <= MOST_PARTS else "far too many"
+        asked = f"{2 ** len(parts):,}" if len(parts) <= MOST_PARTS else "far too many"
         raise UserError(
-            f"The {values.which} prompt has {len(parts):,} parts to combine, which are {cells} cells; here there "
+            f"The {values.which} prompt has {len(parts):,} parts to combine, which are {asked} cells; here there "
             f"may be at most {base.most_cells:,}: use fewer parts."
         )
     across = (len(parts) + 1) // 2
     x, y = combinations(parts[:across]), combinations(parts[across:])
     fixed = base.seed() if getattr(base.params, "seed", RANDOM_SEED) == RANDOM_SEED else int(getattr(base.params, "seed", 0))
-    cells = []
+    cells: list[Cell] = []
     for down in y:
         for right in x:
             changes: dict[str, Value] = {name: text_of(values, first, [*right, *down])}

@@ -86,6 +86,7 @@ def take(person: Person, folder: Path, name: str) -> None:
     page = person.open()
     stage(page, "past")
     settle(page)
+    expect(page.locator("#txt2img .w-schedule-line")).to_be_visible()
     save(page, folder / f"page-{name}.webp")
     if name == "desktop-dark":
         write(page, "prompt", "a red ball on a wooden table")

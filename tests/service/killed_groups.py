@@ -12,8 +12,10 @@ import random
 import signal
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
+from tests.service.killing import killed
 from tests.service.making import until
 from tests.service.pretend import PretendEngine, place_model
 from webui.drawing import Txt2Img
@@ -62,22 +64,9 @@ def main(root: Path, seed: int) -> None:
     moments = random.Random(seed)
     place_model(root)
     longest = min(1.2 * whole(root), LONGEST)
-    reading, writing = os.pipe()
-    reported = b""
-    for number in range(KILLS):
-        process = os.fork()
-        if process == 0:
-            child(root, writing, number)
-        if number % 2:
-            reported += os.read(reading, 1000)
-        time.sleep(moments.uniform(0, longest))
-        os.kill(process, signal.SIGKILL)
-        os.waitpid(process, 0)
-    os.close(writing)
+    queued = killed(partial(child, root), KILLS, moments, longest)
     with open_studio(root, engine=PretendEngine(), slots=SLOTS) as studio:
         finish(studio)
-    with os.fdopen(reading, "rb") as rest:
-        queued = (reported + rest.read()).decode().split()
     assert "torch" not in sys.modules
     print(json.dumps(queued))
 

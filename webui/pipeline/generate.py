@@ -6,7 +6,7 @@ many generations with the same calls. Nothing here touches a device, a file, a s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -19,6 +19,7 @@ from webui.pipeline.brownian import noise_of_steps
 from webui.pipeline.canvas import Canvas, canvas_of
 from webui.pipeline.conditioning import conditionings
 from webui.pipeline.depth import depth_of, map_alone
+from webui.pipeline.extended import JobHooks
 from webui.pipeline.given import NOTHING_GIVEN, Given
 from webui.pipeline.guidance import distilled, guidance_of, guided, plain_row
 from webui.pipeline.hires import Stages, enlarged_canvas, enlarged_latent, steps_between, told_larger
@@ -27,6 +28,7 @@ from webui.pipeline.model import Model
 from webui.pipeline.noise import initial, seeds_of
 from webui.pipeline.noise_table import NoiseTable
 from webui.pipeline.patches import NO_PATCHES, Patches
+from webui.pipeline.picture import Picture
 from webui.pipeline.pictures import rounded_up
 from webui.pipeline.protocol import Ask, Decode, Denoise, Interrupted, Read
 from webui.pipeline.refiner import check_pair, handed_over, is_over
@@ -43,22 +45,11 @@ __all__ = ["Generation", "Model", "Picture", "Registry", "depth_map", "enlarge",
 
 @dataclass(frozen=True, kw_only=True)
 class Registry:
-    """The samplers and schedules a job may name: a snapshot, so that loading an extension never touches running jobs."""
+    """The samplers and schedules a job may name, and what extensions do in jobs: a snapshot, which loading one never touches."""
 
     samplers: Mapping[str, SamplerInfo] = field(default_factory=lambda: SAMPLERS)
     schedules: Mapping[str, Schedule] = field(default_factory=lambda: SCHEDULES)
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Picture:
-    """The result: `pixels` float32 [3, H, W] in [0, 1] and the latent [C, h, w] they were decoded from, None where there is none.
-
-    `maps` are what the picture was made to, by the name of the input each could be given as: `depth` float32 [H, W] in [0, 1].
-    """
-
-    pixels: Tensor
-    latent: Tensor | None = None
-    maps: Mapping[str, Tensor] = field(default_factory=dict)
+    hooks: Sequence[JobHooks] = ()
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -21,12 +21,17 @@ class WeightPatch:
 
     `key` is the name of the weight in the published single-file layout. `content` names the patch (a hash), so that deltas are
     summed in one order whatever the order of the tags.
+
+    With `beside` a number, the change is not merged: it is run beside the layer with that strength, which may then differ from
+    row to row and step to step; `delta` is the change at strength 1, and `content` says nothing of the strength. `low_rank` gives
+    (up, down, scale) where the change is scale * up @ down, which is then run as it is.
     """
 
     key: str
     delta: Callable[[Tensor], Tensor]
     content: str
     low_rank: Callable[[], tuple[Tensor, Tensor, float]] | None = None
+    beside: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -146,8 +146,8 @@ class Route:
 class Card:
     """A file to choose with the eye: what choosing it puts into the prompt (`insert`), and what is said of it.
 
-    `kind` groups cards ("LoRA"), `words` trigger it, `base` is what it was made for, `preview` the path of a picture or "". `facts` are further lines by label. `problem` says why it cannot be used. `negative`: it goes into the negative prompt.
-    """
+    `kind` groups cards ("LoRA"), `words` trigger it, `base` is what it was made for, `preview` is the path of a picture or "".
+    `facts` are further lines by label. `problem` says why it cannot be used. `negative`: it goes into the negative prompt.
 
     kind: str
     name: str

@@ -43,7 +43,7 @@ class Files(Protocol):
         ...
 
     def header(self, path: str) -> Mapping[str, Any]:
-        """Keys with shapes under "tensors", and the text `metadata` of a safetensors file, without its weights and without torch."""
+        """Keys with shapes under "tensors", and the text `metadata` of a safetensors file, without weights and torch."""
         ...
 
     def tensors(self, path: str) -> Mapping[str, Any]:

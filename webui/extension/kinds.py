@@ -148,6 +148,7 @@ class Card:
 
     `kind` groups cards ("LoRA"), `words` trigger it, `base` is what it was made for, `preview` is the path of a picture or "".
     `facts` are further lines by label. `problem` says why it cannot be used. `negative`: it goes into the negative prompt.
+    """
 
     kind: str
     name: str

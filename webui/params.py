@@ -8,6 +8,7 @@ A dataclass of such fields that inherits `Params` cannot hold a value that is ou
 from __future__ import annotations
 
 import dataclasses
+import re
 import types
 import typing
 from collections.abc import Mapping
@@ -25,6 +26,7 @@ LARGEST_SEED = 2**64 - 1  # torch's generators take 64 bits
 RANDOM_SEED = -1
 LARGEST_NUMBER = 1e300  # whatever the parameter; beyond it are infinity and integers that are no float
 METADATA_KEY = "param"
+DIGEST = re.compile(r"(?:[0-9a-f]{64})?")
 AUTOMATIC = "Automatic"  # what suits the rest
 NONE = "None"  # nothing beside the model
 SWITCH_AT = 0.8  # of the steps, as the refiner of SDXL was made for
@@ -42,6 +44,7 @@ class Parameter:
     `infotext_by_sampler` holds other keys for some samplers. `unwritten` is the value, as text, that a picture's text says by
     saying nothing.
     `option` marks what is handed to the sampler under the field's own name, `schedule_option` what is handed to the schedule.
+    `picture`: the value is the SHA-256 of a picture that was brought to the page, "" for none.
     """
 
     label: str
@@ -62,6 +65,7 @@ class Parameter:
     unwritten: str | None = None
     option: bool = False
     schedule_option: bool = False
+    picture: bool = False
 
     @property
     def flag(self) -> str:
@@ -75,6 +79,8 @@ class Parameter:
             return "true or false"
         if self.one_of:
             return "one of " + ", ".join(self.one_of)
+        if self.picture:
+            return "the SHA-256 of a picture that was uploaded, or nothing"
         if self.kind is str:
             return f"text of at most {self.longest:,} characters"
         noun = "a whole number" if self.kind is int else "a number"
@@ -127,6 +133,8 @@ class Parameter:
             raise UserError(f"{self.label} was {len(text):,} characters long; it must be {self.expected}.")
         if "\0" in text or any("\ud800" <= each <= "\udfff" for each in text):
             raise UserError(f"{self.label} was {quoted(text)}; it must be Unicode text without NUL characters.")
+        if self.picture and not DIGEST.fullmatch(text):
+            return self._refuse(text)
         if self.one_of:
             named = {each.casefold(): each for each in self.one_of}
             return named[text.strip().casefold()] if text.strip().casefold() in named else self._refuse(text)

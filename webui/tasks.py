@@ -164,4 +164,5 @@ TAKES: Mapping[str, tuple[str, ...]] = MappingProxyType({
 
 def task_of(params: Params) -> str:
     """The task whose parameters these are."""
-    return next(name for name, kind in TASKS.items() if kind is type(params))
+    names = {kind: name for name, kind in TASKS.items()}
+    return next(names[kind] for kind in type(params).__mro__ if kind in names)  # an extension's parameters make a class of it

@@ -76,7 +76,7 @@ def test_a_picture_is_known_by_its_hash() -> None:
 
 
 def test_what_is_there_already_is_refused() -> None:
-    with pytest.raises(UserError, match="key 'Steps' of another one"):
+    with pytest.raises(UserError, match="key 'Steps' of Other steps"):
         composed({"other": (Section(title="Other", params=Other),)})
     with pytest.raises(UserError, match="would be hires_steps in txt2img"):
         composed({"hires": (Section(title="Other", params=Other),)})

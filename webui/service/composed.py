@@ -86,9 +86,9 @@ def _composed(task: str, kind: type[Params], added: Sequence[tuple[str, Section,
     for extension, section, names in added:
         for parameter, name in zip(parameters(section.params).values(), names, strict=True):
             if name in known or name in fields:
-                raise UserError(f"The parameter {parameter.name} of {extension} would be {name} in {task}, which is there already.")
+                raise UserError(f"The parameter {parameter.name} of {extension} would be {name} in {task}, which is there.")
             if parameter.infotext in keys:
-                raise UserError(f"The parameter {parameter.label} of {extension} has the key {parameter.infotext!r} of another one.")
+                raise UserError(f"The key {parameter.infotext!r} of {parameter.label} in {extension} is that of another one.")
             keys |= {parameter.infotext} if parameter.infotext else set()
             hint: Any = parameter.kind | None if parameter.optional else parameter.kind
             fields[name] = (name, hint, _field(parameter))

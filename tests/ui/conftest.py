@@ -18,9 +18,9 @@ STEP_SECONDS = 0.02
 NUMBERS = itertools.count(1)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """The system's Chromium."""
+    """The system's Chromium. One for each file: while it is open an event loop runs, which other files' tests must not meet."""
     path = find_browser()
     with sync_playwright() as playwright:
         launched = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-dev-shm-usage"])
@@ -29,8 +29,9 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="session")
-def everybodys_site(tmp_path_factory: pytest.TempPathFactory, browser: Browser) -> Iterator[Site]:
+def everybodys_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """A server with an engine that pretends, where everybody signs in."""
+    find_browser()  # where there is none, no server is needed
     root = tmp_path_factory.mktemp("site")
     place_model(root)
     checkpoints = root / "models" / "checkpoints"

@@ -20,6 +20,7 @@ OWN = {  # besides the commands of webui/cli.py
 PAGE = "serve"  # what is meant where no command is named
 OTHERS_TOO = "Starting the page in the browser; for other commands see: python3 launch.py --help"
 COVERED = ["--cov=webui/nets", "--cov=webui/pipeline", "--cov=webui/engine"]
+WORKERS = ["-n", "2", "--dist", "loadfile", "--no-loadscope-reorder"]  # two files of tests at a time; -n 0 for one after another
 COVERAGE = [*COVERED, "--cov-report=term-missing:skip-covered", "--cov-fail-under=90"]
 
 
@@ -96,7 +97,7 @@ def dispatch(arguments):  # type: (list) -> int
         prepare(ROOT, pins, torch, say)
     if rest[0] == "test":
         options = COVERAGE if "--coverage" in rest else []
-        return run(["-m", "pytest", *options, *[word for word in rest[1:] if word != "--coverage"]], ROOT)
+        return run(["-m", "pytest", *WORKERS, *options, *[word for word in rest[1:] if word != "--coverage"]], ROOT)
     if rest[0] == "check-pins":
         return run(["-m", "webui.install.pins", *rest[1:]])
     return run(["-m", "webui", *rest])

@@ -15,9 +15,8 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TRANSFORMERS_OFFLINE"] = "1"
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-os.environ.setdefault("OMP_NUM_THREADS", "2")  # tiny networks get slower with more, and CI has two cores
-
-THREADS = 2
+THREADS = 1 if "PYTEST_XDIST_WORKER" in os.environ else 2  # tiny networks get slower with more, and CI has two cores
+os.environ.setdefault("OMP_NUM_THREADS", str(THREADS))
 LOOPBACK = ("127.", "::1", "localhost", "0.0.0.0")
 
 

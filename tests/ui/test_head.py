@@ -76,7 +76,7 @@ def test_every_style_and_module_is_named_and_there() -> None:
     made = head.head(":root {}", {}, "v1")
     for name in re.findall(r"/x/static/v1/([\w.]+)", made):
         assert (head.STATIC / name).is_file(), name
-    named = {path.name for path in head.STATIC.glob("*.css")} | head.modules()
+    named = {path.name for path in head.STATIC.glob("*.css")} | head.modules() | {head.FOR_EXTENSIONS}
     assert set(re.findall(r"/x/static/v1/([\w.]+)", made)) == named
 
 

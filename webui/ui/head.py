@@ -29,6 +29,8 @@ STYLES = (
     "scripts.css",
 )  # fmt: skip
 ENTRY = "main.js"
+FOR_EXTENSIONS = "extension.js"  # what the JavaScript of extensions imports as "webui"
+NO_PARTS: Mapping[str, Any] = {"parts": {}, "panels": []}
 EARLY = "theme.js"  # runs before the page is painted
 IMPORT = re.compile(r'^(?:import|export) (?:[^;"]* from )?"\./([^"]+)"', re.MULTILINE)
 OWN_META = re.compile(r'\s*<meta\s+(?:property="og:|name="twitter:)[^>]*>')  # Gradio's advertisement, with an address beyond ours
@@ -97,6 +99,7 @@ def head(variables: str, config: Mapping[str, Any], version: str) -> str:
         f"<style>{variables}</style>",
         *(f'<link rel="stylesheet" href="{files}/{name}">' for name in STYLES),
         f"<script>{theme}</script>",
+        f'<script type="importmap">{as_script({"imports": {"webui": f"{files}/{FOR_EXTENSIONS}"}})}</script>',
         f'<script type="application/json" id="webui-config">{as_script(config)}</script>',
         *(f'<link rel="modulepreload" href="{files}/{name}">' for name in sorted(modules() - {ENTRY})),
         f'<script type="module" src="{files}/{ENTRY}"></script>',
@@ -128,11 +131,13 @@ def body() -> str:
     )
 
 
-def config(areas: Mapping[str, Area], hint: Mapping[str, Any], styles: Sequence[Parameter]) -> dict[str, Any]:
+def config(
+    areas: Mapping[str, Area], hint: Mapping[str, Any], styles: Sequence[Parameter], extensions: Mapping[str, Any] = NO_PARTS
+) -> dict[str, Any]:
     """What the page's code knows of the controls; `styles` are further ones of areas that have styles.
 
-    "generating" are the tabs that make pictures: their tasks, and the pictures that they start from; "folds" are groups of
-    parameters whose fields are the page's own.
+    `extensions` are what extensions bring. "generating" are the tabs that make pictures: their tasks, and the pictures that they
+    start from; "folds" are groups of parameters whose fields are the page's own.
     """
     described_areas = {
         name: [
@@ -149,7 +154,10 @@ def config(areas: Mapping[str, Area], hint: Mapping[str, Any], styles: Sequence[
         ]
         for name, area in GENERATING.items()
     }
-    return {"title": TITLE, "areas": described_areas, "generating": generating, "folds": folds, "hint": hint}
+    return {
+        "title": TITLE, "areas": described_areas, "generating": generating, "folds": folds, "hint": hint,
+        "extensions": extensions,
+    }  # fmt: skip
 
 
 def as_script(value: Any) -> str:

@@ -325,14 +325,19 @@ NO_MODEL: Mapping[str, Any] = MappingProxyType(
 """What a request says that no model answers."""
 
 
-def parameters_of(request: Request) -> Params:
-    """The parameters that resolve to `request`, with nothing left open; what belongs to extensions is not among them."""
-    cls = TASKS.get(request.task, Depth)
+def parameters_of(
+    request: Request, tasks: Mapping[str, type[Params]] = TASKS, further: Mapping[str, Any] = MappingProxyType({})
+) -> Params:
+    """The parameters that resolve to `request`, with nothing left open.
+
+    `tasks` are the parameters of each task with those of extensions, whose values here are `further`.
+    """
+    cls = tasks.get(request.task, Depth)
     plain = request.to_dict()
-    own = {name: plain[name] for name in parameters(cls) if name in plain}
-    if cls is Extras:
+    own = {name: plain[name] for name in parameters(cls) if name in plain} | dict(further)
+    if issubclass(cls, Extras):
         by_scale = {} if request.scale_by is None else {"width": None, "height": None}
-        return Extras(**own | by_scale | {"upscaler_2": request.upscaler_2 or NONE})
+        return cls(**own | by_scale | {"upscaler_2": request.upscaler_2 or NONE})
     short = {name: plain[name][:SHORT_HASH] or None for name in ("model_hash", "vae_hash")}
     files = {"vae": request.vae or NONE, "refiner": named(request.refiner, request.refiner_hash) or NONE}
     files |= {"estimator": request.estimator or NONE} if "estimator" in own else {}

@@ -9,11 +9,12 @@ from fastapi import APIRouter
 from starlette.responses import JSONResponse
 
 from webui.api.asking import Told, Who, mapping, text, texts
-from webui.errors import NotFound, UserError, quoted
+from webui.errors import NotFound, quoted
 from webui.params import Params
 from webui.service.groups import Groups
 from webui.service.styles import LONGEST_NAME, MOST_APPLIED
-from webui.tasks import TASKS
+
+Asked = tuple[str, Mapping[str, object], str, Params, Mapping[str, str], Sequence[str]]
 
 
 class GroupRoutes:
@@ -35,7 +36,7 @@ class GroupRoutes:
 
     def scripts(self, user: Who, kind: str = "txt2img") -> JSONResponse:
         """The scripts with their fields, and what can be an axis for jobs of a kind."""
-        return JSONResponse(self._groups.scripts(user, params_of(kind)))
+        return JSONResponse(self._groups.scripts(user, self._groups.parameters(kind)))
 
     def view(self, user: Who) -> JSONResponse:
         """The user's groups, the newest first."""
@@ -43,12 +44,21 @@ class GroupRoutes:
 
     def submit(self, given: Told, user: Who) -> JSONResponse:
         """Queue a group: {"script", "values", "kind", "params", "inputs": {name: digest}, "styles"}."""
-        group, cells = self._groups.submit(user, *asked(given))
+        group, cells = self._groups.submit(user, *self._asked(given))
         return JSONResponse({"group": group, "cells": cells})
 
     def count(self, given: Told, user: Who) -> JSONResponse:
         """How much the same would make, or what is wrong with it; nothing is queued."""
-        return JSONResponse(self._groups.count(user, *asked(given)))
+        return JSONResponse(self._groups.count(user, *self._asked(given)))
+
+    def _asked(self, given: dict[str, Any]) -> Asked:
+        """What a group is to be made of: the script and its values, the kind of job and its parameters, pictures, styles."""
+        kind = text(given, "kind")
+        styles = texts(given, "styles", longest=LONGEST_NAME, most=MOST_APPLIED)
+        digests = mapping(given, "inputs")
+        inputs = {name: text(digests, name) for name, digest in digests.items() if digest is not None}
+        params = self._groups.parameters(kind).read(mapping(given, "params"))
+        return text(given, "script"), mapping(given, "values"), kind, params, inputs, styles
 
     def get(self, group: str, user: Who) -> JSONResponse:
         """A group with its cells: what each is, its job, its picture, and why it has none."""
@@ -62,22 +72,3 @@ class GroupRoutes:
         if what == "resume":
             return JSONResponse({"group": group, "cells": self._groups.resume(user, group)})
         raise NotFound(f"Groups can be cancelled and resumed; {quoted(what)} is nothing of that.")
-
-
-Asked = tuple[str, Mapping[str, object], str, Params, Mapping[str, str], Sequence[str]]
-
-
-def asked(given: dict[str, Any]) -> Asked:
-    """What a group is to be made of: the script and its values, the kind of job and its parameters, pictures, styles."""
-    kind = text(given, "kind")
-    styles = texts(given, "styles", longest=LONGEST_NAME, most=MOST_APPLIED)
-    digests = mapping(given, "inputs")
-    inputs = {name: text(digests, name) for name, digest in digests.items() if digest is not None}
-    return text(given, "script"), mapping(given, "values"), kind, params_of(kind).read(mapping(given, "params")), inputs, styles
-
-
-def params_of(kind: str) -> type[Params]:
-    """The parameters of jobs that make pictures, of a kind."""
-    if kind not in TASKS:
-        raise UserError(f"There are no pictures of the kind {quoted(kind)}; there are: {', '.join(TASKS)}.")
-    return TASKS[kind]

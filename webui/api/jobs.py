@@ -8,9 +8,9 @@ from fastapi import APIRouter
 from starlette.responses import JSONResponse, Response
 
 from webui.api.asking import Plain, Told, Who, mapping, text, texts, whole
-from webui.errors import NotFound, UserError, quoted
+from webui.errors import NotFound, quoted
 from webui.params import parameters
-from webui.service.queue import KINDS, Queue
+from webui.service.queue import Queue
 from webui.service.styles import LONGEST_NAME, MOST_APPLIED, PAIRS, Styles, styled
 from webui.service.users import User
 
@@ -44,15 +44,14 @@ class JobRoutes:
         Styles are put around its prompts here, so that the job has what was meant.
         """
         kind = text(given, "kind")
-        if kind not in KINDS:
-            raise UserError(f"There are no jobs of the kind {quoted(kind)}; there are: {', '.join(KINDS)}.")
+        known = self._queue.parameters(kind)
         values = mapping(given, "parameters")
         names = texts(given, "styles", longest=LONGEST_NAME, most=MOST_APPLIED)
-        if names and "prompt" in parameters(KINDS[kind]):
+        if names and "prompt" in parameters(known):
             values = self._styled(user, names, values)
         digests = mapping(given, "inputs")
         inputs = {name: text(digests, name) for name, digest in digests.items() if digest is not None}
-        return JSONResponse({"job": self._queue.submit(user, kind, KINDS[kind].read(values), inputs)})
+        return JSONResponse({"job": self._queue.submit(user, kind, known.read(values), inputs)})
 
     def events(self, job: str, user: Who, after: int = 0) -> JSONResponse:
         """What has happened to a job, later than event number `after`."""

@@ -26,7 +26,7 @@ Sections = Mapping[str, Sequence[Section]]  # by extension
 @lru_cache(maxsize=8)  # snapshots: few are in use at once
 def composed_tasks(extensions: Extensions) -> Mapping[str, type[Params]]:
     """The parameters of every task, those of extensions behind its own; `TASKS` itself where there are none."""
-    return composed(extensions.sections)
+    return composed(getattr(extensions, "sections", {}))
 
 
 def composed(sections: Sections) -> Mapping[str, type[Params]]:
@@ -44,7 +44,7 @@ def placed(sections: Sections, task: str) -> Iterator[tuple[str, Section, list[s
 
 def sections_of(extensions: Extensions, task: str) -> list[tuple[str, Section, list[str]]]:
     """The sections of a task, of all extensions that are loaded."""
-    return list(placed(extensions.sections, task))
+    return list(placed(getattr(extensions, "sections", {}), task))
 
 
 def field_name(extension: str, name: str) -> str:
@@ -56,13 +56,19 @@ def own_values(params: Params, extensions: Extensions, task: str) -> dict[str, d
     """The values of every extension by field; without those whose fields are all at their defaults."""
     found: dict[str, dict[str, Any]] = {}
     used: set[str] = set()
-    for extension, section, names in placed(extensions.sections, task):
+    for extension, section, names in placed(getattr(extensions, "sections", {}), task):
         for field, name in zip(parameters(section.params).items(), names, strict=True):
             value = getattr(params, name, field[1].default)
             found.setdefault(extension, {})[field[0]] = value
             if value != field[1].default:
                 used.add(extension)
     return {extension: values for extension, values in found.items() if extension in used}
+
+
+def defaults_of(extensions: Extensions, task: str, name: str) -> dict[str, Any]:
+    """The defaults of an extension's own fields in a task."""
+    own = [section for extension, section, _ in sections_of(extensions, task) if extension == name]
+    return {field: parameter.default for section in own for field, parameter in parameters(section.params).items()}
 
 
 def taken_back(values: Mapping[str, Mapping[str, Any]], extensions: Extensions, task: str) -> dict[str, Any]:
@@ -101,6 +107,9 @@ def _composed(task: str, kind: type[Params], added: Sequence[tuple[str, Section,
 
 
 def _field(parameter: Parameter) -> Any:
+    """A field as an extension wrote it; a text that does not have its key says that it is at its default."""
+    if parameter.infotext is not None and parameter.default is not None and parameter.unwritten is None:
+        parameter = dataclasses.replace(parameter, unwritten=parameter.text(parameter.default))
     return dataclasses.field(default=parameter.default, metadata={METADATA_KEY: parameter})
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from webui.errors import NotFound, TooMany, UserError, quoted, unknown
 from webui.params import Params
 from webui.scripts import Script
+from webui.service.composed import pictures_of
 from webui.service.grids import Layout
 from webui.service.groups_kept import MOST_KEPT, CellRow, Group, GroupRows
 from webui.service.groups_running import GroupRunner
@@ -42,6 +43,13 @@ class Groups:
         self._styles = styles
         self._clock = clock
         self._adding = threading.Lock()  # so that nobody slips past a limit by asking twice at once
+
+    def parameters(self, kind: str) -> type[Params]:
+        """The parameters of jobs that make pictures, of a kind, those of extensions too; `UserError` where there is none."""
+        tasks = self._resolver.tasks()
+        if kind not in tasks:
+            raise UserError(f"There are no pictures of the kind {quoted(kind)}; there are: {', '.join(tasks)}.")
+        return tasks[kind]
 
     def scripts(self, user: User, kind: type[Params]) -> dict[str, Any]:
         """The scripts there are, with what the page needs to lay them out, and how many cells a group may have."""
@@ -144,7 +152,8 @@ class Groups:
 
     def _form(self, user: User, kind: str, params: Params, inputs: Mapping[str, str], styles: Sequence[str]) -> Form:
         return Form(
-            task=kind, params=params, resolver=self._resolver, facts=brought(self._inputs, user, inputs), styles=styles,
+            task=kind, params=params, resolver=self._resolver, styles=styles,
+            facts=brought(self._inputs, user, inputs, pictures_of(params)),
             style_names=[style.name for style in self._styles.list(user)], styled=partial(self._styles.apply, user),
             limits=self._limits(),
         )  # fmt: skip

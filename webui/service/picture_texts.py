@@ -14,6 +14,7 @@ from webui import infotext
 from webui.infotext import Infotext
 from webui.metadata.reading import read
 from webui.request import SHORT_HASH, Request, parameters_of
+from webui.service.composed import composed_tasks, taken_back
 from webui.service.extensions import Extensions
 from webui.service.overrides import in_words
 
@@ -59,7 +60,11 @@ def text_of(
     used = {} if extensions is None else taking_part(request, extensions)
     said |= {EXTENSIONS_KEY: ", ".join(f"{name} {version}" for name, version in used.items())} if used else {}
     before = infotext.parse(source) if source else None
-    return infotext.write(parameters_of(request), said, before=before)
+    if extensions is None:
+        return infotext.write(parameters_of(request), said, before=before)
+    values = {name: each.get("values", {}) for name, each in request.extensions.items()}
+    further = taken_back(values, extensions, request.task)
+    return infotext.write(parameters_of(request, composed_tasks(extensions), further), said, before=before)
 
 
 def taking_part(request: Request, extensions: Extensions) -> dict[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 from webui.drawing import SAME_MODEL, SAME_SAMPLER, SAME_SCHEDULE
@@ -22,6 +23,7 @@ from webui.tasks import INPUTS, LATENT_UPSCALES
 
 PROMPTS = ("prompt", "negative")
 DRAWN = ("prompts", "negatives")
+NO_DIGESTS: Mapping[str, str] = MappingProxyType({})
 MOST_CHARACTERS = 10_000_000  # of all prompts of a group, which are in memory while it is planned, and then kept
 Styled = Callable[[Sequence[str], str, str], tuple[str, str]]
 """The prompt and the negative prompt with styles of those names around them."""
@@ -169,17 +171,18 @@ def names(resolver: Resolver, registry: str) -> list[str]:
             return [SAME_SCHEDULE, *(each for each in resolver.schedules() if each != AUTOMATIC)]
         case "hires_models":
             return [SAME_MODEL, *models]
-    return []
+    return list(resolver.further_choices().get(registry, ()))
 
 
-def brought(inputs: Inputs | None, user: User, digests: Mapping[str, str]) -> Mapping[str, InputFacts]:
-    """What is known of a user's own uploads; `NotFound` where one is not theirs."""
+def brought(
+    inputs: Inputs | None, user: User, digests: Mapping[str, str], further: Mapping[str, str] = NO_DIGESTS
+) -> Mapping[str, InputFacts]:
+    """What is known of a user's own uploads; `NotFound` where one is not theirs. `further` ones are those of extensions."""
     for name in digests:
         if name not in INPUTS:
             raise unknown("input", name, INPUTS)
-    if not digests or inputs is None:
-        return NO_INPUTS
-    return {name: inputs.get(user, digest).facts for name, digest in digests.items()}
+    wanted = {**digests, **further}
+    return NO_INPUTS if not wanted or inputs is None else {name: inputs.get(user, each).facts for name, each in wanted.items()}
 
 
 def explained(script: Script, kind: type[Params], choices: Callable[[str], Sequence[str]]) -> dict[str, Any]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from webui import conventions, infotext
 from webui.infotext import Infotext
 from webui.metadata.reading import Found, read
+from webui.params import Params
 from webui.service.picture_texts import REMARKS
 from webui.tasks import TASKS
 
@@ -37,16 +39,16 @@ class Info:
     chunks: dict[str, str] = field(default_factory=dict)
 
 
-def info_of(content: bytes) -> Info:
-    """What a file says; nothing of it raises."""
+def info_of(content: bytes, tasks: Mapping[str, type[Params]] = TASKS) -> Info:
+    """What a file says; nothing of it raises. `tasks` are the parameters of each task, those of extensions too."""
     found = read(content)
     said = infotext.parse(found.text)
     task = infotext.task_said(said)
     chunks = {name: text[:LONGEST_CHUNK] for name, text in found.others.items() if text != found.text or found.format != "text"}
     return Info(
         format=FORMATS.get(found.format, found.format), width=found.width, height=found.height, source=found.kind,
-        text=found.text, task=task, prompt=said.prompt, negative=said.negative, unmapped=_unmapped(found, said, task),
-        values=[[key, value] for key, value in said.values.items()], chunks=chunks,
+        text=found.text, task=task, prompt=said.prompt, negative=said.negative, chunks=chunks,
+        unmapped=_unmapped(found, said, tasks[task or "txt2img"]), values=[[key, value] for key, value in said.values.items()],
     )  # fmt: skip
 
 
@@ -59,7 +61,7 @@ def compared(a: str, b: str) -> list[dict[str, Any]]:
     return [{"key": key, "a": one, "b": other, "differs": one != other} for key, one, other in rows]
 
 
-def _unmapped(found: Found, said: Infotext, task: str) -> dict[str, str]:
-    """What cannot be taken over into the task's controls."""
-    _, rest = infotext.raw_parameters(said, TASKS[task or "txt2img"])
+def _unmapped(found: Found, said: Infotext, kind: type[Params]) -> dict[str, str]:
+    """What cannot be taken over into a task's controls."""
+    _, rest = infotext.raw_parameters(said, kind)
     return {key: value for key, value in rest.items() if key not in REMARKS} | dict(found.unmapped)

@@ -6,7 +6,7 @@ import contextlib
 import json
 import re
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from webui.errors import NotAllowed, TooMany, UserError, quoted
@@ -18,8 +18,9 @@ from webui.tasks import TASKS
 
 SETTINGS = "settings"
 FOR_EVERYBODY = "settings of everybody"  # an area of the first owner
-KINDS: Mapping[str, type[Params]] = {f"{task}{part}": kind for task, kind in TASKS.items() for part in ("", " defaults")}
-"""What the areas hold whose values are parameters; the others hold whatever the page keeps there."""
+DEFAULTS = " defaults"  # after a task's name: what a person saved as their defaults
+Tasks = Callable[[], Mapping[str, type[Params]]]
+"""The parameters of each task, as they are now."""
 AREA = re.compile(r"[a-z0-9][a-z0-9 _-]{0,59}")
 LARGEST = 256 * 2**10  # bytes of an area
 MOST_AREAS = 100  # of one person
@@ -28,8 +29,9 @@ MOST_AREAS = 100  # of one person
 class Preferences:
     """Values by area and person. Safe from any thread."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, tasks: Tasks = lambda: TASKS) -> None:
         self._database = database
+        self._tasks = tasks
         self._turn = threading.Lock()  # held while settings are read and written again, so that no change is lost to another
 
     def read(self, user: User, area: str) -> dict[str, Any]:
@@ -86,7 +88,8 @@ class Preferences:
 
     def _read(self, user: int, area: str) -> dict[str, Any]:
         stored = self._stored(user, area)
-        return allowed(KINDS[area], stored) if area in KINDS else stored
+        kind = self._tasks().get(area.removesuffix(DEFAULTS))  # other areas hold whatever the page keeps there
+        return stored if kind is None else allowed(kind, stored)
 
     def _stored(self, user: int, area: str) -> dict[str, Any]:
         row = self._database.one("SELECT value FROM preferences WHERE user = ? AND area = ?", (user, area))

@@ -12,6 +12,7 @@ from webui.errors import NotFound, UserError, quoted
 from webui.params import Params
 from webui.request import Request
 from webui.service.broadcast import Broadcast
+from webui.service.composed import pictures_of
 from webui.service.groups import Groups
 from webui.service.inputs import Inputs
 from webui.service.jobs import Job, Jobs
@@ -21,7 +22,7 @@ from webui.service.requests import Resolver, at_most
 from webui.service.task_inputs import shape_of
 from webui.service.users import User
 from webui.service.worker import Worker
-from webui.tasks import MAP, TASKS, Depth
+from webui.tasks import INPUTS, MAP, TASKS, Depth
 
 LONGEST_PROMPT = 200  # characters of a prompt in the view
 KINDS: Mapping[str, type[Params]] = {**TASKS, MAP: Depth}
@@ -45,6 +46,12 @@ class Queue:
         self._groups = groups
         self._adding = threading.Lock()  # so that nobody slips past a limit by asking twice at once
 
+    def parameters(self, kind: str) -> type[Params]:
+        """The parameters of jobs of a kind, those of extensions too; `UserError` where there is no such kind."""
+        if kind not in KINDS:
+            raise UserError(f"There are no jobs of the kind {quoted(kind)}; there are: {', '.join(KINDS)}.")
+        return self._resolver.tasks()["depth" if kind == MAP else kind]
+
     def submit(self, user: User, kind: str, params: Params, inputs: Mapping[str, str] = NO_DIGESTS) -> str:
         """Queue a job and return its id; `UserError` where it cannot be carried out, or is more than the user may ask for.
 
@@ -52,7 +59,7 @@ class Queue:
         """
         if kind not in KINDS or not isinstance(params, KINDS[kind]):
             raise UserError(f"There are no jobs of the kind {quoted(kind)}; there are: {', '.join(KINDS)}.")
-        facts = brought(self._inputs, user, inputs)
+        facts = brought(self._inputs, user, inputs, pictures_of(params))
         return self._add(user.id, kind, self._resolver.outline(params, facts, kind), shape_of(facts))
 
     def retry(self, user: User, job: str) -> str:
@@ -68,7 +75,9 @@ class Queue:
         complete = {number for number, event in pictures if event["kind"] == "picture" and not event["interrupted"]}
         missing = sorted(set(range(request.count)) - complete) or [0, request.count - 1]
         request = replace(request.picture(missing[0]), count=missing[-1] - missing[0] + 1)
-        shape = shape_of(brought(self._inputs, User(id=old.user, name="", owner=False), request.inputs))
+        own = {name: digest for name, digest in request.inputs.items() if name in INPUTS}
+        further = {name: digest for name, digest in request.inputs.items() if name not in INPUTS}
+        shape = shape_of(brought(self._inputs, User(id=old.user, name="", owner=False), own, further))
         return self._add(old.user, old.kind, request, shape)
 
     def interrupt(self, user: User, job: str) -> None:

@@ -12,7 +12,9 @@ import numpy as np
 from webui import infotext
 from webui.errors import UserError
 from webui.infotext import Infotext
+from webui.params import Params, parameters
 from webui.request import InputFacts, Request
+from webui.service.composed import pictures_of
 from webui.service.picture_texts import (
     COMPUTED_KEY,
     ENVIRONMENT,
@@ -25,7 +27,6 @@ from webui.service.picture_texts import (
     pixels_digest,
 )
 from webui.service.requests import Resolver
-from webui.tasks import TASKS
 
 SHARED, INTERRUPTED = "Shared calls", "Interrupted"
 COMPARED = (*ENVIRONMENT, "Model hash", "VAE hash", SET_KEY, REFINER_SET_KEY, SHARED, INTERRUPTED)
@@ -69,10 +70,11 @@ def request_of(text: str, resolver: Resolver, find: Find) -> Request:
         if find("picture", "") is None:
             raise UserError("It was enlarged of another picture, whose hash its text does not say; give that with --picture.")
         task = "extras"
-    raw, _ = infotext.raw_parameters(info, TASKS[task])
-    params = TASKS[task].read(raw)
-    as_written = replace(resolver, extensions=replace(resolver.extensions, hooks=None))  # what they wrote is in the text
-    request = as_written.request(params, _inputs(info, task, find))
+    kind = resolver.tasks()[task]
+    raw, _ = infotext.raw_parameters(info, kind)
+    params = kind.read(raw)
+    inputs = {**_inputs(info, task, find), **_pictures(params, find)}
+    request = resolver.complete(resolver.outline(params, inputs, as_written=True))
     templates: dict[str, Any] = {name: info.values[key] for name, key in TEMPLATE_KEYS.items() if key in info.values}
     return replace(request, count=1, **templates)
 
@@ -110,6 +112,17 @@ def differences(before: str, after: str) -> list[str]:
             found.append(f"{key} was {then[key]}, is {now[key]}")
     if COMPUTED_KEY not in then:
         found.append("its text does not say what it was computed on")
+    return found
+
+
+def _pictures(params: Params, find: Find) -> Mapping[str, InputFacts]:
+    """The pictures that extensions were given; `UserError` names the one that is not here."""
+    found = {}
+    for name, digest in pictures_of(params).items():
+        facts = find(name, digest)
+        if facts is None:
+            raise UserError(f"The picture of {parameters(params)[name].label} ({digest[:10]}) that it was made with is not here.")
+        found[name] = facts
     return found
 
 

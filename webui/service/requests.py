@@ -33,6 +33,7 @@ from webui.request import (
 from webui.service import hires, sizes, vaes
 from webui.service.catalogue import HASHES, Catalogue, described, model_facts
 from webui.service.checkpoints import Checkpoint, choose, find, find_vaes, is_there
+from webui.service.composed import composed_tasks, pictures_of
 from webui.service.decoding import facts_of
 from webui.service.expansion import expanded
 from webui.service.extensions import Extensions, bundled
@@ -87,14 +88,17 @@ class Resolver:
         """What `params` mean here: every name known, every default filled in; `UserError` where that cannot be."""
         return self.complete(self.outline(params, inputs, task))
 
-    def outline(self, params: Params, inputs: Mapping[str, InputFacts] = NO_INPUTS, task: str = "") -> Request:
+    def outline(
+        self, params: Params, inputs: Mapping[str, InputFacts] = NO_INPUTS, task: str = "", *, as_written: bool = False
+    ) -> Request:
         """What can be said of `params` and the pictures they are for at once; `UserError` where they cannot be meant.
 
         `task` is what the parameters are for, if not the task they are named after. Files that were never read whole have no hash
-        yet, and the model perhaps no size of its own (0): `complete` finds it out.
+        yet, and the model perhaps no size of its own (0): `complete` finds it out. `as_written`: the prompts are what extensions
+        wrote already, and mean themselves.
         """
         task = task or task_of(params)
-        check_inputs(task, params, inputs)
+        check_inputs(task, params, {name: facts for name, facts in inputs.items() if name not in pictures_of(params)})
         if isinstance(params, Extras):
             size = sizes.enlarged(params, shape_of(inputs) or (1, 1))
             return resolve_extras(params, inputs=inputs, upscalers=self.networks.pair(params), size=size)
@@ -115,7 +119,9 @@ class Resolver:
         )  # fmt: skip
         if isinstance(params, Txt2Img) and hires.is_wanted(params):
             request = self._with_second(params, request, facts, checkpoint, there)
-        return expanded(request, self.extensions, (self.models_folder.parent, self.models_folder))
+        if not as_written:
+            request = expanded(request, self.extensions, (self.models_folder.parent, self.models_folder))
+        return request
 
     def complete(self, request: Request, told: hashes.Told | None = None) -> Request:
         """The request with nothing left open; the first time that reads whole files, of which `told` hears."""
@@ -146,6 +152,14 @@ class Resolver:
             request, model_hash=digest, width=size[0], height=size[1], vae_hash=vae, refiner_hash=refiner, override=override,
             refiner_override=second,
         )  # fmt: skip
+
+    def tasks(self) -> Mapping[str, type[Params]]:
+        """The parameters of every task, those of extensions too."""
+        return composed_tasks(self.extensions)
+
+    def further_choices(self) -> Mapping[str, Sequence[str]]:
+        """The names that extensions' parameters may have, by registry."""
+        return {}
 
     def checkpoints(self) -> tuple[Checkpoint, ...]:
         """The models there are now."""

@@ -24,22 +24,29 @@ if TYPE_CHECKING:
 
 
 class Files(Protocol):
-    """The weight files that extensions read, by folders under models/ ("Lora", "loras", ...). Paths are texts."""
+    """The weight files that extensions read, by folders under models/ ("Lora", "loras", ...). Paths are texts.
 
-    def names(self, folders: tuple[str, ...]) -> Mapping[str, str]:
+    `suffixes` are endings of files that count besides those of weight files, such as ".png" for pictures with weights in them.
+    """
+
+    def names(self, folders: tuple[str, ...], suffixes: tuple[str, ...] = ()) -> Mapping[str, str]:
         """The files there are now: the path of each by the name that people have for it (its stem, its folder too if unclear)."""
         ...
 
-    def find(self, folders: tuple[str, ...], name: str) -> str:
+    def find(self, folders: tuple[str, ...], name: str, suffixes: tuple[str, ...] = ()) -> str:
         """The path of a file by name, whatever the case; `UnknownName` names those most like it."""
         ...
 
-    def found(self, folders: tuple[str, ...], name: str, sha256: str) -> str:
+    def found(self, folders: tuple[str, ...], name: str, sha256: str, suffixes: tuple[str, ...] = ()) -> str:
         """The path of the file a job was submitted with, whatever it is called now; `ModelFileError` where it is gone."""
         ...
 
     def sha256(self, path: str) -> str:
         """The hash of a file, kept by size and time of change."""
+        ...
+
+    def weights_sha256(self, path: str) -> str:
+        """The hash of what follows a safetensors header ("AutoV3"), kept like `sha256`; that of the file for all others."""
         ...
 
     def header(self, path: str) -> Mapping[str, Any]:
@@ -92,7 +99,8 @@ class Guided:
     """One guided step: what a `guide` hook is given, and may ask more for.
 
     `x` [C, H, W] and `at` are those of the step; `cond` is the sum that the prompt's parts pull to without the scale (that of one
-    part is its answer), `uncond` what the negative prompt answers, None where it was not asked for; `scale` the request's.
+    part is its answer), `uncond` what the negative prompt answers, None where it was not asked for; `scale` the request's, which
+    samplers with CFG++ in their names take a 12.5th of.
     `denoised` is the guided clean latent so far, by the hooks before. `row(x, at, conditioning, role)` makes a further row of the
     same model, with the job's patches. `texts` has what the prompts mean at a moment.
     """

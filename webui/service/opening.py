@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from pathlib import Path
@@ -12,7 +12,6 @@ from typing import Self
 
 from torch import Tensor
 
-from webui.drawing import Drawing
 from webui.engine.allocator import keep_freed_memory
 from webui.engine.device import Choice, by_rule, facts
 from webui.engine.engine import Engine
@@ -23,10 +22,11 @@ from webui.engine.memory import free_bytes, weights_budget
 from webui.engine.trial import choice_for
 from webui.facts import memory_sizes
 from webui.nets.spec import VAESpec
+from webui.params import Params
 from webui.pipeline.canvas import canvas_of
 from webui.pipeline.generate import Model, Registry, depth_map, enlarge, generate
 from webui.pipeline.protocol import EncodePicture
-from webui.request import Request, named
+from webui.request import NO_INPUTS, InputFacts, Request, named
 from webui.service.folders import DATA, cache_folder
 from webui.service.further_sources import Further, as_opened
 from webui.service.given import OpenInput, given, nothing, stored
@@ -73,9 +73,9 @@ class Service:
         preview = Previews(self.resolver.path_of, self._encode, self.cache / FITTED)
         self.engine = Engine(self._start, self._networks, preview=preview, limits=limits_on(device))
 
-    def request(self, params: Drawing) -> Request:
+    def request(self, params: Params, inputs: Mapping[str, InputFacts] = NO_INPUTS) -> Request:
         """What `params` mean here: every name known, every default filled in; `UserError` where that cannot be."""
-        return self.resolver.request(params)
+        return self.resolver.request(params, inputs)
 
     def close(self) -> None:
         """End the engine after the call it is in; jobs that have not ended are cancelled."""

@@ -45,7 +45,7 @@ BROKEN = {
     "raises": (HEAD + "raise RuntimeError('no')", "no"),
     "misspelled": (HEAD + "@hook\ndef sampler():\n    return []\n", "sampler"),
     "taken": (ADDS.format(name="Euler"), "The sampler 'Euler' of taken is there already, by the program itself"),
-    "twice": (ADDS.format(name="One").replace("]", ", SamplerInfo(name='One two', function=None), 3]"), "'int' object"),
+    "twice": (ADDS.format(name="One").replace("]", ", 3]"), "returned '3'; it must return a list of SamplerInfo"),
     "unreadable": ("def (", "invalid syntax"),
 }
 
@@ -72,7 +72,7 @@ def test_two_that_add_the_same_name(tmp_path: Path) -> None:
         write(tmp_path, name, ADDS.format(name="Mine"))
     found = load((tmp_path,))
     assert len(found.versions) == len(found.problems) == 1
-    assert "The sampler 'Mine' of one is there already, by two" in found.problems["one"]
+    assert "The sampler 'Mine' of two is there already, by one" in found.problems["two"]
 
 
 @pytest.mark.parametrize(

@@ -14,10 +14,12 @@ import torch
 from tests.networks_beside import OTHER_UPSCALERS, bsrgan, compact, esrgan, midas_shapes, real_esrgan
 from tests.random_weights import header as recorded_header
 from webui.nets.autoencoder import AutoencoderKL
+from webui.nets.controlnet_spec import ControlSpec
 from webui.nets.text import TextTower
 from webui.nets.unet import UNetModel
 from webui.nets.upscaler_spec import CompactSpec, RRDBSpec
 from webui.weights import layouts
+from webui.weights.controlnet_layouts import control_weights, diffusers_rules
 from webui.weights.families import FAMILIES
 from webui.weights.files import Header, TensorInfo
 from webui.weights.rules import restored
@@ -119,6 +121,11 @@ def tower(prefix: str, name: str = "sd15-tiny") -> Shapes:
     return {key.removeprefix(prefix): shape for key, shape in recorded(name).items() if key.startswith(prefix)}
 
 
+def controlnet(prefix: str = "") -> Shapes:
+    """The keys of a ControlNet for Stable Diffusion 1."""
+    return {prefix + key: shape for key, shape in control_weights(ControlSpec(unet=FAMILIES["sd15"].unet))}
+
+
 def only(*keys: str, shape: tuple[int, ...] = (8, 8)) -> Shapes:
     """A few keys that are typical of a kind."""
     return dict.fromkeys(keys, shape)
@@ -150,13 +157,13 @@ OTHERS: dict[str, tuple[str, Callable[[], Shapes]]] = {  # what it is -> how its
     "hypernetwork": ("a hypernetwork", lambda: only(
         "768.0.linear.0.weight", "768.1.linear.0.weight", "320.0.linear.0.weight", "320.1.linear.0.weight"
     )),
-    "ControlNet": ("a ControlNet", lambda: only("control_model.input_blocks.0.0.weight", "control_model.zero_convs.0.0.weight")),
-    "ControlNet, bare": ("a ControlNet", lambda: only(
-        "input_blocks.0.0.weight", "zero_convs.0.0.weight", "input_hint_block.0.weight"
-    )),
-    "ControlNet, diffusers": ("a ControlNet", lambda: only(
-        "controlnet_cond_embedding.conv_in.weight", "conv_in.weight", "down_blocks.0.resnets.0.conv1.weight"
-    )),
+    "ControlNet": ("a ControlNet", lambda: controlnet("control_model.")),
+    "ControlNet, bare": ("a ControlNet", controlnet),
+    "ControlNet, diffusers": ("a ControlNet", lambda: {
+        undone[0]: shape for key, shape in controlnet().items() for rule in diffusers_rules(4, 2) if (undone := rule.undo(key))
+    }),
+    "Control-LoRA": ("a Control-LoRA", lambda: only("lora_controlnet", "input_blocks.1.0.in_layers.2.up", "zero_convs.0.0.bias")),
+    "ControlNet-LLLite": ("a ControlNet-LLLite", lambda: only("lllite_unet_input_blocks_4_1.conditioning1.0.weight")),
     "ESRGAN": ("an upscaler", lambda: esrgan(RRDBSpec())),
     "BSRGAN": ("an upscaler", lambda: bsrgan(RRDBSpec())),
     "Real-ESRGAN": ("an upscaler", lambda: real_esrgan(RRDBSpec())),

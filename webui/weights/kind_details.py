@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from webui.errors import ModelFileError
-from webui.weights import depth_layouts, kinds, upscaler_layouts, vae_files
+from webui.weights import controlnet_layouts, depth_layouts, kinds, upscaler_layouts, vae_files
 from webui.weights.completeness import misfits
 from webui.weights.depth_expected import depth_weights
 from webui.weights.expected import vae_weights
@@ -104,6 +104,16 @@ def upscaler(header: Header) -> Details:
     return title, tuple(misfits({part: dict(upscaler_weights(found.spec))}, found.offers, {part: found.rules}))
 
 
+def controlnet(header: Header) -> Details:
+    """A network that steers another one by a picture."""
+    try:
+        found = controlnet_layouts.described(header, Path())
+    except ModelFileError as error:
+        return kinds.CONTROLNET.name, (str(error),)
+    part, wanted = controlnet_layouts.PART, dict(controlnet_layouts.control_weights(found.spec))
+    return controlnet_layouts.title(found.spec), tuple(misfits({part: wanted}, found.offers, {part: found.rules}))
+
+
 def estimator(header: Header) -> Details:
     """A network that sees how near things are."""
     try:
@@ -129,5 +139,5 @@ def _modules(pattern: re.Pattern[str], header: Header) -> dict[str, tuple[int, .
 
 TABLE: Mapping[str, Callable[[Header], Details]] = {
     kinds.LORA.name: lora, kinds.VAE_FILE.name: vae, kinds.EMBEDDING.name: embedding, kinds.HYPERNETWORK.name: hypernetwork,
-    kinds.UPSCALER.name: upscaler, kinds.ESTIMATOR.name: estimator,
+    kinds.UPSCALER.name: upscaler, kinds.ESTIMATOR.name: estimator, kinds.CONTROLNET.name: controlnet,
 }  # fmt: skip

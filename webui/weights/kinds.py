@@ -79,8 +79,8 @@ HYPERNETWORK = _kind(
     ("networks by width (320, 640, 768, 1280 ...)", r"(320|640|768|1024|1280)\.[01]\.linear"),
 )  # fmt: skip
 CONTROLNET = _kind(
-    "a ControlNet", "ControlNets are not supported yet",
-    ("layers that control another network", r"control_model\.|(.*\.)?controlnet_|zero_convs\.|input_hint_block\.|lora_controln"),
+    "a ControlNet", "Put it into models/ControlNet",
+    ("layers that control another network", r"control_model\.|(.*\.)?controlnet_|zero_convs\.|input_hint_block\."),
 )  # fmt: skip
 UPSCALER = _kind(
     "an upscaler", "Put it into models/upscalers",
@@ -131,6 +131,8 @@ OTHERS = tuple(
         ("a Playground 2.5 model, which was trained with other noise levels (EDM)", "its latents' mean", r"edm_mean$"),
         ("a video model", "layers over time", rf"({UNET})?input_blocks\.\d+\.\d+\.time_(stack|mixer)"),
         ("a motion module (AnimateDiff)", "motion modules", r"(module\.)?(down|up)_blocks\.\d+\.motion_modules\."),
+        ("a Control-LoRA", "its mark", r"lora_controlnet"),
+        ("a ControlNet-LLLite", "its modules", r"lllite_"),
         ("an IP-Adapter", "a projection of pictures", r"(image_proj|ip_adapter)\."),
         ("a T2I-Adapter", "an adapter's body", r"(adapter\.)?body\.\d+\.(block1|resnets|in_conv)"),
         ("a picture encoder (CLIP vision)", "vision layers", r"(vision_model|visual)\."),

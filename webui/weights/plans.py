@@ -21,7 +21,7 @@ from webui.weights.vocabulary import clip_tokenizer
 SHOWN = 5  # keys named in a message
 PARTS = {
     "unet": "noise predictor", "vae": "autoencoder", "text0": "text tower", "text1": "second text tower",
-    "depth": "depth estimator", "upscaler": "upscaler",
+    "depth": "depth estimator", "upscaler": "upscaler", "controlnet": "ControlNet",
 }  # fmt: skip
 Plan = Mapping[str, tuple[tuple[str, Piece], ...]]  # key in the file -> which part gets which piece of it
 Shapes = Mapping[str, tuple[int, ...]]

@@ -17,6 +17,8 @@ from torch import Tensor
 
 from webui.errors import ModelFileError
 from webui.nets.autoencoder import AutoencoderKL
+from webui.nets.controlnet import ControlNet
+from webui.nets.controlnet_spec import ControlSpec
 from webui.nets.depth import Estimator, estimator
 from webui.nets.depth_small import SmallDepthSpec
 from webui.nets.depth_spec import DepthSpec
@@ -36,8 +38,8 @@ from webui.weights.headers import read_header
 from webui.weights.plans import Place, places_of, single_file, tokenizers_of
 from webui.weights.reading import Form, read_places
 
-Network = UNetModel | AutoencoderKL | TextTower | Upscaler | Estimator
-Spec = UNetSpec | VAESpec | TextSpec | UpscalerSpec | DepthSpec | SmallDepthSpec
+Network = UNetModel | AutoencoderKL | TextTower | Upscaler | Estimator | ControlNet
+Spec = UNetSpec | VAESpec | TextSpec | UpscalerSpec | DepthSpec | SmallDepthSpec | ControlSpec
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -162,6 +164,8 @@ def built(spec: Spec) -> Network:
     with torch.device("meta"):
         if isinstance(spec, UNetSpec):
             return UNetModel(spec)
+        if isinstance(spec, ControlSpec):
+            return ControlNet(spec)
         if isinstance(spec, RRDBSpec | CompactSpec):
             return upscaler(spec)
         if isinstance(spec, DepthSpec | SmallDepthSpec):

@@ -59,10 +59,12 @@ from webui.scripts import LARGEST_MARGIN, Axis, AxisKind, Base, Cell, Plan, Scri
 if TYPE_CHECKING:  # their modules import torch: they are fetched when an extension asks for them
     from webui.nets.hooks import Call as Site
     from webui.pipeline.noise_table import NoiseTable as NoiseTable
+    from webui.pipeline.preview import fit_preview as fit_preview
 
 LATER: Mapping[str, tuple[str, str]] = {  # where a name comes from that is fetched when it is used, in a hook of a job
     "NoiseTable": ("webui.pipeline.noise_table", "NoiseTable"),
     "Site": ("webui.nets.hooks", "Call"),
+    "fit_preview": ("webui.pipeline.preview", "fit_preview"),
 }
 
 __all__ = [
@@ -71,8 +73,8 @@ __all__ = [
     "LARGEST_SEED", "LONGEST_PROMPT", "ModelFileError", "Moment", "NO_PATCHES", "Noise", "NoiseTable", "Panel", "Parameter",
     "Params", "Patches", "Picture", "Plan", "PromptContext", "RANDOM_SEED", "Read", "Request", "Route", "Row", "Rows", "Sampler",
     "SamplerInfo", "Schedule", "Script", "Section", "Site", "Step", "Submission", "Tab", "TagKind", "TokenVectors", "UserError",
-    "Value", "WeightPatch", "bent", "churned", "ends", "hook", "moments", "noised", "param", "parameters", "quoted", "ramp",
-    "size", "split", "times", "unknown",
+    "Value", "WeightPatch", "bent", "churned", "ends", "fit_preview", "hook", "moments", "noised", "param", "parameters",
+    "quoted", "ramp", "size", "split", "times", "unknown",
 ]  # fmt: skip
 
 API = "1"

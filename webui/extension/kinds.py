@@ -109,7 +109,7 @@ class Panel:
 class Asked:
     """What an address was asked: by whom, the words behind `?`, the JSON that was sent, and the extension's own.
 
-    `picture(id)` is the request (plain data) of a picture of theirs, None where there is none.
+    `picture(id)` is the request (plain data) of a picture of theirs, `job(id)` that of a job of theirs; None where there is none.
     """
 
     user: str
@@ -119,6 +119,7 @@ class Asked:
     home: Home
     files: Files
     picture: Callable[[str], Mapping[str, Any] | None] = lambda _: None
+    job: Callable[[str], Mapping[str, Any] | None] = lambda _: None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from typing import TypeVar
 
 from webui.errors import UserError
@@ -31,9 +32,17 @@ def add_flags(parser: argparse.ArgumentParser, cls: type[Params], positional: st
         parser.add_argument("--size", metavar="WxH", help="Width and height at once, such as 512x768.")
 
 
-def read_flags(options: argparse.Namespace, cls: type[P], positional: str) -> P:
-    """The parameters that parsed flags give; `UserError` says in a sentence which is wrong."""
+def read_flags(
+    options: argparse.Namespace, cls: type[P], positional: str, read_picture: Callable[[str], str] | None = None
+) -> P:
+    """The parameters that parsed flags give; `UserError` says in a sentence which is wrong.
+
+    `read_picture` returns the SHA-256 of a picture by the path that a flag gives.
+    """
     given = {name: getattr(options, name) for name in parameters(cls) if getattr(options, name) is not None}
+    if read_picture is not None:
+        named = {name for name, parameter in parameters(cls).items() if parameter.picture}
+        given |= {name: read_picture(given[name]) for name in named & given.keys() if given[name]}
     if positional in given:
         given[positional] = " ".join(given[positional])
     if getattr(options, "size", None) is not None:
@@ -63,4 +72,4 @@ def escaped(text: str) -> str:
 
 def metavar(parameter: Parameter) -> str:
     """What stands for the value in the help."""
-    return {int: "N", float: "X"}.get(parameter.kind, "TEXT")
+    return "FILE" if parameter.picture else {int: "N", float: "X"}.get(parameter.kind, "TEXT")

@@ -11,17 +11,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from webui.commands import making
-from webui.commands.flags import add_flags, read_flags
+from webui.commands.flags import add_flags
 from webui.commands.making import Outcome, Stop
+from webui.commands.tasks import Kept, parameters_of_task, pictures, read, read_task, unreadable
 from webui.commands.terminal import STOPPED, Bar, Parser, duration, say, show
 from webui.errors import StorageError, UserError, WebUIError, one_line, quoted
 from webui.params import Params
 from webui.request import InputFacts
-from webui.service.decoding import facts_of
 from webui.service.given import among
-from webui.service.inputs import LARGEST, checked_head
-from webui.service.keeping import digest_of
-from webui.tasks import TAKES, TASKS
+from webui.tasks import TAKES
 
 if TYPE_CHECKING:
     from webui.service.opening import Service
@@ -58,10 +56,11 @@ def main(task: str, description: str, arguments: list[str], root: Path) -> int:
     """Carry out a command; returns its exit code."""
     began = time.perf_counter()
     parser = Parser(task, description)
-    cls = TASKS[task]
+    cls = parameters_of_task(task, root)
     positional = add_arguments(parser, task, cls)
     options = parser.read(arguments)
-    params = read_flags(options, cls, positional)
+    of_extensions: Kept = {}
+    params = read_task(options, cls, positional, of_extensions)
     files = [Path(name) for name in [*(options.picture or []), *(getattr(options, "pictures", None) or [])]]
     paths = list(found(files))
     if not paths and task not in OPTIONAL:
@@ -69,8 +68,9 @@ def main(task: str, description: str, arguments: list[str], root: Path) -> int:
         raise UserError(f"{task} needs a picture: name its file, such as photo.png{where}.")
     folder = making.output_folder(options, root)
     making.saving(options)  # what cannot be is told before the work
-    kept: dict[str, bytes] = {}
+    kept: Kept = dict(of_extensions)
     others = {name: read(Path(given), kept) for name in SINGLE if (given := getattr(options, f"{name}_file", None)) is not None}
+    others |= pictures(params, of_extensions)
     batch = making.run(
         options, root, lambda service, bar: make_all(service, bar, params, paths, others, kept, folder, options), among(kept)
     )
@@ -111,29 +111,8 @@ def found(files: Sequence[Path]) -> Iterator[Path]:
         yield from [path] if inside is None else inside
 
 
-def read(path: Path, kept: dict[str, bytes]) -> InputFacts:
-    """Read and check a picture file into `kept`; `UserError` where it is none that can be used."""
-    try:
-        with path.open("rb") as file:
-            content = file.read(LARGEST + 1)
-    except (OSError, ValueError) as error:
-        raise unreadable(path, error) from error
-    try:
-        checked_head(content)
-        facts = facts_of(digest_of(content), content)
-    except UserError as error:
-        raise UserError(f"{path.name}: {error}") from error
-    kept[facts.digest] = content
-    return facts
-
-
-def unreadable(path: Path, error: Exception) -> UserError:
-    """The error for a file that the system does not give."""
-    return UserError(f"{quoted(str(path))} cannot be read ({getattr(error, 'strerror', None) or 'no such name'}).")
-
-
 def make_all(
-    service: Service, bar: Bar, params: Params, paths: Sequence[Path], others: Mapping[str, InputFacts], kept: dict[str, bytes],
+    service: Service, bar: Bar, params: Params, paths: Sequence[Path], others: Mapping[str, InputFacts], kept: Kept,
     folder: Path, options: argparse.Namespace,
 ) -> Batch:  # fmt: skip
     """One job after the other; a file that fails does not keep the rest."""
@@ -155,7 +134,7 @@ def make_all(
 
 
 def _make_one(
-    service: Service, bar: Bar, params: Params, path: Path | None, others: Mapping[str, InputFacts], kept: dict[str, bytes],
+    service: Service, bar: Bar, params: Params, path: Path | None, others: Mapping[str, InputFacts], kept: Kept,
     folder: Path, options: argparse.Namespace, batch: Batch, before: str, stop: Stop,
 ) -> None:  # fmt: skip
     for digest in kept.keys() - {each.digest for each in others.values()}:  # of the file before

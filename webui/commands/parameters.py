@@ -8,6 +8,8 @@ from webui.commands.flags import default
 from webui.commands.terminal import Parser, say, show
 from webui.errors import StorageError
 from webui.params import Parameter, Params, parameters
+from webui.service.composed import composed_tasks, sections_of
+from webui.service.extensions import bundled
 from webui.tasks import TASKS
 
 FILE = Path("docs") / "parameters.md"
@@ -21,6 +23,8 @@ TABLE = """
 | Parameter | Flag | Allowed | Default | What it does | In a picture's text |
 |---|---|---|---|---|---|
 """
+ADDED = """What the extensions that come with the program add to tasks, each in a fold of its own on the page. An extension takes
+part in a picture only where one of its parameters is not at its default."""
 
 
 def main(arguments: list[str], root: Path) -> int:
@@ -41,7 +45,20 @@ def main(arguments: list[str], root: Path) -> int:
 
 def document() -> str:
     """The whole file."""
-    return HEAD + "".join(section(task, cls) for task, cls in TASKS.items())
+    return HEAD + "".join(section(task, cls) for task, cls in TASKS.items()) + added()
+
+
+def added() -> str:
+    """What the extensions that come with the program add, each section once."""
+    extensions = bundled()
+    told: dict[str, list[str]] = {}
+    for task, cls in composed_tasks(extensions).items():
+        known = parameters(cls)
+        for extension, section, names in sections_of(extensions, task):
+            table = TABLE + "".join(line(known[name]) for name in names)
+            told.setdefault(f"### {section.title} (`{extension}`)\n\n{{tasks}}\n{table}", []).append(task)
+    parts = [text.replace("{tasks}", f"For {', '.join(tasks)}.") for text, tasks in told.items()]
+    return f"\n## Of extensions\n\n{ADDED}\n" + "".join(f"\n{part}" for part in parts) if parts else ""
 
 
 def section(task: str, cls: type[Params]) -> str:

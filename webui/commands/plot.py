@@ -14,15 +14,17 @@ import numpy as np
 from PIL import Image
 
 from webui.commands import making
-from webui.commands.flags import add_flags, read_flags
+from webui.commands.flags import add_flags
 from webui.commands.making import Outcome
+from webui.commands.tasks import Kept, extensions_of, pictures, read_task
 from webui.commands.terminal import STOPPED, Bar, Parser, duration, say, show
-from webui.drawing import Txt2Img
 from webui.errors import JobError, StorageError, UserError, one_line, quoted, unknown
-from webui.params import Parameter, parameters
+from webui.params import Parameter, Params, parameters
+from webui.request import InputFacts
 from webui.scripts import Script
-from webui.service.extensions import bundled
+from webui.service.composed import composed_tasks
 from webui.service.gallery import read_text, save
+from webui.service.given import among
 from webui.service.grids import Layout, Size, draw
 from webui.service.grids_kept import GONE, NO_PICTURE, form_of, text_of
 from webui.service.limits import UserLimits
@@ -64,17 +66,22 @@ class Drawn:
 def main(arguments: list[str], root: Path) -> int:
     """Carry out the command; returns its exit code."""
     began = time.perf_counter()
-    script = chosen(arguments, bundled().scripts)
+    extensions = extensions_of(root)
+    script, cls = chosen(arguments, extensions.scripts), composed_tasks(extensions)["txt2img"]
     parser = Parser("plot", DESCRIPTION)
-    parser.add_argument("--script", default=DEFAULT, metavar="NAME", help=f"One of: {', '.join(bundled().scripts)}.")
+    parser.add_argument("--script", default=DEFAULT, metavar="NAME", help=f"One of: {', '.join(extensions.scripts)}.")
     add_flags(parser, script.params, "")
-    add_flags(parser, Txt2Img, "prompt", optional=True)
+    add_flags(parser, cls, "prompt", optional=True)
     making.add_options(parser)
     options = parser.read(arguments)
-    params = read_flags(options, Txt2Img, "prompt")
+    kept: Kept = {}
+    params = read_task(options, cls, "prompt", kept)
     values = read_values(options, script)
     folder = making.output_folder(options, root)
-    drawn = making.run(options, root, lambda service, bar: make_all(service, bar, script, values, params, folder, options))
+    facts = pictures(params, kept)
+    drawn = making.run(
+        options, root, lambda service, bar: make_all(service, bar, script, values, params, facts, folder, options), among(kept)
+    )
     return report(drawn, time.perf_counter() - began, as_json=options.json)
 
 
@@ -112,11 +119,12 @@ def _content(parameter: Parameter, value: str) -> str:
 
 
 def make_all(
-    service: Service, bar: Bar, script: Script, values: Mapping[str, str], params: Txt2Img, folder: Path,
-    options: argparse.Namespace,
+    service: Service, bar: Bar, script: Script, values: Mapping[str, str], params: Params,
+    facts: Mapping[str, InputFacts], folder: Path, options: argparse.Namespace,
 ) -> Drawn:  # fmt: skip
     """One cell after the other, those of one model together; one that fails does not keep the rest."""
-    form = Form(task="txt2img", params=params, resolver=service.resolver, limits=UserLimits(cells=MOST_CELLS))
+    limits = UserLimits(cells=MOST_CELLS)
+    form = Form(task="txt2img", params=params, resolver=service.resolver, facts=facts, limits=limits)
     made = planned(script, values, form)
     drawn = Drawn(made=made)
     with making.stopping() as stop:

@@ -15,7 +15,8 @@ import numpy as np
 from PIL import Image
 
 from webui.commands import making
-from webui.commands.from_pictures import SINGLE, read, unreadable
+from webui.commands.from_pictures import SINGLE
+from webui.commands.tasks import read, unreadable
 from webui.commands.terminal import STOPPED, Bar, Parser, duration, say, show
 from webui.errors import StorageError, UserError, WebUIError, one_line, quoted
 from webui.metadata import reading

@@ -6,9 +6,10 @@ import time
 from pathlib import Path
 
 from webui.commands import making
-from webui.commands.flags import add_flags, read_flags
+from webui.commands.flags import add_flags
+from webui.commands.tasks import Kept, parameters_of_task, pictures, read_task
 from webui.commands.terminal import Parser
-from webui.drawing import Txt2Img
+from webui.service.given import among
 
 DESCRIPTION = """Make pictures from a description with the built-in model, or another one.
 
@@ -21,15 +22,20 @@ def main(arguments: list[str], root: Path) -> int:
     """Carry out the command; returns its exit code."""
     began = time.perf_counter()
     parser = Parser("txt2img", DESCRIPTION)
-    add_flags(parser, Txt2Img, "prompt")
+    cls = parameters_of_task("txt2img", root)
+    add_flags(parser, cls, "prompt")
     making.add_options(parser)
     options = parser.read(arguments)
-    params = read_flags(options, Txt2Img, "prompt")
+    kept: Kept = {}
+    params = read_task(options, cls, "prompt", kept)
     folder, settings = making.output_folder(options, root), making.saving(options)
     outcome = making.run(
         options, root,
         lambda service, bar: making.make(
-            service, making.Outcome(request=service.request(params), folder=folder, settings=settings), bar, quiet=options.json
+            service,
+            making.Outcome(request=service.request(params, pictures(params, kept)), folder=folder, settings=settings),
+            bar, quiet=options.json,
         ),
+        among(kept),
     )  # fmt: skip
     return making.report(outcome, time.perf_counter() - began, as_json=options.json)

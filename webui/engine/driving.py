@@ -20,16 +20,19 @@ from webui.engine.events import Pixels
 from webui.engine.faults import ends_the_program, sentence
 from webui.engine.jobs import Generation, Job, seconds_left
 from webui.engine.modes import modes_kept
-from webui.errors import JobError, NotANumber, Stopped, UserError, quoted
+from webui.errors import JobError, NotANumber, Stopped, UserError, one_line, quoted
 from webui.pipeline.generate import Picture
-from webui.pipeline.protocol import Ask, Call, Decode, Encode, EncodePicture, Gradient, Interrupted, Read, Rows, Step
+from webui.pipeline.protocol import Ask, Call, Decode, Encode, EncodePicture, Gradient, Interrupted, Read, Rows, Step, Tell
 from webui.request import Request
 
 LOGGER = logging.getLogger(__name__)
-ASKS = (Rows, Encode, EncodePicture, Decode, Call, Gradient, Read, Step)
+ASKS = (Rows, Encode, EncodePicture, Decode, Call, Gradient, Read, Step, Tell)
+TOLD = (Step, Tell)  # what is said and not asked
 WORK = (Rows, Encode, Call, Gradient, Step)  # where an interrupted picture goes no further; the other asks finish it
 MOST_THROWN = 8  # a generator that asks for work again this often after its interruption is closed
 MOST_STEPS = 8  # steps told in a row before others have their turn
+MOST_TOLD = 100  # different sentences of a job
+LONGEST_TOLD = 500  # characters
 
 PreviewOf = Callable[[Request, Tensor], Tensor | None]
 
@@ -112,12 +115,12 @@ class Driver:
         try:
             ask = self._resumed(resume)
             for _ in range(MOST_STEPS):
-                if not isinstance(ask, Step):
+                if not isinstance(ask, TOLD):
                     break
-                self._stepped(generation, ask)
+                self._heard(generation, ask)
                 ask = self._resumed(lambda: generation.source.send(None))
-            if isinstance(ask, Step):  # told now, answered when the others have had their turn
-                self._stepped(generation, ask)
+            if isinstance(ask, TOLD):  # told now, answered when the others have had their turn
+                self._heard(generation, ask)
             if not isinstance(ask, ASKS):
                 raise JobError(f"A generation asked for {quoted(repr(ask))}, which is none of the asks of the protocol.")
         except StopIteration as end:
@@ -149,6 +152,16 @@ class Driver:
             self.end_if_done(generation.job)
             return
         self._run(generation, lambda: generation.source.throw(Interrupted(generation.denoised)))
+
+    def _heard(self, generation: Generation, said: Step | Tell) -> None:
+        if isinstance(said, Step):
+            self._stepped(generation, said)
+            return
+        job = generation.job
+        sentence = one_line(str(said.sentence))[:LONGEST_TOLD]
+        if sentence not in job.told and len(job.told) < MOST_TOLD:  # all pictures of a job may say the same
+            job.told.add(sentence)
+            job.log.add(events.Notice(job=job.id, sentence=sentence))
 
     def _stepped(self, generation: Generation, step: Step) -> None:
         job, at = generation.job, step.at

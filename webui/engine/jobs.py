@@ -31,7 +31,8 @@ class Wishes:
 class Job:
     """One submitted request: its generators that have not begun, its running generations, and what came of it.
 
-    `skip` holds the numbers of pictures nobody wants any more, known perhaps before there are any.
+    `skip` holds the numbers of pictures nobody wants any more, known perhaps before there are any; `told` the sentences that its
+    pictures said.
     """
 
     id: str
@@ -47,6 +48,7 @@ class Job:
     last_preview: float = float("-inf")
     preview_failed: bool = False
     interrupted: bool = False
+    told: set[str] = field(default_factory=set)
 
     @property
     def ended(self) -> bool:

@@ -23,7 +23,7 @@ from webui.engine.limits import Limits
 from webui.engine.modes import modes_kept
 from webui.engine.networks import Networks
 from webui.errors import OutOfMemory
-from webui.pipeline.protocol import Ask, Call, Decode, Encode, EncodePicture, Gradient, Read, Rows, Step
+from webui.pipeline.protocol import Ask, Call, Decode, Encode, EncodePicture, Gradient, Read, Rows, Step, Tell
 
 MOST_LIGHT = 4  # asks of one picture that are answered in a row while rows of others wait
 ASKS = 16  # asks of anybody that count as one call for rows where patience is counted; usually fewer lie between two calls
@@ -161,7 +161,7 @@ class Work:
         match ask:
             case Rows():
                 return ()  # of no rows
-            case Step():
+            case Step() | Tell():
                 return None
             case Encode():
                 return self._networks.encode(ask)

@@ -16,8 +16,8 @@ from webui.pipeline.grammar import Timeline, parse
 from webui.pipeline.model import Model
 from webui.pipeline.noise_table import NoiseTable
 from webui.pipeline.patches import Patches
-from webui.pipeline.prompt import matcher, segments_of, windows
-from webui.pipeline.protocol import Ask, Conditioning, Encode, TokenChunk
+from webui.pipeline.prompt import matcher, places, segments_of, windows
+from webui.pipeline.protocol import Ask, Conditioning, Encode, Said, TokenChunk
 from webui.pipeline.texts import Course, Part, Texts, levelled, nowhere
 from webui.request import Request
 
@@ -59,6 +59,11 @@ def conditionings(
     return Texts(parts=tuple(parts), course=replace(negative, evaluations=evaluations))
 
 
+def meaning(request: Request, model: Model, patches: Patches, text: str) -> Encoding:
+    """What one text means to the network beside a request's own, which it is as if it stood in."""
+    return _Reader(request, model, patches).encoded(text, AESTHETIC_SCORE)
+
+
 def _course(
     part: grammar.Part, timeline: Timeline, place: Callable[[float], float], encoded: Callable[[str], Encoding]
 ) -> Generator[Ask, Any, Course]:
@@ -95,6 +100,7 @@ class _Reader:
             found = zeros_like(next(iter(self._known.values())))
         else:
             found = yield from self._asked(chunks)
+            found = replace(found, said=self._said(text))
         return with_sizes(found, self._request, self._model, score) if told else found
 
     def _asked(self, chunks: Chunks) -> Encoding:
@@ -107,6 +113,9 @@ class _Reader:
             self._numbers += self._known[chunks].tokens.numel()
             check_room(self._numbers)
         return self._known[chunks]
+
+    def _said(self, text: str) -> Said:
+        return Said(text, places(segments_of(text, self._request.emphasis), *self._towers[0]))
 
     def _chunks(self, text: str) -> Chunks:
         if text not in self._cut:

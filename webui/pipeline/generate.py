@@ -20,6 +20,7 @@ from webui.pipeline.canvas import Canvas, canvas_of
 from webui.pipeline.conditioning import conditionings
 from webui.pipeline.depth import depth_of, map_alone
 from webui.pipeline.extended import JobHooks
+from webui.pipeline.extended_line import NOTHING_IN_REACH, Extended, Pass, Reach
 from webui.pipeline.given import NOTHING_GIVEN, Given
 from webui.pipeline.guidance import distilled, guidance_of, guided, plain_row
 from webui.pipeline.hires import Stages, enlarged_canvas, enlarged_latent, steps_between, told_larger
@@ -57,6 +58,7 @@ class Means:
     """What pictures are made with: a model and perhaps its refiner, by the names of their networks, and everything else.
 
     `larger` is the model of the second pass, `upscaler` what enlarges for it, and `before` the request of the pass before.
+    `extended` says which extensions take part.
     """
 
     model: Model
@@ -67,11 +69,21 @@ class Means:
     vae: str
     larger: Model
     upscaler: str
+    estimator: str
+    extended: Extended
     before: Request | None = None
 
     def patches_of(self, model: Model) -> Patches:
         """The patches of a model: weights and token vectors are patched by name, and the names of other models are others."""
         return self.patches if model == self.model else Patches(padding=self.patches.padding)
+
+    def nested(self, request: Request, pictures: Mapping[str, Tensor]) -> Generation:
+        """Another picture, made within one by the same means, from pictures by their names in `Given`."""
+        return generate(
+            request, self.model, self.registry, replace(self.patches, padding=None), self.device, refiner=self.refiner,
+            vae=self.vae, given=Given(**pictures), estimator=self.estimator, larger=self.larger, upscaler=self.upscaler,
+            reach=self.extended.reach.within(),
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -91,7 +103,7 @@ Drawing = Generator[Ask, Any, Drawn]
 def generate(
     request: Request, model: Model, registry: Registry = Registry(), patches: Patches = NO_PATCHES, device: str = "cpu",
     *, refiner: Model | None = None, vae: str = "", given: Given = NOTHING_GIVEN, estimator: str = "",
-    canvas: Callable[[], Canvas] | None = None, larger: Model | None = None, upscaler: str = "",
+    canvas: Callable[[], Canvas] | None = None, larger: Model | None = None, upscaler: str = "", reach: Reach = NOTHING_IN_REACH,
 ) -> Generation:
     """Make the one picture of `request`; raises `Stopped` where it is interrupted before its first step has ended.
 
@@ -100,19 +112,22 @@ def generate(
     model's own, `estimator` the network that makes a depth map where none is given, "" for none. `canvas` gives what is drawn on,
     where that is known already: it is the same for all pictures of a job, and grown masks take their time. `larger` is the model
     of the second pass, None for the same, and `upscaler` what enlarges for it: a name of `LATENT_UPSCALES`, `LANCZOS`, `NEAREST`,
-    or a network's.
+    or a network's. `reach` is what extensions that take part reach besides.
     """
+    extended = Extended.of(request, registry.hooks, reach, device)
     means = Means(
         model=model, registry=registry, patches=patches + SEAMLESS if request.tiling else patches, device=device, refiner=refiner,
-        vae=vae, larger=larger or model, upscaler=upscaler,
+        vae=vae, larger=larger or model, upscaler=upscaler, estimator=estimator, extended=extended,
     )  # fmt: skip
-    line = picture_of(request, means, given, estimator, canvas or (lambda: canvas_of(request, given)))
-    return seamless(line) if request.tiling else line
+    line = picture_of(request, means, given, canvas or (lambda: canvas_of(request, given)))
+    line = seamless(line) if request.tiling else line
+    if not extended.hooks:
+        return line
+    last = replace(means, model=means.larger) if request.hires else means
+    return extended.finished(line, request, last.model, last.nested)
 
 
-def picture_of(
-    request: Request, means: Means, given: Given, estimator: str, canvas: Callable[[], Canvas]
-) -> Generation:
+def picture_of(request: Request, means: Means, given: Given, canvas: Callable[[], Canvas]) -> Generation:
     """The line itself: a canvas, a depth map where the task is one, and as often as there are loops a latent and its picture."""
     check_beside(means.model, request.task)
     drawn = canvas()
@@ -120,7 +135,7 @@ def picture_of(
         return Picture(pixels=drawn.picture)
     depth = None
     if request.task == "depth":
-        depth = yield from depth_of(request, given, drawn.picture, estimator)
+        depth = yield from depth_of(request, given, drawn.picture, means.estimator)
     maps = {} if depth is None else {"depth": depth}
     result = None
     for loop in range(request.loops):
@@ -174,11 +189,12 @@ def draw_twice(request: Request, means: Means, canvas: Canvas) -> Drawing:
 def draw(request: Request, means: Means, canvas: Canvas, depth: Tensor | None) -> Drawing:
     """What is drawn on a canvas; an interruption before the first step has ended is the caller's."""
     model, table = means.model, table_of(request, means.model.spec)
+    extended = means.extended.started(request, said(request, means), model, means.nested, second=means.before is not None)
     request = of_size(request, canvas, model.spec.vae.factor)
-    denoise = yield from denoiser(request, means, model, canvas, depth)
+    denoise = yield from denoiser(request, means, model, canvas, depth, extended)
     if means.refiner is not None:
         check_pair(model, means.refiner)
-        second = denoiser(request, means, means.refiner, canvas, depth)
+        second = denoiser(request, means, means.refiner, canvas, depth, Pass())
         denoise = handed_over(denoise, second, is_over(table, request.refiner_switch_at))
     try:
         return Drawn(latent=(yield from sample(request, means, table, canvas, denoise)), model=model, canvas=canvas)
@@ -188,16 +204,20 @@ def draw(request: Request, means: Means, canvas: Canvas, depth: Tensor | None) -
         return Drawn(latent=early.latent, model=model, canvas=canvas, early=True)
 
 
+def said(request: Request, means: Means) -> Request:
+    """The request as its texts are read for it."""
+    return request if means.before is None else told_larger(request, means.before)
+
+
 def denoiser(
-    request: Request, means: Means, model: Model, canvas: Canvas, depth: Tensor | None
+    request: Request, means: Means, model: Model, canvas: Canvas, depth: Tensor | None, extended: Pass
 ) -> Generator[Ask, Any, Denoise]:
-    """From a state to the clean latent that the request's texts see in it, by one model and with guidance."""
-    patches, first = means.patches_of(model), means.before
-    said = request if first is None else told_larger(request, first)
+    """From a state to the clean latent that the request's texts see in it, by one model, with guidance and what extends it."""
+    patches, first = extended.patched(means.patches_of(model)), means.before
     info, _ = sampler_of(request, means.registry)
     calls = 0 if first is None else first.steps * sampler_of(first, means.registry)[0].evaluations
     texts = yield from conditionings(
-        said, model, patches, evaluations=info.evaluations, hires=first is not None, first_steps=calls
+        said(request, means), model, patches, evaluations=info.evaluations, hires=first is not None, first_steps=calls
     )
     _, height, width = latent_shape(request, model.spec)
     channels = yield from beside(
@@ -205,7 +225,8 @@ def denoiser(
     )
     row = plain_row(model.name, patches, channels, NoiseTable.asked(request.noise_schedule, model.spec))
     options = guidance_of(request, info, table_of(request, model.spec))
-    return (guided if model.spec.unet.guidance_width is None else distilled)(texts, request.scale, row, options)
+    answer = guided if model.spec.unet.guidance_width is None else distilled
+    return extended.around(answer(texts, request.scale, row, options, extended.guides()))
 
 
 def sample(

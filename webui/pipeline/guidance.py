@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from webui.pipeline.extended import Guide, Guided
 from webui.pipeline.noise_table import NoiseTable
 from webui.pipeline.patches import NO_PATCHES, Patches
 from webui.pipeline.protocol import Ask, Conditioning, Denoise, Moment, Row, Rows
@@ -17,7 +18,6 @@ from webui.pipeline.texts import Part, Texts
 from webui.request import Request
 
 MakeRow = Callable[[Tensor, Moment, Conditioning, str], Row]
-Pair = Generator[Ask, Any, tuple[Tensor, Tensor]]  # the guided and the unconditional answer
 PAIRED_PART = 12.5  # what A1111 divides the scale by for CFG++, whose own scales are from 0 to 1
 
 
@@ -75,47 +75,70 @@ def plain_row(
     )  # fmt: skip
 
 
-def guided(texts: Texts, scale: float, row: MakeRow, options: Options = PLAIN) -> Denoise:
+class Found(NamedTuple):
+    """What came of a step's rows: the `guided` answer, what the prompt pulls to without the scale (`cond`), and where from.
+
+    That is `base`, what the negative prompt answers, or where it was not asked (`negative` is false) what stands in for it.
+    """
+
+    guided: Tensor
+    cond: Tensor
+    base: Tensor
+    negative: bool = False
+
+
+Finding = Generator[Ask, Any, Found]
+
+
+def guided(texts: Texts, scale: float, row: MakeRow, options: Options = PLAIN, guides: Sequence[Guide] = ()) -> Denoise:
     """Move from the unconditional prediction towards the conditional ones (Ho and Salimans 2022, eq. 6; Liu et al. 2022, eq. 11).
 
     u + scale * sum(weight * (c - u)) over the prompt's parts. Only rows that count in it are asked for. Where the negative prompt
-    does not count, the first part stands in for it, and the scale is 1, as A1111 has it.
+    does not count, the first part stands in for it, and the scale is 1, as A1111 has it. `guides` are what extensions make of it.
     """
     scale = scale / PAIRED_PART if options.paired else scale
     parts = [part for part in texts.parts if part.weight != 0 and scale != 0]
     pull = sum(part.weight for part in parts) * scale
-    # Where the rest of the way to the unconditional prediction is 0, and nobody measures the way by itself.
-    needless = bool(parts) and pull == 1 and not options.paired and (scale == 1 or options.rescale == 0)
+    # Where the rest of the way to the unconditional prediction is 0, and nobody looks at the way by itself.
+    needless = bool(parts) and pull == 1 and not options.paired and (scale == 1 or (options.rescale == 0 and not guides))
 
     def rows(x: Tensor, at: Moment, shown: Sequence[Part], *, negative: bool) -> tuple[Row, ...]:
         conds = tuple(row(x, at, part.at(at), "cond") for part in shown)
         return (*conds, row(x, at, texts.negative(at), "uncond")) if negative else conds
 
-    def with_negative(x: Tensor, at: Moment) -> Pair:
+    def with_negative(x: Tensor, at: Moment) -> Finding:
         *found, u = yield Rows(*rows(x, at, parts, negative=True))
         if not parts:
-            return u, u
+            return Found(u, u, u, negative=True)
+        whole = (len(parts) == 1 and parts[0].weight == 1) or not (guides or options.rescale > 0)
+        cond = found[0] if whole else u + _sum(parts, [c - u for c in found])
         guided_by = u + scale * _sum(parts, [c - u for c in found])
         if options.rescale > 0:
-            positive = found[0] if len(parts) == 1 and parts[0].weight == 1 else u + _sum(parts, [c - u for c in found])
-            guided_by = rescaled(guided_by, positive, x, at.sigma, options.rescale)
-        return guided_by, u
+            guided_by = rescaled(guided_by, cond, x, at.sigma, options.rescale)
+        return Found(guided_by, cond, u, negative=True)
 
-    def without(x: Tensor, at: Moment) -> Pair:
+    def without(x: Tensor, at: Moment) -> Finding:
         first, *others = texts.parts
         others = [part for part in others if part.weight != 0]
         c, *found = yield Rows(*rows(x, at, [first, *others], negative=False))
         answer = c + _sum(others, [other - c for other in found]) if others else c
-        return answer, c
+        return Found(answer, answer, c)
 
-    def conds_alone(x: Tensor, at: Moment) -> Pair:
+    def conds_alone(x: Tensor, at: Moment) -> Finding:
         found = yield Rows(*rows(x, at, parts, negative=False))
-        return scale * _sum(parts, found) if len(parts) > 1 else found[0], found[0]
+        answer = scale * _sum(parts, found) if len(parts) > 1 else found[0]
+        return Found(answer, answer, found[0])
 
     def denoise(x: Tensor, at: Moment) -> Generator[Ask, Any, Any]:
         asked = without if parts and not options.counts(at) else conds_alone if needless else with_negative
-        pair = yield from asked(x, at)
-        return pair if options.paired else pair[0]
+        found = yield from asked(x, at)
+        answer = found.guided
+        for guide in guides:
+            answer = yield from guide(Guided(
+                x=x, at=at, cond=found.cond, uncond=found.base if found.negative else None, scale=scale, denoised=answer,
+                row=row, texts=texts,
+            ))  # fmt: skip
+        return (answer, found.base) if options.paired else answer
 
     return denoise
 
@@ -137,16 +160,24 @@ def on_each(answer: Any, change: Callable[[Tensor], Tensor]) -> Any:
     return tuple(map(change, answer)) if isinstance(answer, tuple) else change(answer)
 
 
-def distilled(texts: Texts, scale: float, row: MakeRow, options: Options = PLAIN) -> Denoise:
+def distilled(texts: Texts, scale: float, row: MakeRow, options: Options = PLAIN, guides: Sequence[Guide] = ()) -> Denoise:
     """One row a step, whose network takes the scale as an input (Luo et al. 2023, arXiv:2310.04378: latent consistency models).
 
     Such a network was taught what guidance comes to with an empty negative prompt; another one has no place in it, nor have the
     prompt's further parts.
     """
 
+    def told(x: Tensor, at: Moment, conditioning: Conditioning, role: str) -> Row:
+        return replace(row(x, at, conditioning, role), guidance=scale)
+
     def denoise(x: Tensor, at: Moment) -> Generator[Ask, Any, Any]:
-        answer: tuple[Tensor, ...] = yield Rows(replace(row(x, at, texts.parts[0].at(at), "cond"), guidance=scale))
-        return (answer[0], answer[0]) if options.paired else answer[0]
+        (found,) = yield Rows(told(x, at, texts.parts[0].at(at), "cond"))
+        answer = found
+        for guide in guides:
+            answer = yield from guide(
+                Guided(x=x, at=at, cond=found, uncond=None, scale=scale, denoised=answer, row=told, texts=texts)
+            )
+        return (answer, found) if options.paired else answer
 
     return denoise
 

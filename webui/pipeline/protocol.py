@@ -33,16 +33,29 @@ class Moment:
     evaluation: int = 0
 
 
+@dataclass(frozen=True)
+class Said:
+    """A text that a conditioning is of, and where in it each of the first tokens stands: from one character to another.
+
+    None is for a place that stands for no text: start, end and padding.
+    """
+
+    text: str
+    places: tuple[tuple[int, int] | None, ...]
+
+
 @dataclass(frozen=True, eq=False)
 class Conditioning:
     """What a text means to a network: `tokens` [length, width] for cross-attention, `vector` [width] (SDXL) or None.
 
-    `key` names the content (equal keys, equal tensors); the engine may keep what it derives from the tensors under it.
+    `key` names the content (equal keys, equal tensors); the engine may keep what it derives from the tensors under it. `said` is
+    the text, where it is known.
     """
 
     tokens: Tensor
     vector: Tensor | None = None
     key: str = ""
+    said: Said | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,10 +145,16 @@ class Decode:
 
 @dataclass(frozen=True, eq=False)
 class Call:
-    """Ask: the output of any other network (depth estimator, ControlNet, upscaler) for named inputs."""
+    """Ask: the output of any other network (depth estimator, ControlNet, upscaler) for named inputs.
+
+    Tensors are given without a batch in front and answered so: a tensor, or a tuple of them where the network returns several.
+    Equal calls are answered once, for which the inputs are read on the host; with `keep` false, as for what differs in every
+    step, neither happens.
+    """
 
     network: str
     inputs: Mapping[str, Any] = field(default_factory=dict)
+    keep: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,6 +181,13 @@ class Step:
     denoised: Tensor
 
 
+@dataclass(frozen=True)
+class Tell:
+    """Told, not asked: a sentence that whoever started the job should read; answered with None."""
+
+    sentence: str
+
+
 class Interrupted(Exception):
     """Thrown into a generation at its current ask when the user wants the picture as it is now.
 
@@ -173,7 +199,7 @@ class Interrupted(Exception):
         self.latent = latent
 
 
-Ask = Rows | Encode | EncodePicture | Decode | Call | Gradient | Read | Step
+Ask = Rows | Encode | EncodePicture | Decode | Call | Gradient | Read | Step | Tell
 
 # The type of an answer depends on the ask, which the single send type of a generator cannot say: hence Any.
 Asking = Generator[Ask, Any, "Tensor"]
@@ -190,4 +216,4 @@ def answer_all(generation: Generator[Ask, Any, Any], answer: Callable[[Ask], Any
             ask = generation.send(sent)
         except StopIteration as end:
             return end.value
-        sent = None if isinstance(ask, Step) else answer(ask)
+        sent = None if isinstance(ask, (Step, Tell)) else answer(ask)

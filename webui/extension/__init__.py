@@ -55,6 +55,7 @@ from webui.pipeline.samplers import SamplerInfo, churned, moments, noised, split
 from webui.pipeline.schedules import Schedule, bent, ends, ramp, times
 from webui.request import Request
 from webui.scripts import LARGEST_MARGIN, Axis, AxisKind, Base, Cell, Plan, Script
+from webui.weights.other_names import OtherName, other_names
 
 if TYPE_CHECKING:  # their modules import torch: they are fetched when an extension asks for them
     from webui.nets.hooks import Call as Site
@@ -70,11 +71,11 @@ LATER: Mapping[str, tuple[str, str]] = {  # where a name comes from that is fetc
 __all__ = [
     "API", "Answer", "Ask", "Asked", "Asking", "Axis", "AxisKind", "Base", "Call", "Card", "Cell", "ChangeRow", "Conditioning",
     "Decode", "Denoise", "EncodePicture", "Files", "Gradient", "Guide", "Guided", "Home", "Hooks", "Job", "LARGEST_MARGIN",
-    "LARGEST_SEED", "LONGEST_PROMPT", "ModelFileError", "Moment", "NO_PATCHES", "Noise", "NoiseTable", "Panel", "Parameter",
-    "Params", "Patches", "Picture", "Plan", "PromptContext", "RANDOM_SEED", "Read", "Request", "Route", "Row", "Rows", "Sampler",
+    "LARGEST_SEED", "LONGEST_PROMPT", "ModelFileError", "Moment", "NO_PATCHES", "Noise", "NoiseTable", "OtherName", "Panel",
+    "Parameter", "Params", "Patches", "Picture", "Plan", "PromptContext", "RANDOM_SEED", "Read", "Request", "Route", "Row", "Rows", "Sampler",
     "SamplerInfo", "Schedule", "Script", "Section", "Site", "Step", "Submission", "Tab", "TagKind", "TokenVectors", "UserError",
-    "Value", "WeightPatch", "bent", "churned", "ends", "fit_preview", "hook", "moments", "noised", "param", "parameters",
-    "quoted", "ramp", "size", "split", "times", "unknown",
+    "Value", "WeightPatch", "bent", "churned", "ends", "fit_preview", "hook", "moments", "noised", "other_names", "param",
+    "parameters", "quoted", "ramp", "size", "split", "times", "unknown",
 ]  # fmt: skip
 
 API = "1"

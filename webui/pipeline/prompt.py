@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from itertools import accumulate
+from itertools import accumulate, chain
 from typing import NamedTuple
 
 from webui.drawing import IGNORED, NO_EMPHASIS, ORIGINAL_EMPHASIS
@@ -113,6 +113,15 @@ def _groups(segment: Segment, tokenizer: Tokenizer, comma: int, match: Matcher |
             span = source.span(tokens[at].start, tokens[at + length - 1].end)
             yield [Piece(VECTOR_ID, segment.weight, span, (vectors.content, row)) for row in range(vectors.count)], False
             at += length
+
+
+def places(
+    segments: Sequence[Segment], tokenizer: Tokenizer, spec: TextSpec, match: Matcher | None = None
+) -> tuple[Span | None, ...]:
+    """Which range of the text stands at each place of the windows that it is cut into; None at start, end and padding."""
+    pieces = cut(segments, tokenizer, spec.positions - 2, match).windows
+    rests = [(None,) * (spec.positions - 1 - len(own)) for own in pieces]
+    return tuple(chain.from_iterable((None, *(piece.span for piece in own), *rest) for own, rest in zip(pieces, rests, strict=True)))
 
 
 def windows(

@@ -72,10 +72,10 @@ __all__ = [
     "API", "Answer", "Ask", "Asked", "Asking", "Axis", "AxisKind", "Base", "Call", "Card", "Cell", "ChangeRow", "Conditioning",
     "Decode", "Denoise", "EncodePicture", "Files", "Gradient", "Guide", "Guided", "Home", "Hooks", "Job", "LARGEST_MARGIN",
     "LARGEST_SEED", "LONGEST_PROMPT", "ModelFileError", "Moment", "NO_PATCHES", "Noise", "NoiseTable", "OtherName", "Panel",
-    "Parameter", "Params", "Patches", "Picture", "Plan", "PromptContext", "RANDOM_SEED", "Read", "Request", "Route", "Row", "Rows", "Sampler",
-    "SamplerInfo", "Schedule", "Script", "Section", "Site", "Step", "Submission", "Tab", "TagKind", "TokenVectors", "UserError",
-    "Value", "WeightPatch", "bent", "churned", "ends", "fit_preview", "hook", "moments", "noised", "other_names", "param",
-    "parameters", "quoted", "ramp", "size", "split", "times", "unknown",
+    "Parameter", "Params", "Patches", "Picture", "Plan", "PromptContext", "RANDOM_SEED", "Read", "Request", "Route", "Row",
+    "Rows", "Sampler", "SamplerInfo", "Schedule", "Script", "Section", "Site", "Step", "Submission", "Tab", "TagKind",
+    "TokenVectors", "UserError", "Value", "WeightPatch", "bent", "churned", "ends", "fit_preview", "hook", "moments", "noised",
+    "other_names", "param", "parameters", "quoted", "ramp", "size", "split", "times", "unknown",
 ]  # fmt: skip
 
 API = "1"

@@ -82,7 +82,7 @@ def build(studio: Studio, page: Page | None = None, entrance: Entrance | None = 
         PictureRoutes(studio.pictures), JobRoutes(studio.queue, studio.styles), GroupRoutes(studio.groups), streams,
         StyleRoutes(studio.styles), static, SettingRoutes(studio.preferences, streams),
         InputRoutes(studio.inputs, studio.preferences, studio.pictures), ModelRoutes(studio.resolver),
-        InfoRoutes(studio.pictures), PromptRoutes(Prompts(studio.resolver, studio.styles)),
+        InfoRoutes(studio.pictures, studio.resolver), PromptRoutes(Prompts(studio.resolver, studio.styles)),
         ScheduleRoutes(studio.resolver),
     ):  # fmt: skip
         app.include_router(routes.router())

@@ -16,6 +16,7 @@ from webui.api.asking import Told, Who, body, text
 from webui.service.inputs import LARGEST
 from webui.service.pictures import Pictures
 from webui.service.pnginfo import compared, info_of
+from webui.service.requests import Resolver
 from webui.service.users import User
 
 READING = 2  # at the same time: looking for what is hidden in pixels decodes them
@@ -24,8 +25,9 @@ READING = 2  # at the same time: looking for what is hidden in pixels decodes th
 class InfoRoutes:
     """What `/x/info` answers."""
 
-    def __init__(self, pictures: Pictures) -> None:
+    def __init__(self, pictures: Pictures, resolver: Resolver) -> None:
         self._pictures = pictures
+        self._resolver = resolver
         self._reading = asyncio.Semaphore(READING)  # who waits holds no thread that others' requests need
 
     def router(self) -> APIRouter:
@@ -40,7 +42,7 @@ class InfoRoutes:
         """What the file that is the body says; nothing of it is kept."""
         del user
         content = await body(request, LARGEST)
-        return await self._told(partial(told_of, content))
+        return await self._told(partial(self._told_of, content))
 
     async def of_picture(self, id: str, user: Who) -> JSONResponse:  # noqa: A002
         """What the file of a picture of the gallery says; where it is gone, what the gallery knows."""
@@ -51,6 +53,10 @@ class InfoRoutes:
         del user
         return JSONResponse({"rows": compared(text(given, "a", ""), text(given, "b", ""))})
 
+    def _told_of(self, content: bytes) -> dict[str, Any]:
+        """What a file says, as plain data."""
+        return asdict(info_of(content, self._resolver.extensions))
+
     def _told_of_picture(self, name: str, user: User) -> dict[str, Any]:
         picture = self._pictures.get(user, name)
         try:
@@ -58,14 +64,9 @@ class InfoRoutes:
                 content = file.read(LARGEST)
         except OSError:
             content = picture.parameters.encode(errors="replace")
-        return told_of(content) | {"width": picture.width, "height": picture.height}
+        return self._told_of(content) | {"width": picture.width, "height": picture.height}
 
     async def _told(self, read: Callable[[], dict[str, Any]]) -> JSONResponse:
         """The answer, which is read and written in a thread: either may take long."""
         async with self._reading:
             return await run_in_threadpool(lambda: JSONResponse(read()))
-
-
-def told_of(content: bytes) -> dict[str, Any]:
-    """What a file says, as plain data."""
-    return asdict(info_of(content))

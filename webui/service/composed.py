@@ -26,7 +26,7 @@ Sections = Mapping[str, Sequence[Section]]  # by extension
 @lru_cache(maxsize=8)  # snapshots: few are in use at once
 def composed_tasks(extensions: Extensions) -> Mapping[str, type[Params]]:
     """The parameters of every task, those of extensions behind its own; `TASKS` itself where there are none."""
-    return composed(getattr(extensions, "sections", {}))
+    return composed(extensions.sections)
 
 
 def composed(sections: Sections) -> Mapping[str, type[Params]]:
@@ -44,7 +44,7 @@ def placed(sections: Sections, task: str) -> Iterator[tuple[str, Section, list[s
 
 def sections_of(extensions: Extensions, task: str) -> list[tuple[str, Section, list[str]]]:
     """The sections of a task, of all extensions that are loaded."""
-    return list(placed(getattr(extensions, "sections", {}), task))
+    return list(placed(extensions.sections, task))
 
 
 def field_name(extension: str, name: str) -> str:
@@ -56,7 +56,7 @@ def own_values(params: Params, extensions: Extensions, task: str) -> dict[str, d
     """The values of every extension by field; without those whose fields are all at their defaults."""
     found: dict[str, dict[str, Any]] = {}
     used: set[str] = set()
-    for extension, section, names in placed(getattr(extensions, "sections", {}), task):
+    for extension, section, names in placed(extensions.sections, task):
         for field, name in zip(parameters(section.params).items(), names, strict=True):
             value = getattr(params, name, field[1].default)
             found.setdefault(extension, {})[field[0]] = value

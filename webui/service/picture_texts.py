@@ -57,11 +57,13 @@ def text_of(
     said |= {key: getattr(request, name) for name, key in TEMPLATE_KEYS.items() if getattr(request, name)}
     said |= {key: "True" for key, true in remarks.items() if true}
     said |= ({COMPUTED_KEY: computed} if computed else {}) | dict(environment)
-    used = {} if extensions is None else taking_part(request, extensions)
-    said |= {EXTENSIONS_KEY: ", ".join(f"{name} {version}" for name, version in used.items())} if used else {}
     before = infotext.parse(source) if source else None
     if extensions is None:
         return infotext.write(parameters_of(request), said, before=before)
+    for name, plain in request.extensions.items():
+        said |= extensions.metadata(name, request, plain.get("values", {}), plain.get("noted", {}))
+    used = taking_part(request, extensions)
+    said |= {EXTENSIONS_KEY: ", ".join(f"{name} {version}" for name, version in used.items())} if used else {}
     values = {name: each.get("values", {}) for name, each in request.extensions.items()}
     further = taken_back(values, extensions, request.task)
     return infotext.write(parameters_of(request, composed_tasks(extensions), further), said, before=before)
@@ -74,7 +76,7 @@ def taking_part(request: Request, extensions: Extensions) -> dict[str, str]:
     wanted |= {f"sampler {second['sampler']}", f"schedule {second['schedule']}"} if second else set()
     names = {owner for what, owner in extensions.owners.items() if what in wanted} | set(request.extensions)
     if request.template or request.negative_template:
-        names |= {hook.plugin_name for hook in extensions.hooks.transform_prompt.get_hookimpls()} if extensions.hooks else set()
+        names |= set(extensions.with_hook("transform_prompt"))
     return {name: extensions.versions[name] for name in sorted(names) if name in extensions.versions}
 
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from webui import conventions, infotext
 from webui.infotext import Infotext
 from webui.metadata.reading import Found, read
 from webui.params import Params
+from webui.service.composed import composed_tasks
+from webui.service.extensions import Extensions
 from webui.service.picture_texts import REMARKS
-from webui.tasks import TASKS
 
 LONGEST_CHUNK = 1_000_000  # characters of one text that is shown
 FORMATS = {"WEBP": "WebP"}  # whose names are written otherwise
@@ -39,9 +39,11 @@ class Info:
     chunks: dict[str, str] = field(default_factory=dict)
 
 
-def info_of(content: bytes, tasks: Mapping[str, type[Params]] = TASKS) -> Info:
-    """What a file says; nothing of it raises. `tasks` are the parameters of each task, those of extensions too."""
-    found = read(content)
+def info_of(content: bytes, extensions: Extensions = Extensions()) -> Info:
+    """What a file says; nothing of it raises. What says nothing to us is shown to extensions."""
+    found, tasks = read(content), composed_tasks(extensions)
+    if not found.text and (told := extensions.read_file(content)):
+        found = replace(found, text=told[:LONGEST_CHUNK])
     said = infotext.parse(found.text)
     task = infotext.task_said(said)
     chunks = {name: text[:LONGEST_CHUNK] for name, text in found.others.items() if text != found.text or found.format != "text"}

@@ -36,7 +36,6 @@ FOLDERS = {  # by what they complete, under models/ and those of other programs
     "embedding": ("embeddings",),
     "hypernet": ("hypernetworks",),
 }
-TAGS: frozenset[str] = frozenset()  # names of tags that something reads; extensions that do come with networks
 Plain = dict[str, Any]
 
 
@@ -60,8 +59,9 @@ class Prompts:
         prompt = parse(text, negative=negative)
         found = [longest(part, emphasis, tokenizer, room) for part in prompt.parts]
         chunks = sorted(chain.from_iterable(ranges(cutting, at) for cutting, at in found))
-        own = problems(prompt, negative=negative, known_tags=TAGS) if emphasis != NO_EMPHASIS else []
-        told = [*own, *(Problem(*each) for each in self._resolver.extensions.prompt_problems(text, self._folders))]
+        extensions = self._resolver.extensions
+        own = problems(prompt, negative=negative, known_tags=frozenset(extensions.tags)) if emphasis != NO_EMPHASIS else []
+        told = [*own, *(Problem(*each) for each in extensions.prompt_problems(text, self._folders))]
         return {
             "tokens": max(cutting.tokens for cutting, _ in found),
             "of": max(len(cutting.windows) for cutting, _ in found) * room,

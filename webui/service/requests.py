@@ -40,6 +40,7 @@ from webui.service.extensions import Extensions, bundled
 from webui.service.further_networks import Functions, FurtherNetworks, unhashed
 from webui.service.given import OpenInput, nothing
 from webui.service.overrides import FileOptions, Overrides
+from webui.service.taking_part import with_extensions
 from webui.service.task_inputs import check_inputs, check_model, shape_of
 from webui.tasks import MAP, ONLY_MASKED, OWN_ESTIMATOR, Depth, Extras, task_of
 from webui.weights import hashes
@@ -70,6 +71,7 @@ class Resolver:
     extensions: Extensions = field(default_factory=bundled)
     estimator_functions: Functions = field(default_factory=dict)
     upscaler_functions: Functions = field(default_factory=dict)
+    files: Any = None  # TODO
     seed: Callable[[], int] = random_seed
     open_input: OpenInput = nothing
     networks: FurtherNetworks = field(init=False)
@@ -121,7 +123,7 @@ class Resolver:
             request = self._with_second(params, request, facts, checkpoint, there)
         if not as_written:
             request = expanded(request, self.extensions, (self.models_folder.parent, self.models_folder))
-        return request
+        return with_extensions(request, params, self.extensions, self.files)
 
     def complete(self, request: Request, told: hashes.Told | None = None) -> Request:
         """The request with nothing left open; the first time that reads whole files, of which `told` hears."""

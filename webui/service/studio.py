@@ -89,7 +89,7 @@ def open_studio(
         )
         pictures = Pictures(database, outputs, clock, thumbnails=cache / THUMBNAILS)
         inputs, styles = Inputs(database, root, clock), Styles(database)
-        preferences = Preferences(database)
+        preferences = Preferences(database, resolver.tasks)
         keeper = Keeper(
             database=database, jobs=jobs, pictures=pictures, inputs=inputs, settings=preferences.settings_of,
             extensions=resolver.extensions, clock=clock,

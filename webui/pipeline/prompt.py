@@ -120,8 +120,8 @@ def places(
 ) -> tuple[Span | None, ...]:
     """Which range of the text stands at each place of the windows that it is cut into; None at start, end and padding."""
     pieces = cut(segments, tokenizer, spec.positions - 2, match).windows
-    rests = [(None,) * (spec.positions - 1 - len(own)) for own in pieces]
-    return tuple(chain.from_iterable((None, *(piece.span for piece in own), *rest) for own, rest in zip(pieces, rests, strict=True)))
+    spans = [[None, *(piece.span for piece in own)] for own in pieces]
+    return tuple(chain.from_iterable([*own, *[None] * (spec.positions - len(own))] for own in spans))
 
 
 def windows(

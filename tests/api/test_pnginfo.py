@@ -59,7 +59,7 @@ def test_too_much_is_refused(home: House) -> None:
 
 def test_files_that_wait_to_be_read_hold_no_thread_that_others_need(home: House) -> None:
     """All threads there are were held by who sent forty files at once, and nobody else's request was answered."""
-    routes, go_on = InfoRoutes(home.studio.pictures), threading.Event()
+    routes, go_on = InfoRoutes(home.studio.pictures, home.studio.resolver), threading.Event()
 
     def slow() -> dict[str, Any]:
         go_on.wait(20)

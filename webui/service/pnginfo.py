@@ -15,6 +15,7 @@ from webui.service.picture_texts import REMARKS
 
 LONGEST_CHUNK = 1_000_000  # characters of one text that is shown
 FORMATS = {"WEBP": "WebP"}  # whose names are written otherwise
+NO_EXTENSIONS = Extensions()
 PROMPTS = {"Prompt": "prompt", "Negative prompt": "negative"}
 
 
@@ -39,7 +40,7 @@ class Info:
     chunks: dict[str, str] = field(default_factory=dict)
 
 
-def info_of(content: bytes, extensions: Extensions = Extensions()) -> Info:
+def info_of(content: bytes, extensions: Extensions = NO_EXTENSIONS) -> Info:
     """What a file says; nothing of it raises. What says nothing to us is shown to extensions."""
     found, tasks = read(content), composed_tasks(extensions)
     if not found.text and (told := extensions.read_file(content)):

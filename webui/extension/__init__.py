@@ -60,22 +60,33 @@ from webui.weights.other_names import OtherName, other_names
 if TYPE_CHECKING:  # their modules import torch: they are fetched when an extension asks for them
     from webui.nets.hooks import Call as Site
     from webui.pipeline.noise_table import NoiseTable as NoiseTable
+    from webui.pipeline.pictures import Fit as Fit
+    from webui.pipeline.pictures import opaque as opaque
+    from webui.pipeline.pictures import unit as unit
     from webui.pipeline.preview import fit_preview as fit_preview
+    from webui.weights.controlnet_files import open_controlnet as open_controlnet
+    from webui.weights.depth_files import open_estimator as open_estimator
 
 LATER: Mapping[str, tuple[str, str]] = {  # where a name comes from that is fetched when it is used, in a hook of a job
+    "Fit": ("webui.pipeline.pictures", "Fit"),
     "NoiseTable": ("webui.pipeline.noise_table", "NoiseTable"),
     "Site": ("webui.nets.hooks", "Call"),
     "fit_preview": ("webui.pipeline.preview", "fit_preview"),
+    "opaque": ("webui.pipeline.pictures", "opaque"),
+    "open_controlnet": ("webui.weights.controlnet_files", "open_controlnet"),
+    "open_estimator": ("webui.weights.depth_files", "open_estimator"),
+    "unit": ("webui.pipeline.pictures", "unit"),
 }
 
 __all__ = [
     "API", "Answer", "Ask", "Asked", "Asking", "Axis", "AxisKind", "Base", "Call", "Card", "Cell", "ChangeRow", "Conditioning",
-    "Decode", "Denoise", "EncodePicture", "Files", "Gradient", "Guide", "Guided", "Home", "Hooks", "Job", "LARGEST_MARGIN",
+    "Decode", "Denoise", "EncodePicture", "Files", "Fit", "Gradient", "Guide", "Guided", "Home", "Hooks", "Job", "LARGEST_MARGIN",
     "LARGEST_SEED", "LONGEST_PROMPT", "ModelFileError", "Moment", "NO_PATCHES", "Noise", "NoiseTable", "OtherName", "Panel",
     "Parameter", "Params", "Patches", "Picture", "Plan", "PromptContext", "RANDOM_SEED", "Read", "Request", "Route", "Row",
     "Rows", "Sampler", "SamplerInfo", "Schedule", "Script", "Section", "Site", "Step", "Submission", "Tab", "TagKind",
     "TokenVectors", "UserError", "Value", "WeightPatch", "bent", "churned", "ends", "fit_preview", "hook", "moments", "noised",
-    "other_names", "param", "parameters", "quoted", "ramp", "size", "split", "times", "unknown",
+    "opaque", "open_controlnet", "open_estimator", "other_names", "param", "parameters", "quoted", "ramp", "size", "split",
+    "times", "unit", "unknown",
 ]  # fmt: skip
 
 API = "1"

@@ -13,9 +13,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from torch import Tensor
+if TYPE_CHECKING:  # so that extensions may name what their hooks are given before torch is there
+    from torch import Tensor
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -30,14 +30,13 @@ class Groups:
     """The groups as the page and the API see them. Every method takes the user first, and is safe from any thread."""
 
     def __init__(
-        self, rows: GroupRows, runner: GroupRunner, jobs: Jobs, resolver: Resolver, scripts: Mapping[str, Script],
+        self, rows: GroupRows, runner: GroupRunner, jobs: Jobs, resolver: Resolver,
         limits: Callable[[], UserLimits], inputs: Inputs, styles: Styles, clock: Clock,
     ) -> None:  # fmt: skip
         self._rows = rows
         self._runner = runner
         self._jobs = jobs
         self._resolver = resolver
-        self._scripts = scripts
         self._limits = limits
         self._inputs = inputs
         self._styles = styles
@@ -54,7 +53,7 @@ class Groups:
     def scripts(self, user: User, kind: type[Params]) -> dict[str, Any]:
         """The scripts there are, with what the page needs to lay them out, and how many cells a group may have."""
         form = self._form(user, "", kind(), {}, ())
-        found = [explained(script, kind, form.choices) for script in self._scripts.values()]
+        found = [explained(script, kind, form.choices) for script in self._resolver.extensions.scripts.values()]
         return {"scripts": found, "most_cells": form.most_cells}
 
     def submit(
@@ -136,9 +135,10 @@ class Groups:
         return self._rows.counts(user.id)[0] > 0
 
     def _script(self, name: str) -> Script:
-        if name not in self._scripts:
-            raise unknown("script", name, self._scripts)
-        return self._scripts[name]
+        scripts = self._resolver.extensions.scripts
+        if name not in scripts:
+            raise unknown("script", name, scripts)
+        return scripts[name]
 
     def _check_room(self, user: User, cells: int) -> None:
         """Raise `TooMany` where a person may not have so many cells more, or another group: it counts as one job."""

@@ -43,7 +43,7 @@ COMPRESSION = 3  # zlib's level for maps, which are smooth
 class Keeper:
     """Saves pictures into `pictures.outputs`, and writes their rows; maps go into `inputs`.
 
-    `settings` tells a user's by their number; `extensions` are those that may have had a part.
+    `settings` tells a user's by their number; `extensions` gives those that are loaded.
     """
 
     database: Database
@@ -51,7 +51,7 @@ class Keeper:
     pictures: Pictures
     inputs: Inputs
     settings: Callable[[int], Settings] = lambda _: Settings()
-    extensions: Extensions | None = None
+    extensions: Callable[[], Extensions] = Extensions
     clock: Callable[[], float] = time.time
 
     def keep(self, job: Job, place: int, event: Picture) -> None:
@@ -59,11 +59,12 @@ class Keeper:
         if job.kind == MAP:
             self._keep_map(job, place, event)
             return
+        extensions = self.extensions()
         maps, trouble = self._maps(job, event)
         source = self._source(event.request)
         text = text_of(
             event.request, batched=event.batched, interrupted=event.interrupted, computed=event.computed, maps=maps,
-            source=source, environment=event.environment, extensions=self.extensions,
+            source=source, environment=event.environment, extensions=extensions,
         )  # fmt: skip
         seed = seed_said(event.request, text)
         form = self._form(job, place, event, seed)
@@ -88,6 +89,8 @@ class Keeper:
                         change.event(job, "notice", sentence=sentence)
         except StorageError as error:
             raise StorageError(f"The picture is in {saved.path}, but the gallery could not be told: {error}") from error
+        for name in event.request.extensions:
+            extensions.picture_saved(name, saved.path, text)
 
     def recover(self) -> None:
         """Tell of the pictures whose files were finished just before the program was killed; remove what was not finished."""

@@ -92,7 +92,7 @@ def open_studio(
         preferences = Preferences(database, resolver.tasks)
         keeper = Keeper(
             database=database, jobs=jobs, pictures=pictures, inputs=inputs, settings=preferences.settings_of,
-            extensions=resolver.extensions, clock=clock,
+            extensions=lambda: resolver.extensions, clock=clock,
         )  # fmt: skip
         handle = engine or ThreadEngine(
             root, models_from=models_from, memory=lambda: preferences.for_everybody().memory_megabytes
@@ -105,7 +105,7 @@ def open_studio(
         runner = GroupRunner(rows, jobs, grids, broadcast, clock, fill=worker.fill, cancel=worker.cancel)
         opened.callback(runner.close)
         limits = partial(_limits, preferences)
-        groups = Groups(rows, runner, jobs, resolver, resolver.extensions.scripts, limits, inputs, styles, clock)
+        groups = Groups(rows, runner, jobs, resolver, limits, inputs, styles, clock)
         queue = Queue(jobs, worker, resolver, broadcast, limits, inputs, groups)
         runner.recover()
         worker.start()

@@ -37,6 +37,14 @@ class Other(Params):
     steps: int = param(3, "Other steps", min=1, max=9, infotext="Steps", help="Taken.")
 
 
+@dataclass(frozen=True, kw_only=True)
+class Twin(Params):
+    """For a test."""
+
+    strength: float = param(0.0, "Blur", min=0, max=1, help="How much.")
+    steps: int = param(3, "Steps", min=1, max=9, help="Taken.")
+
+
 SECTIONS = {"blur": (Section(title="Blur", params=Blur, tasks=("txt2img", "depth")),)}
 
 
@@ -73,6 +81,12 @@ def test_a_picture_is_known_by_its_hash() -> None:
     assert pictures_of(cls(prompt="x", blur_mask="0" * 64)) == {"blur_mask": "0" * 64}
     with pytest.raises(UserError, match=r"Blur mask was 'cat\.png'; it must be the SHA-256"):
         cls(prompt="x", blur_mask="cat.png")
+
+
+def test_labels_tell_parameters_apart() -> None:
+    sections = {name: (Section(title=name, params=Blur),) for name in ("one",)} | {"two": (Section(title="Two", params=Twin),)}
+    labels = [each.label for each in parameters(composed(sections)["txt2img"]).values()]
+    assert len(labels) == len(set(labels)) and "Blur" in labels and "Two: Blur" in labels and "Two: Steps" in labels
 
 
 def test_what_is_there_already_is_refused() -> None:

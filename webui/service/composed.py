@@ -89,6 +89,7 @@ def _composed(task: str, kind: type[Params], added: Sequence[tuple[str, Section,
         return kind
     fields: dict[str, tuple[str, Any, Any]] = {}
     known, keys = parameters(kind), {each.infotext for each in parameters(kind).values() if each.infotext}
+    labels = {each.label.casefold() for each in known.values()}
     for extension, section, names in added:
         for parameter, name in zip(parameters(section.params).values(), names, strict=True):
             if name in known or name in fields:
@@ -97,7 +98,7 @@ def _composed(task: str, kind: type[Params], added: Sequence[tuple[str, Section,
                 raise UserError(f"The key {parameter.infotext!r} of {parameter.label} in {extension} is that of another one.")
             keys |= {parameter.infotext} if parameter.infotext else set()
             hint: Any = parameter.kind | None if parameter.optional else parameter.kind
-            fields[name] = (name, hint, _field(parameter))
+            fields[name] = (name, hint, _field(parameter, section.title, labels))
     made = dataclasses.make_dataclass(
         kind.__name__, list(fields.values()), bases=(kind,), frozen=True, kw_only=True,
         namespace={"__doc__": kind.__doc__, "__module__": __name__, "check_together": _checker(kind, added)},
@@ -106,8 +107,14 @@ def _composed(task: str, kind: type[Params], added: Sequence[tuple[str, Section,
     return made
 
 
-def _field(parameter: Parameter) -> Any:
-    """A field as an extension wrote it; a text that does not have its key says that it is at its default."""
+def _field(parameter: Parameter, title: str, labels: set[str]) -> Any:
+    """A field as an extension wrote it, but for a label that another one has: by labels people choose what a plot is over.
+
+    A text that does not have its key says that it is at its default.
+    """
+    if parameter.label.casefold() in labels:
+        parameter = dataclasses.replace(parameter, label=f"{title}: {parameter.label}")
+    labels.add(parameter.label.casefold())
     if parameter.infotext is not None and parameter.default is not None and parameter.unwritten is None:
         parameter = dataclasses.replace(parameter, unwritten=parameter.text(parameter.default))
     return dataclasses.field(default=parameter.default, metadata={METADATA_KEY: parameter})

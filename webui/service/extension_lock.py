@@ -29,7 +29,7 @@ BLOCK = 2**20  # bytes
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """Where an extension came from: its `kind` ("git", "zip", "folder") and address; for git the commit, and a branch or tag."""
+    """Where an extension came from: its `kind` ("git", "zip", "folder", "upload"), address; for git the commit, branch or tag."""
 
     kind: str
     address: str
@@ -95,7 +95,7 @@ def lock(data_folder: Path, name: str, entry: Locked | None) -> None:
 
 def contents(folder: Path) -> dict[str, str]:
     """The SHA-256 of every file of an extension by its path, `/` between parts; what was made on this machine is left out."""
-    return {path.relative_to(folder).as_posix(): _sha256(path) for path in sorted(_files(folder))}
+    return {path.relative_to(folder).as_posix(): sha256_of(path) for path in sorted(_files(folder))}
 
 
 def digest(files: Mapping[str, str]) -> str:
@@ -118,7 +118,8 @@ def _files(folder: Path) -> Iterator[Path]:
         yield from (Path(place, name) for name in names)
 
 
-def _sha256(path: Path) -> str:
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file, or why there is none."""
     found = hashlib.sha256()
     try:
         with path.open("rb") as file:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from .classifier import train_classifier
 from .estimator import train_estimator
 from .fitting import Run, make_pictures, train_clip, train_noise_predictor, train_vae, train_with_depth
 from .pack import make_files
@@ -23,5 +24,8 @@ STAGES: Mapping[str, Callable[[Run], bool]] = {
 }
 TRAINED = ("vae", "clip", "noise", "depth", "estimator")
 """Those with a number of steps that a run may override."""
-EXTRA_STAGES: Mapping[str, Callable[[Run], bool]] = {"unpack": make_state, "samples": make_samples}
-"""What is run only when it is asked for: make training state of the files that ship, and draw what the networks can do so far."""
+EXTRA_STAGES: Mapping[str, Callable[[Run], bool]] = {
+    "unpack": make_state, "samples": make_samples, "classifier": train_classifier
+}
+"""What is run only when it is asked for: make training state of the files that ship, draw what the networks can do so far, and
+train the classifier of the guidance extension."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from webui.params import AUTOMATIC
 from webui.pipeline.levels import Levels
@@ -21,9 +21,13 @@ def planned(request: Request, info: SamplerInfo, schedule: Schedule) -> Plan:
     """The schedule with the request's options, and as its sampler needs it: without the last sigma but one, on training steps.
 
     The schedule that a sampler is made for is on the steps that it wants. An option of 0 is the schedule's own, as A1111 has it.
+    What an extension noted as `schedules` when the job was submitted are options too, by the schedule's name.
     """
     known = options_of(schedule)
-    options = {name: value for name, value in request.schedule_options.items() if name in known and value != 0}
+    options: dict[str, Any] = {name: value for name, value in request.schedule_options.items() if value != 0}
+    for own in request.extensions.values():
+        options |= own.get("noted", {}).get("schedules", {}).get(request.schedule, {})
+    options = {name: value for name, value in options.items() if name in known}
     discards = (request.discard_penultimate or info.discards_penultimate) and not info.own_steps
     moves = info.timesteps and request.schedule not in (AUTOMATIC, info.schedule)
 

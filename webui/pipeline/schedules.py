@@ -6,7 +6,7 @@ import inspect
 import math
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from webui.errors import UserError
 
@@ -25,7 +25,7 @@ class Schedule(Protocol):
     are the options it has; it ignores others, and None is its own default. Raises `UserError` for numbers that make no schedule.
     """
 
-    def __call__(self, n: int, table: NoiseTable, **options: float | None) -> Sigmas: ...
+    def __call__(self, n: int, table: NoiseTable, **options: Any) -> Sigmas: ...
 
 
 def options_of(schedule: Schedule) -> tuple[str, ...]:

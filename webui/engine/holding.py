@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 from torch import nn
 
+from webui.engine.alongside import Alongside, attached, changes_of
 from webui.engine.device import Choice
 from webui.engine.ledger import Ledger, PartKey, Residency
-from webui.engine.patched import Place, changed_weights, content_key, pieces_of, require, with_weights
+from webui.engine.patched import Place, changed_weights, content_key, pieces_of, require, variant_key, with_weights
 from webui.engine.placing import Parts, Shapes, Weights, brought, size_of
 from webui.engine.streaming import Streamed
 from webui.errors import JobError
@@ -62,11 +63,15 @@ class Known:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Predictor:
-    """A noise predictor that can be called, with `run`; `streamed` where its blocks come and go."""
+    """A noise predictor that can be called, with `run`; `streamed` where its blocks come and go.
+
+    `alongside` are patches beside its layers: their strengths have to be set for each call.
+    """
 
     module: UNetModel
     run: Run = call
     streamed: bool = False
+    alongside: Alongside | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -105,23 +110,62 @@ class Holding:
 
     def is_ready(self, name: str, patches: Sequence[WeightPatch]) -> bool:
         """Whether a model's noise predictor is there with these patches."""
-        variant = content_key(patch for patch in patches if patch.key.startswith(UNET.prefix))
+        variant = variant_key(patch for patch in patches if patch.key.startswith(UNET.prefix))
         return any(PartKey(name, part, variant) in self.residency for part in ("unet", f"{STREAMED} unet"))
 
     def predictor(self, name: str, patches: Sequence[WeightPatch] = ()) -> Predictor:
         """A model's noise predictor with these patches; block by block where the budget is less than all its weights."""
         known = self.known(name)
         about = [patch for patch in patches if patch.key.startswith(UNET.prefix)]
-        variant = content_key(about)
+        variant = variant_key(about)
         for part in ("unet", f"{STREAMED} unet"):
             if (found := self.residency.get(PartKey(name, part, variant))) is not None:
                 return predictor_of(found)
+        if any(patch.beside is not None for patch in about):
+            return self._alongside(name, about, variant)
         size = known.predictor_size + patched_size(known.shapes["unet"], known.choice, UNET, about)
         if size <= self.residency.room():
             return predictor_of(self._patched(name, "unet", known.choice, UNET, about))
         streamed = Streamed(known.source, "unet", known.choice, self.residency.room, UNET, about)
         key = PartKey(name, f"{STREAMED} unet", variant)
         return predictor_of(self.residency.bring(key, streamed.size, lambda: streamed, close=streamed.close))
+
+    def _alongside(self, name: str, patches: Sequence[WeightPatch], variant: Hashable) -> Predictor:
+        """A noise predictor some of whose patches are merged, and the others run beside its layers."""
+        known = self.known(name)
+        shapes, choice = known.shapes["unet"], known.choice
+        require(shapes, UNET, patches)
+        merged = [patch for patch in patches if patch.beside is None]
+        changes = changes_of(
+            [patch for patch in patches if patch.beside is not None], UNET, known.source.build("unet"),
+            lambda key: dict(known.source.read("unet", [key]))[key],
+        )  # fmt: skip
+        own = sum(change.numbers for change in changes) * choice.torch_dtype.itemsize
+        size = own + patched_size(shapes, choice, UNET, merged)
+
+        def beside(network: nn.Module, held: Any) -> Alongside:
+            return attached(
+                network, held, changes, choice.torch_dtype, choice.device, channels_last=choice.channels_last
+            )
+
+        if known.predictor_size + size <= self.residency.room():
+            module = self.whole(PartKey(name, "unet"), known.source, "unet", choice)
+
+            def make() -> Alongside:
+                copied = with_weights(module, changed_weights(dict(module.named_parameters()), UNET, merged))
+                return beside(copied, copied)
+
+            purpose = f"The model {name!r} with extra networks"
+            return predictor_of(
+                self.residency.bring(PartKey(name, "unet", variant), size, make, base=PartKey(name, "unet"), purpose=purpose)
+            )
+        streamed = Streamed(
+            known.source, "unet", choice, lambda least: self.residency.room(least + own) - own, UNET, merged
+        )
+        return predictor_of(self.residency.bring(
+            PartKey(name, f"{STREAMED} unet", variant), streamed.size + own, lambda: beside(streamed.skeleton, streamed),
+            close=streamed.close,
+        ))  # fmt: skip
 
     def tower(self, name: str, index: int, patches: Sequence[WeightPatch] = ()) -> Tower:
         """One of a model's text towers with these patches; layer by layer where the budget is less than all its weights."""
@@ -207,8 +251,10 @@ class Holding:
         return found
 
 
-def predictor_of(held: UNetModel | Streamed) -> Predictor:
+def predictor_of(held: UNetModel | Streamed | Alongside) -> Predictor:
     """How a noise predictor that is held is called."""
+    if isinstance(held, Alongside):
+        return replace(predictor_of(held.held), alongside=held)
     if isinstance(held, Streamed):
         assert isinstance(held.skeleton, UNetModel)
         return Predictor(module=held.skeleton, run=held.run, streamed=True)

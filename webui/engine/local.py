@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -23,7 +24,7 @@ from webui.engine.device import CPU_FLOAT32, Choice
 from webui.engine.holding import Holding, Open, OpenVAE, Predictor, Tower
 from webui.engine.networks import Predicted
 from webui.engine.others import OpenOther, Others
-from webui.engine.patched import content_key
+from webui.engine.patched import content_key, variant_key
 from webui.engine.placing import Weights
 from webui.engine.rows import Batch, batch_of, contexts, sent, vectors
 from webui.engine.text import encode
@@ -132,20 +133,22 @@ class LocalNetworks:
         vector = vectors(batch.inputs)
         vector = None if vector is None else vector.to(device)
         guidance = None if batch.guidance is None else batch.guidance - 1
-        output = predictor.module(
-            layout(shown(batch, sigmas).to(known.choice.torch_dtype), known.choice),
-            t,
-            context.tokens,
-            vector,
-            guidance=guidance,
-            hooks=Hooks(attention=first.patches.attention, blocks=first.patches.blocks, at=batch.moments),
-            residuals=None if batch.residuals is None else [each.to(known.choice.torch_dtype) for each in batch.residuals],
-            keys_values=context.keys_values,
-            embeddings=self._embeddings(predictor, batch, times, t, vector, guidance, known.choice),
-            spread=batch.spread,
-            padding=first.patches.padding or "zeros",
-            run=predictor.run,
-        )
+        beside = predictor.alongside
+        with nullcontext() if beside is None else beside.strengths.of(batch.rows, device):
+            output = predictor.module(
+                layout(shown(batch, sigmas).to(known.choice.torch_dtype), known.choice),
+                t,
+                context.tokens,
+                vector,
+                guidance=guidance,
+                hooks=Hooks(attention=first.patches.attention, blocks=first.patches.blocks, at=batch.moments),
+                residuals=None if batch.residuals is None else [each.to(known.choice.torch_dtype) for each in batch.residuals],
+                keys_values=context.keys_values,
+                embeddings=self._embeddings(predictor, batch, times, t, vector, guidance, known.choice),
+                spread=batch.spread,
+                padding=first.patches.padding or "zeros",
+                run=predictor.run,
+            )
         x, levels = batch.of_rows(batch.x), batch.of_rows(sigmas)
         denoised = denoised_from(known.spec.prediction, output.float().contiguous(), x, levels)[: len(call.rows)]
         finite = torch.isfinite(denoised).flatten(1).all(dim=1)
@@ -238,13 +241,13 @@ class LocalNetworks:
     def _context(self, predictor: Predictor, batch: Batch, length: int, choice: Choice) -> Context:
         names = tuple(self._contents.name(row.conditioning) for row in batch.rows)
         first = batch.rows[0]
-        key = (first.network, content_key(first.patches.weights), names, length)
+        key = (first.network, variant_key(first.patches.weights), names, length)
         found = self._contexts.get(key)
         if found is None:
             tokens = contexts(batch.rows, length).to(choice.device, choice.torch_dtype)
             found = Context(tokens=tokens)
-            if not all(names):
-                return found
+            if not all(names) or (predictor.alongside is not None and predictor.alongside.texts):
+                return found  # not to be kept, for it has no name or is another one in each call
             found = replace(found, keys_values=predictor.module.cross_keys_values(tokens, predictor.run))
             self._contexts.put(key, found, nbytes(found.tensors()))
         return found.copied() if first.patches.attention else found  # a hook may write to what it is given
@@ -253,13 +256,13 @@ class LocalNetworks:
         self, predictor: Predictor, batch: Batch, times: tuple[float, ...], t: Tensor, vector: Tensor | None,
         guidance: Tensor | None, choice: Choice,
     ) -> dict[str, Tensor] | None:
-        """What residual blocks make of the times; None where their weights come only when their turn is."""
+        """What residual blocks make of the times; None where their weights come only when their turn is, or differ by row."""
         names = tuple(self._contents.name(row.conditioning) for row in batch.inputs) if vector is not None else ()
-        if predictor.streamed or not all(names):
+        if predictor.streamed or not all(names) or (predictor.alongside is not None and predictor.alongside.times):
             return None
         first = batch.rows[0]
         scales = tuple(row.guidance for row in batch.inputs)
-        key = (first.network, content_key(first.patches.weights), times, names, scales)
+        key = (first.network, variant_key(first.patches.weights), times, names, scales)
         found = self._times.get(key)
         if found is None:
             found = predictor.module.embeddings(t, vector, guidance=guidance, dtype=choice.torch_dtype, run=predictor.run)

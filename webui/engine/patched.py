@@ -26,8 +26,21 @@ class Place:
 
 
 def content_key(patches: Iterable[WeightPatch]) -> Hashable:
-    """Names what patches do to weights, whatever their order."""
-    return tuple(sorted((patch.content, patch.key) for patch in patches))
+    """Names what patches do to weights they are merged into, whatever their order."""
+    return tuple(sorted((patch.content, patch.key, strength_of(patch)) for patch in patches))
+
+
+def strength_of(patch: WeightPatch) -> float:
+    """How strongly a patch is merged; where nothing changes by row or step, one that is run beside layers elsewhere is merged."""
+    return 1.0 if patch.beside is None else float(patch.beside)
+
+
+def variant_key(patches: Iterable[WeightPatch]) -> Hashable:
+    """Names what patches do to a network that they are merged into or run beside; the strengths of those beside are the rows'."""
+    patches = tuple(patches)
+    beside = tuple(sorted({(patch.content, patch.key) for patch in patches if patch.beside is not None}))
+    merged = content_key(patch for patch in patches if patch.beside is None)
+    return (merged, beside) if beside else merged
 
 
 def patched(module: Module, place: Place, patches: Sequence[WeightPatch]) -> tuple[Module, list[Tensor]]:
@@ -77,14 +90,28 @@ def pieces_of(place: Place, key: str) -> tuple[Piece, ...]:
 def _changed(weights: Mapping[str, Tensor], pieces: Sequence[Piece], patches: Sequence[WeightPatch]) -> dict[str, Tensor]:
     parts = [weights[piece.key].T if piece.transposed else weights[piece.key] for piece in pieces]
     original = torch.cat(parts).float() if len(parts) > 1 else parts[0].float()
-    total = torch.zeros_like(original)
+    total: Tensor | None = None
     for patch in patches:
-        delta = patch.delta(original.clone())
-        if delta.shape != original.shape:
-            raise UserError(f"A patch of {quoted(patch.key)} has the shape {list(delta.shape)}, expected {list(original.shape)}.")
-        total += delta.to(total)
-    result = original + total
+        delta = delta_of(patch, original)
+        total = delta if total is None else total + delta
+    result = original if total is None else original + total
     return {piece.key: like(piece.take(result), weights[piece.key]) for piece in pieces}
+
+
+def delta_of(patch: WeightPatch, original: Tensor) -> Tensor:
+    """What a patch adds to a weight in float32; `UserError` where it is of another shape."""
+    delta: Tensor | None = None
+    if patch.low_rank is not None:
+        up, down, scale = patch.low_rank()
+        up, down = (each.to(original.device, torch.float32) for each in (up, down))
+        if up.shape[0] == original.shape[0] and down.numel() * len(up) == original.numel() * up[0].numel():
+            delta = (up.flatten(1) * scale @ down.reshape(up[0].numel(), -1)).view(original.shape)
+    if delta is None:
+        delta = patch.delta(original.clone())
+    if delta.shape != original.shape:
+        raise UserError(f"A patch of {quoted(patch.key)} has the shape {list(delta.shape)}, expected {list(original.shape)}.")
+    delta = delta.to(original)
+    return delta if patch.beside is None else delta * float(patch.beside)
 
 
 def like(tensor: Tensor, model: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from webui.engine.batching import RowCall
 from webui.pipeline.protocol import Moment, Row
+from webui.weights.layouts import UNET
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -71,10 +72,11 @@ def different(rows: Sequence[Row]) -> tuple[tuple[Row, ...], tuple[int, ...]]:
     """One row for each different input, and which of them each row has.
 
     Guided rows differ in their text alone: up to the first look at it, the network computes the same for them. Where hooks or
-    residuals belong to rows, every row is an input of its own, for those see rows.
+    residuals belong to rows, or strengths of patches do, every row is an input of its own, for those see rows.
     """
     patches = rows[0].patches
-    if patches.attention or patches.blocks or any(row.residuals or row.patches.residuals for row in rows):
+    beside = any(patch.beside is not None and patch.key.startswith(UNET) for patch in patches.weights)
+    if beside or patches.attention or patches.blocks or any(row.residuals or row.patches.residuals for row in rows):
         return tuple(rows), tuple(range(len(rows)))
     # By identity: whoever makes guided rows gives them the same tensors, and to compare values would wait for the device.
     keys = [

@@ -88,9 +88,12 @@ class Patches:
 
     @cached_property
     def key(self) -> tuple[Any, ...]:
-        """Rows whose keys are equal may share a call: weight patches by content, hook objects by identity."""
+        """Rows whose keys are equal may share a call: weight patches by content, hook objects by identity.
+
+        How strong those are that are run beside layers is each row's own affair.
+        """
         return (
-            tuple(sorted((patch.content, patch.key) for patch in self.weights)),
+            tuple(sorted((patch.content, patch.key, patch.beside is not None) for patch in self.weights)),
             tuple(map(id, self.attention)),
             tuple(map(id, self.blocks)),
             tuple(sorted(each.content for each in self.tokens)),

@@ -18,6 +18,21 @@ GRADIO = (
 )
 
 
+class Page:
+    """A page that stays as it is."""
+
+    stale = False
+    head = "<x-head>"
+
+    def mark(self) -> str:
+        """As it is served."""
+        return "here.now"
+
+    def renew(self) -> None:
+        """Never asked for."""
+        raise AssertionError
+
+
 def ask(kind: bytes = b"text/html; charset=utf-8", path: str = "/", accept: bytes = b"gzip, br") -> tuple[dict[str, str], bytes]:
     """What the middleware makes of Gradio's answer."""
     seen: dict[str, Any] = {}
@@ -38,7 +53,7 @@ def ask(kind: bytes = b"text/html; charset=utf-8", path: str = "/", accept: byte
 
     scope = {"type": "http", "method": "GET", "path": path, "headers": [(b"accept-encoding", accept)]}
     with pytest.raises(StopIteration):  # it waits for nothing; a loop may run already, for the browser's sake
-        head.Head(app, head="<x-head>", body="<x-body>")(scope, receive, send).send(None)
+        head.Head(app, page=Page(), body="<x-body>")(scope, receive, send).send(None)
     headers = {key.decode(): value.decode() for key, value in sent[0]["headers"]}
     return headers, b"".join(message["body"] for message in sent[1:])
 

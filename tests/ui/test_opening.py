@@ -108,6 +108,6 @@ def test_pictures_that_were_chosen_are_those_that_are_still_there(studio: Studio
     assert opening.kept_inputs(studio, other, IMG2IMG) == {}, "somebody else's pictures are not theirs"
 
 
-def test_an_area_that_nobody_made_is_not_there() -> None:
+def test_an_area_that_nobody_made_is_not_there(studio: Studio) -> None:
     with pytest.raises(NotFound):
-        opening.area_of("nonsense")
+        opening.area_of(studio, "nonsense")

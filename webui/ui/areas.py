@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 
 from webui.drawing import Txt2Img
 from webui.params import Parameter, Params, parameters
+from webui.service.composed import composed_tasks, sections_of
+from webui.service.extensions import Extensions
 from webui.settings import Settings, places
 from webui.tasks import Depth, Extras, Img2Img, Inpaint
 
@@ -20,7 +23,8 @@ class Area:
 
     A tab that makes pictures says with `run` what its button does, with `inputs` which pictures it starts from, in the order in
     which they are asked for; the groups in `beside` stand with these. Those in `folds`, and "More", are closed at first: their
-    fields are the page's own, made when somebody opens the fold, so that Gradio has nothing to do for them.
+    fields are the page's own, made when somebody opens the fold, so that Gradio has nothing to do for them. `owners` are the
+    extensions that parameters belong to, by the name of the parameter.
     """
 
     name: str
@@ -32,6 +36,7 @@ class Area:
     inputs: Sequence[str] = ()
     beside: Sequence[str] = ()
     folds: Sequence[str] = ()
+    owners: Mapping[str, str] = field(default_factory=dict)
 
     def parameters(self) -> dict[str, Parameter]:
         """The parameters that have controls, by name."""
@@ -144,6 +149,25 @@ OWNERS = frozenset(name for name, place in places().items() if place.owner)
 GENERATING: Mapping[str, Area] = {area.name: area for area in (TXT2IMG, IMG2IMG, INPAINT, DEPTH, EXTRAS)}
 """The tabs that make pictures, by their task, in their order."""
 AREAS: Mapping[str, Area] = {**GENERATING, SETTINGS.name: SETTINGS}
+"""All areas as they are without extensions."""
+
+
+@lru_cache(maxsize=4)  # snapshots: few are in use at once
+def areas_of(extensions: Extensions) -> Mapping[str, Area]:
+    """All areas with what extensions add: a fold for each of their sections."""
+    tasks = composed_tasks(extensions)
+    made = {name: _with_sections(area, tasks[name], extensions) for name, area in GENERATING.items()}
+    return {**made, SETTINGS.name: SETTINGS}
+
+
+def _with_sections(area: Area, params: type[Params], extensions: Extensions) -> Area:
+    groups, owners = dict(area.groups), {}
+    for extension, section, names in sections_of(extensions, area.name):
+        title = f"{section.title} ({extension})" if section.title in (*groups, MORE) else section.title
+        groups[title] = tuple(names)
+        owners |= dict.fromkeys(names, extension)
+    added = [title for title in groups if title not in area.groups]
+    return replace(area, params=params, groups=groups, folds=(*area.folds, *added), owners=owners) if added else area
 
 
 def styles_parameter() -> Parameter:

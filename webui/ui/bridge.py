@@ -5,6 +5,7 @@ None of these handlers asks the server: the page's own code does, over routes of
 
 from __future__ import annotations
 
+import html
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,8 +18,13 @@ QUIETLY: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visib
 
 def element(tag: str, id_: str, *, classes: str = "", after: str = "") -> gr.HTML:
     """A place for one of our own elements, which comes alive when the browser meets it."""
-    html = f"<{tag}></{tag}>{after}"
-    return gr.HTML(html, elem_id=id_, elem_classes=["w-element", *classes.split()], apply_default_css=False, js_on_load="")
+    content = f"<{tag}></{tag}>{after}"
+    return gr.HTML(content, elem_id=id_, elem_classes=["w-element", *classes.split()], apply_default_css=False, js_on_load="")
+
+
+def place(name: str) -> str:
+    """The HTML of a place where extensions may put panels."""
+    return f'<webui-panels data-place="{html.escape(name)}"></webui-panels>'
 
 
 def connect(area: Area, controls: Mapping[str, gr.components.Component], run: gr.Button | None = None) -> None:

@@ -59,6 +59,7 @@ def described(parameter: Parameter) -> dict[str, Any]:
         "exact": parameter.kind is int and not is_countable(parameter),
         "one_of": list(parameter.one_of),
         "choices": parameter.choices,
+        "picture": parameter.picture,
     }
 
 

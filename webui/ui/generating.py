@@ -9,7 +9,7 @@ import gradio as gr
 
 from webui.params import Parameter
 from webui.ui.areas import MODEL, PROMPT, SEED, STYLES, Area, styles_parameter
-from webui.ui.bridge import element
+from webui.ui.bridge import element, place
 from webui.ui.controls import Choices, control
 
 PLACEHOLDERS = {"prompt": "What should be in the picture?", "negative": "What should not be?"}
@@ -54,13 +54,15 @@ def tab(area: Area, choices: Choices) -> tuple[dict[str, gr.components.Component
                 for title in area.beside:
                     _group(made, title)
                 element("webui-folds", made.id("start_folds"))
-        element("webui-stage", made.id("stage"), classes="w-stage", after="<webui-queue></webui-queue>")
+        below = f"{place('below picture')}<webui-queue></webui-queue>"
+        element("webui-stage", made.id("stage"), classes="w-stage", after=below)
         with gr.Column(elem_id=made.id("settings"), elem_classes="w-settings", min_width=0):
             for title in area.groups:
                 if title not in (MODEL, PROMPT, *first, *area.beside):
                     _group(made, title)
             scripts = "<webui-scripts></webui-scripts>"
-            element("webui-folds", made.id("folds"), after=f"{scripts}<webui-preferences></webui-preferences>")
+            after = f"{scripts}{place('settings')}<webui-preferences></webui-preferences>"
+            element("webui-folds", made.id("folds"), after=after)
     return made.found, run
 
 
@@ -81,7 +83,7 @@ def _prompts(made: Tab) -> None:
             made.found[STYLES] = gr.Dropdown(
                 [], value=[], multiselect=True, label=styles.label, info=styles.help, elem_id=made.id(STYLES), interactive=True
             )
-            element("webui-styles", made.id("styles_tools"), classes="w-tools")
+            element("webui-styles", made.id("styles_tools"), classes="w-tools", after="<webui-cards></webui-cards>")
 
 
 def _buttons(made: Tab) -> gr.Button:
@@ -89,7 +91,7 @@ def _buttons(made: Tab) -> gr.Button:
         run = gr.Button(made.area.run, variant="primary", elem_id=made.id("generate"), min_width=0)
         element("webui-run", made.id("run"))
     refusal = f'<p id="{made.id("refusal")}" class="w-problem" role="alert" hidden></p>'
-    gr.HTML(refusal, elem_classes="w-refusal", apply_default_css=False)
+    gr.HTML(refusal + place("below prompt"), elem_classes="w-refusal", apply_default_css=False)
     return run
 
 

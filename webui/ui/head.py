@@ -13,12 +13,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from webui.params import Parameter
-from webui.ui.areas import GENERATING, OWNERS, SETTINGS, Area
+from webui.ui.areas import OWNERS, SETTINGS, Area
 from webui.ui.controls import described
+from webui.ui.serving import Served
 
 TITLE = "Stable Diffusion web UI"
 BRAND = "Stable Diffusion"
@@ -26,29 +28,36 @@ STATIC = Path(__file__).parent / "static"
 STYLES = (
     "page.css", "parts.css", "controls.css", "fields.css", "prompt.css", "stage.css", "queue.css", "gallery.css", "dialogs.css",
     "models.css", "picker.css", "canvas.css", "compare.css", "start.css", "pnginfo.css", "pnginfotable.css", "notes.css",
-    "scripts.css",
+    "scripts.css", "extensions.css", "drawer.css",
 )  # fmt: skip
 ENTRY = "main.js"
 FOR_EXTENSIONS = "extension.js"  # what the JavaScript of extensions imports as "webui"
-NO_PARTS: Mapping[str, Any] = {"parts": {}, "panels": []}
+NO_PARTS: Mapping[str, Any] = {"parts": {}, "panels": [], "cards": False, "marks": "."}
+OURS = "/x/"  # where the addresses begin that answer to the page's own code
+MARK = b"x-webui-page"  # which page is served: one that is open and has another mark offers to be loaded again
 EARLY = "theme.js"  # runs before the page is painted
 IMPORT = re.compile(r'^(?:import|export) (?:[^;"]* from )?"\./([^"]+)"', re.MULTILINE)
 OWN_META = re.compile(r'\s*<meta\s+(?:property="og:|name="twitter:)[^>]*>')  # Gradio's advertisement, with an address beyond ours
 
 
 class Head:
-    """ASGI middleware: changes the page itself and passes everything else through."""
+    """ASGI middleware: changes the page itself, says with every answer of ours which page is served, passes the rest through."""
 
-    def __init__(self, app: ASGIApp, head: str, body: str) -> None:
+    def __init__(self, app: ASGIApp, page: Served, body: str) -> None:
         self._app = app
-        self._head = head
+        self._page = page
         self._body = body
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on; the page comes back changed."""
+        if scope["type"] == "http" and scope["path"].startswith(OURS):
+            await self._app(scope, receive, self._marked(send))
+            return
         if scope["type"] != "http" or scope["path"] != "/" or scope["method"] != "GET":
             await self._app(scope, receive, send)
             return
+        if self._page.stale:
+            await run_in_threadpool(self._page.renew)
         accepted = Headers(scope=scope).get("accept-encoding", "")
         plain = [(key, value) for key, value in scope["headers"] if key.lower() != b"accept-encoding"]
         started: Message = {}
@@ -67,7 +76,7 @@ class Head:
             headers = MutableHeaders(raw=list(started["headers"]))
             content = b"".join(parts)
             if headers.get("content-type", "").startswith("text/html"):
-                content = changed(content.decode(), self._head, self._body).encode()
+                content = changed(content.decode(), self._page.head, self._body).encode()
                 if "gzip" in accepted:
                     content = gzip.compress(content, compresslevel=5)
                     headers["content-encoding"] = "gzip"
@@ -77,6 +86,16 @@ class Head:
             await send({"type": "http.response.body", "body": content})
 
         await self._app({**scope, "headers": plain}, receive, gather)
+
+    def _marked(self, send: Send) -> Send:
+        async def marked(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                if self._page.stale:
+                    await run_in_threadpool(self._page.renew)
+                message = {**message, "headers": [*message["headers"], (MARK, self._page.mark().encode())]}
+            await send(message)
+
+        return marked
 
 
 def changed(page: str, head: str, body: str) -> str:
@@ -141,18 +160,21 @@ def config(
     """
     described_areas = {
         name: [
-            described(each) | {"owner": name == SETTINGS.name and each.name in OWNERS, "own": each.name not in area.with_gradio()}
+            described(each)
+            | {"owner": name == SETTINGS.name and each.name in OWNERS, "own": each.name not in area.with_gradio()}
+            | {"extension": area.owners.get(each.name, "")}
             for each in (*area.parameters().values(), *(styles if area.styled else []))
         ]
         for name, area in areas.items()
     }
-    generating = {name: list(area.inputs) for name, area in GENERATING.items()}
+    generating = {name: list(area.inputs) for name, area in areas.items() if area.run}
     folds = {
         name: [
             {"title": title, "names": [each.name for each in group], "beside": title in area.beside}
             for title, group in area.folded().items()
         ]
-        for name, area in GENERATING.items()
+        for name, area in areas.items()
+        if area.run
     }
     return {
         "title": TITLE, "areas": described_areas, "generating": generating, "folds": folds, "hint": hint,

@@ -11,12 +11,13 @@ from webui.errors import NotFound, quoted
 from webui.params import AUTOMATIC, NONE
 from webui.service.studio import Studio
 from webui.service.users import User
-from webui.ui.areas import AREAS, GENERATING, SETTINGS, STYLES, Area
+from webui.ui.areas import SETTINGS, STYLES, Area, areas_of
 from webui.ui.controls import as_shown
 
 DEFAULTS = " defaults"  # after an area's name: what a person saved as their defaults
 CHOSEN_STYLES = " styles"  # which styles were chosen beside the prompt
 INPUTS = " inputs"  # which pictures were chosen
+FIELDS = " fields"  # before that: those that fields of extensions hold
 AUTOMATIC_CHOICES = {"sampler": "samplers", "schedule": "schedules", "vae": "vaes"}  # whose first says what it is for a model
 FILE_CHOICES = {
     "model": "models", "vae": "vaes", "refiner": "refiners", "estimator": "estimators", "upscaler": "upscalers",
@@ -36,13 +37,14 @@ Found = tuple[list[Plain], Choices]  # the models there are, and what can be cho
 def opening(studio: Studio, user: User, *, signed_in: bool) -> Plain:
     """Everything the page asks for once, before its controls are filled; who sits at this machine need not sign in."""
     models, named = found = find(studio)
-    fill = {name: _filled(studio, user, area, found) for name, area in GENERATING.items()}
+    areas = {name: area for name, area in areas_of(studio.resolver.extensions).items() if area.run}
+    fill = {name: _filled(studio, user, area, found) for name, area in areas.items()}
     return {
         "user": {"name": user.name, "owner": user.owner, "signed_in": signed_in},
         "models": models,
         "choices": {name: named[registry] for name, registry in AUTOMATIC_CHOICES.items()},
         "fill": fill | {SETTINGS.name: _settings(studio, user)},
-        "inputs": {name: kept_inputs(studio, user, area) for name, area in GENERATING.items() if area.inputs},
+        "inputs": {name: kept_inputs(studio, user, area) for name, area in areas.items() if area.inputs},
     }
 
 
@@ -93,7 +95,9 @@ def kept(studio: Studio, user: User, area: Area, *, defaults_only: bool = False,
     suited = [each["name"] for each in models if not each["problem"] and each["beside"] == area.name]  # such as depth models
     known["models"] = set(usable)
     for name, parameter in area.parameters().items():
-        if parameter.choices is not None and values[name] not in known[parameter.choices]:
+        if parameter.picture and values[name] and not _is_there(studio, user, values[name]):
+            values[name] = ""
+        if parameter.choices in known and values[name] not in known[parameter.choices]:
             values[name] = next(iter(suited or usable), None) if parameter.choices == "models" else parameter.default
         values[name] = as_shown(parameter, values[name])
     return values
@@ -108,6 +112,9 @@ def keep(studio: Studio, user: User, area: Area, values: Mapping[str, Any], suff
     """Remember the values of an area's controls; what is not allowed is left out when they are read."""
     known = area.parameters()
     studio.preferences.write(user, area.name + suffix, {name: value for name, value in values.items() if name in known})
+    if pictures := [name for name, each in known.items() if each.picture]:
+        held = {name: {"digest": values[name]} for name in pictures if isinstance(values.get(name), str) and values[name]}
+        studio.preferences.write(user, area.name + suffix + FIELDS + INPUTS, held)  # what is kept there is not swept away
     if area.styled and not suffix:
         names = values.get(STYLES)
         chosen = [each for each in names if isinstance(each, str)] if isinstance(names, list) else []
@@ -135,17 +142,27 @@ def kept_inputs(studio: Studio, user: User, area: Area) -> Plain:
     return found
 
 
-def area_of(name: str) -> Area:
+def area_of(studio: Studio, name: str) -> Area:
     """The area of that name whose controls are remembered; `NotFound` where there is none. Settings are kept as settings."""
-    if name not in AREAS or name == SETTINGS.name:
+    areas = areas_of(studio.resolver.extensions)
+    if name not in areas or name == SETTINGS.name:
         raise NotFound(f"There are no controls called {quoted(name)}.")
-    return AREAS[name]
+    return areas[name]
+
+
+def _is_there(studio: Studio, user: User, digest: str) -> bool:
+    try:
+        studio.inputs.get(user, digest)
+    except NotFound:
+        return False
+    return True
 
 
 def _filled(studio: Studio, user: User, area: Area, found: Found) -> Plain:
     """What a tab's controls begin with: values, and choices where files may have come."""
     values = kept(studio, user, area, found=found)
-    for name, registry in FILE_CHOICES.items():
+    own = {name: each.choices for name, each in area.parameters().items() if name in area.owners and each.choices in found[1]}
+    for name, registry in (FILE_CHOICES | own).items():
         if name in values:
             values[name] = {"choices": found[1][registry], "value": values[name]}
     if area.styled:

@@ -20,7 +20,7 @@ from webui.service.overrides import in_words
 from webui.service.picture_texts import REFINER_SET_KEY, REMARKS, SET_KEY
 from webui.service.requests import Resolver
 from webui.tasks import TASKS
-from webui.ui.areas import GENERATING, MODEL, STYLES, Area
+from webui.ui.areas import MODEL, STYLES, Area, areas_of
 from webui.ui.controls import as_shown
 
 KEEPS = {"count", "model", "vae", "refiner", "estimator", "upscaler"}  # what stays as it is where the text does not say it
@@ -46,7 +46,7 @@ def read(text: str, resolver: Resolver, area: Area | None = None, *, keep: bool 
     """
     info = infotext.parse(_translated(text))
     task = infotext.task_said(info) or "txt2img"
-    wanted = GENERATING[task] if area is None else area
+    wanted = areas_of(resolver.extensions)[task] if area is None else area
     if not info.values:
         words = {name: value for name, value in (("prompt", info.prompt), ("negative", info.negative)) if name in wanted.names()}
         return Read(area=wanted.name, values=words, notes=["It holds no values, so only the prompt was taken."])

@@ -26,6 +26,10 @@ def add_routes(app: FastAPI, studio: Studio) -> None:
     def begin(request: Request) -> JSONResponse:
         return JSONResponse(opening.opening(studio, user_of(request), signed_in=request.scope.get("webui.session") is not None))
 
+    @app.get("/x/page")
+    def look() -> JSONResponse:
+        return JSONResponse({})  # which page is served is said with every answer
+
     @app.get("/x/models")
     def models() -> JSONResponse:
         found, known = opening.find(studio)
@@ -38,7 +42,7 @@ def add_routes(app: FastAPI, studio: Studio) -> None:
         text, name = given.get("text", ""), given.get("area")
         if not isinstance(text, str):
             raise UserError("The parameters to read must be a text.")
-        area = None if name is None else opening.area_of(str(name))
+        area = None if name is None else opening.area_of(studio, str(name))
         found = await run_in_threadpool(read, text, studio.resolver, area, keep=given.get("keep") is True)
         return JSONResponse({"area": found.area, "values": found.values, "notes": found.notes})
 
@@ -56,12 +60,12 @@ def add_routes(app: FastAPI, studio: Studio) -> None:
         given = (await body(request)).get("inputs")
         if not isinstance(given, dict):
             raise UserError("The pictures must be a JSON object.")
-        await run_in_threadpool(opening.keep_inputs, studio, user_of(request), opening.area_of(area), given)
+        await run_in_threadpool(opening.keep_inputs, studio, user_of(request), opening.area_of(studio, area), given)
         return JSONResponse({})
 
     @app.get("/x/defaults/{area}")
     def defaults(area: str, request: Request) -> JSONResponse:
-        found = opening.kept(studio, user_of(request), opening.area_of(area), defaults_only=True)
+        found = opening.kept(studio, user_of(request), opening.area_of(studio, area), defaults_only=True)
         return JSONResponse({"values": found})
 
     @app.post("/x/defaults/{area}")
@@ -73,7 +77,7 @@ def add_routes(app: FastAPI, studio: Studio) -> None:
         values = (await body(request)).get("values")
         if not isinstance(values, dict):
             raise UserError("The values must be a JSON object.")
-        await run_in_threadpool(opening.keep, studio, user_of(request), opening.area_of(area), values, suffix)
+        await run_in_threadpool(opening.keep, studio, user_of(request), opening.area_of(studio, area), values, suffix)
 
 
 async def body(request: Request) -> dict[str, Any]:

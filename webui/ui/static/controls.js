@@ -16,6 +16,7 @@ export class Controls extends EventTarget {
   #faces = {}; // {placeholder, choices} of our own fields, by name
   #open = false; // whether Gradio has what was filled in
   #mounted;
+  #held = new Set(); // what values wait for, such as a picture that is being sent
   ready = new Promise((resolve) => (this.#mounted = resolve));
 
   constructor(area, parameters) {
@@ -66,6 +67,17 @@ export class Controls extends EventTarget {
   /** What a field of ours shows: {value, placeholder, choices}. */
   face(name) {
     return { ...this.#faces[name], value: this.values[name] };
+  }
+
+  /** A value is on its way; whoever uses the values waits for it. */
+  hold(promise) {
+    this.#held.add(promise);
+    promise.catch(() => {}).finally(() => this.#held.delete(promise)); // what went wrong is said where it did
+  }
+
+  /** Wait until every value is there. Raises what went wrong where that happens meanwhile. */
+  settled() {
+    return Promise.all(this.#held);
   }
 
   #take(values) {

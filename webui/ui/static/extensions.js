@@ -44,7 +44,19 @@ class ExtensionTab extends HTMLElement {
   }
 }
 
+/** The place of the Extensions tab, which lists them. */
+class ExtensionsTab extends HTMLElement {
+  async connectedCallback() {
+    if (this.dataset.state) return;
+    this.dataset.state = "loading";
+    const { ExtensionList } = await import("./extensionlist.js");
+    this.append(new ExtensionList().node);
+    this.dataset.state = "ready";
+  }
+}
+
 customElements.define("webui-extension-tab", ExtensionTab);
+customElements.define("webui-extensions", ExtensionsTab);
 
 for (const [name, { code, styles }] of Object.entries(parts)) {
   if (code.length + styles.length === 0) continue;

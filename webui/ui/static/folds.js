@@ -1,8 +1,8 @@
 // Folds with what is seldom set: each makes its fields when it is opened, and says while it is closed how much in it is set.
 
 import { icon, make } from "./dom.js";
-import { Field } from "./field.js";
 import { page } from "./page.js";
+import { fieldFor } from "./picturefield.js";
 
 class Fold {
   node;
@@ -37,14 +37,14 @@ class Fold {
     const changed = parameters.filter(({ name, default: usual }) => this.#names.includes(name) && name in values && (values[name] ?? null) !== (usual ?? null));
     this.#count.hidden = changed.length === 0;
     this.#count.textContent = `${changed.length} set`;
-    this.#count.title = changed.map(({ name, label }) => `${label}: ${values[name] === null ? "empty" : values[name]}`).join("\n");
+    this.#count.title = changed.map(({ name, label, picture }) => `${label}: ${values[name] === null ? "empty" : picture ? "a picture" : values[name]}`).join("\n");
     this.#fields?.forEach((field) => field.draw());
   }
 
   #fill() {
     if (this.#fields) return;
     const known = Object.fromEntries(this.#controls.parameters.map((parameter) => [parameter.name, parameter]));
-    this.#fields = this.#names.map((name) => new Field(this.#controls, known[name], shortened(known[name].label, this.#title)));
+    this.#fields = this.#names.map((name) => fieldFor(this.#controls, known[name], shortened(known[name].label, this.#title)));
     this.#inside.append(...this.#fields.map(({ node }) => node));
     this.node.dispatchEvent(new Event("filled", { bubbles: true }));
   }

@@ -1,6 +1,6 @@
 // Values of fields of ours that are no tab's controls, such as those of a script: it shows them, and hears what was typed.
 
-import { Field } from "./field.js";
+import { fieldFor } from "./picturefield.js";
 
 /** Events: "change" when a value is another. */
 export class Form extends EventTarget {
@@ -26,7 +26,7 @@ export class Form extends EventTarget {
 
   /** The node of each field, in their order; they show what is put. */
   nodes() {
-    const fields = this.parameters.map((parameter) => new Field(this, parameter));
+    const fields = this.parameters.map((parameter) => fieldFor(this, parameter));
     this.addEventListener("change", () => fields.forEach((field) => field.draw()));
     return fields.map(({ node }) => node);
   }
@@ -34,5 +34,5 @@ export class Form extends EventTarget {
 
 const USUAL = {
   label: "", help: "", kind: "str", optional: false, default: "", min: null, max: null, step: null, longest: 300, unset: "", exact: false,
-  one_of: [], choices: null,
+  one_of: [], choices: null, picture: false,
 }; // what a field is where it says nothing else

@@ -2,6 +2,8 @@
 
 import { replace } from "./replace.js";
 
+const TOUCHED = matchMedia("(hover: none)").matches; // there, a field that gets the focus brings up a keyboard
+
 /** Put a text where the caret is, with what separates it from its neighbours. `negative`: into the negative prompt. */
 export async function insert(tab, text, { negative = false } = {}) {
   const name = negative ? "negative" : "prompt";
@@ -55,8 +57,8 @@ function behind(right, text) {
   return text.endsWith(">") ? " " : ", ";
 }
 
-/** The field, where it is there and seen: one that Gradio has not drawn yet is filled another way. */
+/** The field, where it can be typed into: one that Gradio has not drawn yet is filled another way, and one behind a dialog too. */
 function fieldOf(tab, name) {
   const field = document.querySelector(`#${tab.task}_${name} textarea`);
-  return field?.checkVisibility() ? field : null;
+  return field?.checkVisibility() && !document.querySelector("dialog:modal") && !TOUCHED ? field : null;
 }

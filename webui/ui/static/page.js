@@ -19,6 +19,7 @@ class Page extends EventTarget {
   jobs = new Jobs(this.stream);
   pictures = new Pictures();
   viewer = null;
+  detailPanels = null; // (picture, task) -> what extensions say of it, once their panels are there
   /** What the program knows of this person: who they are, models, styles, and the values of their controls. */
   opened = ask("/x/opening");
   #last = Object.values(this.tabs)[0];

@@ -7,19 +7,20 @@ const UNDO_FOR = 15000; // milliseconds that undoing is offered
 const MOST_NOTES = 3;
 const SAID = document.getElementById("w-said"); // kept here, for a dialog that is removed takes along what is in it
 
-/** Say a sentence. `wrong`: it is an error. `undo`: {label, act} is offered beside it. */
-export function say(sentence, { wrong = false, undo = null } = {}) {
+/** Say a sentence. `wrong`: it is an error. `undo`: {label, act} is offered beside it. `stays`: until it is closed. */
+export function say(sentence, { wrong = false, undo = null, stays = wrong } = {}) {
   listening(wrong).textContent = sentence;
   const note = make("div", { class: wrong ? "w-note w-wrong" : "w-note" }, make("span", {}, sentence));
   const close = () => note.remove();
   const later = () => (note.matches(":hover, :focus-within") ? wait() : close()); // not from under somebody's hand
   const wait = () => setTimeout(later, undo ? UNDO_FOR : SHOWN_FOR);
   if (undo) note.append(button(undo.label, null, () => (close(), undo.act())));
-  if (wrong) note.append(button("Close this note", "cancel", close, { shown: false }));
+  if (stays) note.append(button("Close this note", "cancel", close, { shown: false }));
   else wait();
   const notes = document.getElementById("w-notes");
   notes.append(note);
   while (notes.children.length > MOST_NOTES) notes.firstElementChild.remove();
+  return note;
 }
 
 /** Tell only those who listen, of what others see anyway. */

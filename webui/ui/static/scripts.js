@@ -5,6 +5,7 @@
 import { AxisField } from "./axis.js";
 import { button, icon, make } from "./dom.js";
 import { Field } from "./field.js";
+import { Form } from "./form.js";
 import { groups } from "./groups.js";
 import { latest } from "./latest.js";
 import { page } from "./page.js";
@@ -15,31 +16,6 @@ import { ask } from "./server.js";
 const PAUSE = 300; // milliseconds without a change before it is counted anew
 const MOST_PAST = 5; // groups that are listed
 const AXES = "axes"; // the registry of what can be an axis
-
-/** The values of a script's fields, as fields of ours want them (see controls.js). */
-class Form extends EventTarget {
-  constructor(area, fields) {
-    super();
-    this.area = area;
-    this.parameters = fields.map((field) => ({
-      ...field, one_of: field.choices.length > 0 ? field.choices : field.one_of, choices: null, unset: field.unset ?? "", exact: false,
-    }));
-    this.values = Object.fromEntries(fields.map((field) => [field.name, field.default]));
-  }
-
-  face(name) {
-    return { value: this.values[name] };
-  }
-
-  set(name, value) {
-    this.put({ [name]: value });
-  }
-
-  put(values) {
-    this.values = { ...this.values, ...values };
-    this.dispatchEvent(new Event("change"));
-  }
-}
 
 class Scripts extends HTMLElement {
   #tab = null;
@@ -104,7 +80,8 @@ class Scripts extends HTMLElement {
   /** The fields of a script; an axis and its values are one. */
   #laidOut(script) {
     if (!this.#forms.has(script.name)) {
-      const form = new Form(`${this.#tab.task}_${script.name}`, script.fields);
+      const described = script.fields.map((field) => ({ ...field, one_of: field.choices.length > 0 ? field.choices : field.one_of, choices: null, unset: field.unset ?? "", exact: false }));
+      const form = new Form(`${this.#tab.task}_${script.name}`, described);
       form.addEventListener("change", () => this.#look());
       this.#forms.set(script.name, form);
     }

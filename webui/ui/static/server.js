@@ -1,5 +1,10 @@
 // Asks the program. An answer is data; anything else is a sentence that can be shown to a person.
 
+const MARKS = "x-webui-page"; // in every answer: which page is served now
+
+/** Events: "page" with its marks as its detail, with every answer. */
+export const heard = new EventTarget();
+
 /** What went wrong, as a sentence; `status` is HTTP's, 0 when there was no answer. */
 export class Refused extends Error {
   constructor(sentence, status) {
@@ -23,6 +28,7 @@ export async function ask(path, body, options = {}) {
     throw new Refused("The program does not answer. Is it still running?", 0);
   }
   const answer = await response.json().catch(() => ({}));
+  if (response.headers.has(MARKS)) heard.dispatchEvent(new CustomEvent("page", { detail: response.headers.get(MARKS) }));
   if (response.status === 401) signIn();
   if (!response.ok) throw new Refused(answer.error ?? `The program answered ${response.status}.`, response.status);
   return answer;

@@ -168,13 +168,14 @@ class Stage extends HTMLElement {
   #drawBelow() {
     const { picture } = this;
     const made = this.job?.cells.filter((cell) => cell.picture).length ?? 0;
-    const key = picture ? JSON.stringify(picture) + made : "";
+    const key = picture ? JSON.stringify(picture) + made + Boolean(page.detailPanels) : "";
     if (this.#below.dataset.key === key) return; // buttons that are pressed stay the same while steps go by
     this.#below.dataset.key = key;
     if (!picture) return this.#below.replaceChildren();
     this.#below.replaceChildren(
       actionBar(page, picture, { siblings: made, full: () => this.openViewer(), task: this.#tab.task }),
       parameterFold(picture.parameters, this.#open, (open) => (this.#open = open)),
+      ...(page.detailPanels?.(picture, this.#tab.task) ?? []),
     );
     return undefined;
   }

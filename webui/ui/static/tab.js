@@ -57,6 +57,7 @@ export class Tab {
     this.refuse("");
     if (!controls.check()) return controls.lead();
     try {
+      await controls.settled();
       if (await this.panel?.instead()) return undefined;
       const refusal = this.panel?.refusal() ?? "";
       if (refusal) return this.refuse(refusal);
@@ -78,10 +79,11 @@ export class Tab {
     return this.#page.jobs.submit(this.task, { ...values, ...more }, styles ?? [], inputs);
   }
 
-  /** The values that say something; the others are left to the program, which knows the defaults. */
+  /** The values that say something; the others are left to the program, which knows the defaults, and may have lost an extension. */
   get said() {
-    const optional = new Set(this.controls.parameters.filter((parameter) => parameter.optional).map(({ name }) => name));
-    return Object.fromEntries(Object.entries(this.values).filter(([name, value]) => value !== null && !(value === "" && optional.has(name))));
+    const known = Object.fromEntries(this.controls.parameters.map((parameter) => [parameter.name, parameter]));
+    const says = ([name, value]) => value !== null && !(value === "" && known[name]?.optional) && !(known[name]?.extension && value === known[name].default);
+    return Object.fromEntries(Object.entries(this.values).filter(says));
   }
 
   /** Say below the buttons why nothing was queued. */

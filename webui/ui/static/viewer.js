@@ -96,7 +96,8 @@ class Viewer extends HTMLElement {
     this.#dialog.querySelector(".w-viewer-back").disabled = this.#index === 0;
     this.#dialog.querySelector(".w-viewer-next").disabled = this.#index + 1 >= known;
     this.#dialog.dataset.id = this.#picture.id;
-    this.#side.replaceChildren(actionBar(page, this.#picture), parameterList(this.#picture.parameters));
+    const further = page.detailPanels?.(this.#picture, this.#picture.task) ?? [];
+    this.#side.replaceChildren(actionBar(page, this.#picture), parameterList(this.#picture.parameters), ...further);
   }
 
   #toggleSide() {

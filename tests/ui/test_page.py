@@ -72,8 +72,8 @@ def test_our_own_elements_are_all_defined(config: dict[str, Any]) -> None:
     code = "".join(path.read_text(encoding="utf-8") for path in STATIC.glob("*.js"))
     for each in components(config):
         if each["type"] == "html" and "<webui-" in each["props"]["value"]:
-            for tag in each["props"]["value"].split("<")[1::2]:
-                assert f'customElements.define("{tag.split(">")[0]}"' in code
+            for tag in re.findall(r"<(webui-[a-z-]+)", each["props"]["value"]):
+                assert f'customElements.define("{tag}"' in code
 
 
 def test_the_page_and_everything_it_names_is_there(studio: Studio) -> None:

@@ -27,8 +27,7 @@ LINEAR = "linear"
 # Not one number at a time, or not without being told more: no file with them can ever have worked.
 UNUSABLE = {"glu", "logsoftmax", "multiheadattention", "softmax", "softmax2d", "softmin", "threshold"}
 ACTIVATIONS: Mapping[str, type[nn.Module]] = {
-    **{name.lower(): kind for name, kind in vars(activation).items()
-       if isinstance(kind, type) and issubclass(kind, nn.Module) and kind is not nn.Module and name.lower() not in UNUSABLE},
+    **{name.lower(): getattr(activation, name) for name in activation.__all__ if name.lower() not in UNUSABLE},
     LINEAR: nn.Identity,
     "swish": nn.Hardswish,  # what files with this name were trained with
 }  # fmt: skip
@@ -112,6 +111,7 @@ class Structure:
     activation: str
     activates_last: bool
     norms: bool
+    drops: bool
 
     @classmethod
     def read(cls, held: Mapping[Any, Any], name: str) -> Self:
@@ -123,7 +123,7 @@ class Structure:
             raise ModelFileError(f"The hypernetwork {quoted(name)} wants the activation {quoted(wanted)}; known: {known}.")
         return cls(
             name=name, activation=wanted, activates_last=bool(held.get("activate_output", True)),
-            norms=bool(held.get("is_layer_norm", False)),
+            norms=bool(held.get("is_layer_norm", False)), drops=bool(held.get("use_dropout")) or drops(held.get("dropout_structure")),
         )  # fmt: skip
 
     def layers(self, given: Mapping[Any, Any], width: int) -> Layers:
@@ -135,8 +135,8 @@ class Structure:
         found, size = [], width
         for start, following in zip(starts, [*starts[1:], None], strict=True):
             layer, end = self.layer(tensors, start, last=following is None)
-            if following is not None and following not in (end, end + 1):  # a dropout may stand between
-                raise self.broken(f"its layer {following} is not where {end} or {end + 1} would be by what it says of itself")
+            if following is not None and following not in (end, end + self.drops):
+                raise self.broken(f"it has a layer at {following}, which would be at {end} by what it says of itself")
             if layer.weight.shape[1] != size:
                 raise self.broken(f"its layer {start} takes {layer.weight.shape[1]} numbers and is given {size}")
             found.append(layer)
@@ -184,6 +184,11 @@ class Structure:
     def broken(self, what: str) -> ModelFileError:
         """The error that says what is wrong."""
         return ModelFileError(f"The hypernetwork {quoted(self.name)} cannot be used: {what}. Get its file again.")
+
+
+def drops(structure: Any) -> bool:
+    """Whether a row of dropouts, 0 where there is none, has one."""
+    return isinstance(structure, Sequence) and any(structure)
 
 
 class Bend:

@@ -67,5 +67,5 @@ def grown(seeds: Tensor, allowed: Tensor) -> Tensor:
     while len(front):
         found[front], room[front] = True, False
         next_to = (front[:, None] + steps).flatten()
-        front = next_to[room[next_to]].unique()
+        front = next_to[room[next_to]].unique()  # type: ignore[no-untyped-call]
     return found.view(height + 2, width + 2)[1:-1, 1:-1]

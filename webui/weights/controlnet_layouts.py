@@ -52,7 +52,7 @@ def described(header: Header, path: Path) -> Described:
             raise ModelFileError(f"It {what}, which is not built in; choose a ControlNet of Stable Diffusion 1, 2 or XL.")
     if not any(re.match(r"zero_convs\.|controlnet_down_blocks\.", name) for name in names):
         raise ModelFileError("It is no ControlNet: it has no layers that join a noise predictor.")
-    rules = OURS
+    rules: tuple[Rule, ...] = OURS
     if "controlnet_cond_embedding.conv_in.weight" in names:
         rules = diffusers_rules(_count(names, r"down_blocks\.(\d+)\."), _count(names, r"down_blocks\.0\.resnets\.(\d+)\."))
     offers = tuple(

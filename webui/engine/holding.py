@@ -225,7 +225,7 @@ class Holding:
         """A part's network with all its weights, under a key of its own."""
         found: nn.Module | None = self.residency.get(key)
         if found is None:
-            purpose = f"{NAMES.get(part, 'A text tower')} of {key.network!r}"
+            purpose = f"{NAMES.get(part, 'A text tower' if part.startswith('text') else 'The network')} of {key.network!r}"
             found = self.residency.bring(
                 key, size_of(source.shapes(part), choice), lambda: brought(source, part, choice), purpose=purpose
             )

@@ -26,7 +26,7 @@ MOST_OPEN = 64  # networks of which it is remembered where they came from
 class Other:
     """A network of its own: where its weights come from, and what its part is called there.
 
-    Its `forward` takes named tensors with a batch in front and returns one such tensor.
+    Its `forward` takes named tensors with a batch in front and returns one such tensor, or a tuple of them.
     """
 
     source: Parts
@@ -35,6 +35,7 @@ class Other:
 
 Function = Callable[..., Any]
 OpenOther = Callable[[str], "Other | Function"]
+Answer = Tensor | tuple[Tensor, ...]
 
 
 class Others:
@@ -48,7 +49,7 @@ class Others:
         self._open = open
         self._choice = choice
         self._opened: OrderedDict[str, Other | Function] = OrderedDict()
-        self._answers: ByteCache[Tensor] = ByteCache(capacity)
+        self._answers: ByteCache[Answer] = ByteCache(capacity)
         self._contents = Contents()
 
     def answer(self, ask: Call) -> Any:
@@ -61,8 +62,8 @@ class Others:
         if found is None:
             found = self._computed(ask, other)
             if key is not None:
-                self._answers.put(key, found, nbytes([found]))
-        return found.clone()
+                self._answers.put(key, found, nbytes(every(found)))
+        return found.clone() if isinstance(found, Tensor) else tuple(each.clone() for each in found)
 
     def holds(self, ask: Call) -> bool:
         """Whether a call can be answered without bringing weights onto the device."""
@@ -76,17 +77,22 @@ class Others:
         """Let go of the answers."""
         self._answers.clear()
 
-    def _computed(self, ask: Call, other: Other) -> Tensor:
+    def _computed(self, ask: Call, other: Other) -> Answer:
         module = self._holding.whole(self._part_key(ask.network, other), other.source, other.part, self._choice)
         inputs = {name: self._placed(value) for name, value in ask.inputs.items()}
-        answer: Tensor = module(**inputs)[0].float().contiguous()
-        if not bool(torch.isfinite(answer).all()):
+        found = module(**inputs)
+        if not isinstance(found, Tensor) and not all(isinstance(each, Tensor) for each in found):
+            raise JobError(f"The network {quoted(ask.network)} answered with {quoted(repr(found))}, expected tensors.")
+        answers = tuple(each[0].float().contiguous() for each in every(found))
+        if not all(bool(each) for each in [torch.isfinite(answer).all() for answer in answers]):
             raise NotANumber(f"The network {quoted(ask.network)} gave values that are not numbers; choose another one.")
-        return answer
+        return answers[0] if isinstance(found, Tensor) else answers
 
     def _placed(self, value: Any) -> Any:
         if not isinstance(value, Tensor):
             return value
+        if not value.is_floating_point() or value.dim() == 0:  # numbers that a short type would round, such as times
+            return value.to(self._choice.device)[None]
         value = value.to(self._choice.device, self._choice.torch_dtype)[None]
         last = self._choice.channels_last and value.dim() == 4
         return value.contiguous(memory_format=torch.channels_last) if last else value
@@ -110,6 +116,13 @@ class Others:
         return other
 
     def _key(self, ask: Call) -> Hashable | None:
-        """A name for the contents of an ask; None where there is something else than tensors among its inputs."""
+        """A name for the contents of an ask; None where it is not to be kept, or not all of its inputs are tensors."""
+        if not ask.keep:
+            return None
         named = {name: self._contents.of(value) if isinstance(value, Tensor) else "" for name, value in ask.inputs.items()}
         return (ask.network, tuple(sorted(named.items()))) if all(named.values()) else None
+
+
+def every(answer: Answer) -> tuple[Tensor, ...]:
+    """The tensors of an answer."""
+    return (answer,) if isinstance(answer, Tensor) else tuple(answer)

@@ -66,9 +66,11 @@ if TYPE_CHECKING:  # their modules import torch: they are fetched when an extens
     from webui.pipeline.preview import fit_preview as fit_preview
     from webui.weights.controlnet_files import open_controlnet as open_controlnet
     from webui.weights.depth_files import open_estimator as open_estimator
+    from webui.weights.network_file import NetworkFile as NetworkFile
 
 LATER: Mapping[str, tuple[str, str]] = {  # where a name comes from that is fetched when it is used, in a hook of a job
     "Fit": ("webui.pipeline.pictures", "Fit"),
+    "NetworkFile": ("webui.weights.network_file", "NetworkFile"),
     "NoiseTable": ("webui.pipeline.noise_table", "NoiseTable"),
     "Site": ("webui.nets.hooks", "Call"),
     "fit_preview": ("webui.pipeline.preview", "fit_preview"),
@@ -81,8 +83,8 @@ LATER: Mapping[str, tuple[str, str]] = {  # where a name comes from that is fetc
 __all__ = [
     "API", "Answer", "Ask", "Asked", "Asking", "Axis", "AxisKind", "Base", "Call", "Card", "Cell", "ChangeRow", "Conditioning",
     "Decode", "Denoise", "EncodePicture", "Files", "Fit", "Gradient", "Guide", "Guided", "Home", "Hooks", "Job", "LARGEST_MARGIN",
-    "LARGEST_SEED", "LONGEST_PROMPT", "ModelFileError", "Moment", "NO_PATCHES", "Noise", "NoiseTable", "OtherName", "Panel",
-    "Parameter", "Params", "Patches", "Picture", "Plan", "PromptContext", "RANDOM_SEED", "Read", "Request", "Route", "Row",
+    "LARGEST_SEED", "LONGEST_PROMPT", "ModelFileError", "Moment", "NO_PATCHES", "NetworkFile", "Noise", "NoiseTable", "OtherName",
+    "Panel", "Parameter", "Params", "Patches", "Picture", "Plan", "PromptContext", "RANDOM_SEED", "Read", "Request", "Route", "Row",
     "Rows", "Sampler", "SamplerInfo", "Schedule", "Script", "Section", "Site", "Step", "Submission", "Tab", "TagKind",
     "TokenVectors", "UserError", "Value", "WeightPatch", "bent", "churned", "ends", "fit_preview", "hook", "moments", "noised",
     "opaque", "open_controlnet", "open_estimator", "other_names", "param", "parameters", "quoted", "ramp", "size", "split",

@@ -74,7 +74,7 @@ class Job:
     their shapes: what weight patches may be about. `files` reads weights. `encode(text)` asks what a text means to the model.
     `generate(request, pictures)` makes another picture in this job, with the same model; `pictures` are inputs by name as in
     `Given`. `network_of(name)` is the name for `Call` asks of a network that the extension registered. `tell(sentence)` is
-    shown to who started the job.
+    shown to who started the job. `detectors` are those that extensions registered, by name.
     """
 
     request: Request
@@ -92,6 +92,7 @@ class Job:
     generate: Callable[..., Generator[Ask, Any, Picture]]
     network_of: Callable[[str], str]
     tell: Callable[[str], None]
+    detectors: Mapping[str, Detector] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -115,6 +116,7 @@ class Guided:
     texts: Texts
 
 
+Detector = Callable[[Job, "Picture"], Generator[Ask, Any, "Tensor"]]
 PatchesOf = Callable[[Job], "Patches | None"]
 ChangeRow = Callable[[Row], Generator[Ask, Any, Row]]
 Guide = Callable[[Guided], Generator[Ask, Any, "Tensor"]]

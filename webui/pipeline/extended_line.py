@@ -14,7 +14,7 @@ from torch import Tensor
 
 from webui.errors import ExtensionError, Stopped, UserError, quoted
 from webui.pipeline.conditioning import meaning
-from webui.pipeline.extended import ChangeRow, Files, Guide, Job, JobHooks
+from webui.pipeline.extended import ChangeRow, Detector, Files, Guide, Job, JobHooks
 from webui.pipeline.grammar import parse
 from webui.pipeline.hires import Stages
 from webui.pipeline.model import Model
@@ -50,13 +50,15 @@ class Reach:
     """What extensions reach in their jobs that is not the pipeline's; whoever opens models gives it.
 
     `picture` gives uint8 RGBA [4, H, W] by SHA-256, `weights` names and shapes of a network's weights (`Job.weights`), `network`
-    the name for asks of a network that an extension brought. `nested` counts the pictures that this one is made within.
+    the name for asks of a network that an extension brought; `detectors` are those of all. `nested` counts the pictures that this
+    one is made within.
     """
 
     files: Files = field(default_factory=lambda: cast("Files", NoFiles()))
     picture: Callable[[str], Tensor] = no_picture
     weights: Callable[[str], Mapping[str, tuple[int, ...]]] = lambda _: {}
     network: Callable[[str], str] = no_network
+    detectors: Mapping[str, Detector] = field(default_factory=dict)
     nested: int = 0
 
     def within(self) -> Reach:
@@ -199,7 +201,7 @@ class Extended:
                 request=own, values=values, noted=noted, tags=tags_of(request.prompt, noted), second=second, spec=model.spec,
                 network=model.name, device=self.device, pictures=Pictures(values, self.reach.picture),
                 weights=lambda: self.reach.weights(model.name), files=self.reach.files, encode=encode, generate=generate,
-                network_of=self.reach.network, tell=self.sentences.append,
+                network_of=self.reach.network, tell=self.sentences.append, detectors=self.reach.detectors,
             )
 
         made.takers = [(hooks, job(hooks)) for hooks in self.hooks]

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from torch import Tensor
+from torch import Tensor, from_numpy
 
 from webui.engine.allocator import keep_freed_memory
 from webui.engine.device import Choice, by_rule, facts
@@ -24,11 +24,14 @@ from webui.facts import memory_sizes
 from webui.nets.spec import VAESpec
 from webui.params import Params
 from webui.pipeline.canvas import canvas_of
+from webui.pipeline.extended_line import Reach
 from webui.pipeline.generate import Model, Registry, depth_map, enlarge, generate
 from webui.pipeline.protocol import EncodePicture
 from webui.request import NO_INPUTS, InputFacts, Request, named
+from webui.service.decoding import colours
+from webui.service.extension_snapshot import Extensions
 from webui.service.folders import DATA, cache_folder
-from webui.service.further_sources import Further, as_opened
+from webui.service.further_sources import Further, as_opened, owner_key
 from webui.service.given import OpenInput, given, nothing, stored
 from webui.service.overrides import FILE, Overrides, override_of
 from webui.service.previews import FITTED, Previews
@@ -36,6 +39,7 @@ from webui.service.requests import Resolver
 from webui.tasks import EXTRAS, MAP
 from webui.weights.families import Override
 from webui.weights.headers import read_header
+from webui.weights.published import published_shapes
 from webui.weights.settling import PREDICTIONS, settled
 from webui.weights.source import ModelSource, VAESource, open_model, open_vae
 
@@ -50,18 +54,16 @@ class Service:
     cache: Path
     engine: Engine = field(init=False)
     exact: bool = False
-    registry: Registry = field(init=False)
     open_input: OpenInput = nothing  # the pictures that requests name
     memory_megabytes: int = 0  # that weights may take on the device; 0: what is sensible of what is free
     _networks: LocalNetworks = field(init=False)
     _sources: dict[str, ModelSource] = field(default_factory=dict)  # of models, by the networks' names for them
     _vaes: dict[tuple[str, VAESpec], VAESource] = field(default_factory=dict)  # by name, and in place of which
     _further: Further = field(init=False)
+    _published: tuple[ModelSource, Mapping[str, tuple[int, ...]]] | None = None  # of the model that was last asked about
 
     def __post_init__(self) -> None:
         keep_freed_memory()
-        added = self.resolver.extensions
-        self.registry = Registry(samplers=added.samplers, schedules=added.schedules)
         choice = partial(choice_for, memory=self.cache / DEVICES, exact=self.exact)
         device = by_rule(facts(), exact=self.exact).device
         room = Room(weights=weights_budget(free_bytes(device, *memory_sizes()), self.memory_megabytes))
@@ -72,6 +74,11 @@ class Service:
         )
         preview = Previews(self.resolver.path_of, self._encode, self.cache / FITTED)
         self.engine = Engine(self._start, self._networks, preview=preview, limits=limits_on(device))
+
+    @property
+    def registry(self) -> Registry:
+        """What jobs that begin now may name, and what extensions do in them; a job keeps the one that it began with."""
+        return registry_of(self.resolver.extensions)
 
     def request(self, params: Params, inputs: Mapping[str, InputFacts] = NO_INPUTS) -> Request:
         """What `params` mean here: every name known, every default filled in; `UserError` where that cannot be."""
@@ -111,13 +118,38 @@ class Service:
         second = request.second() if request.hires else None
         larger = self._describe(second) if second is not None and request.hires["model"] else None
         upscaler = self._further.name(second, "upscaler") if second is not None else ""
+        extensions = self.resolver.extensions
+        registry, reach = registry_of(extensions), self._reach(extensions)
         return [
             generate(
-                each, model, self.registry, device=device, refiner=refiner, vae=vae, given=brought, estimator=estimator,
-                canvas=canvas, larger=larger, upscaler=upscaler,
+                each, model, registry, device=device, refiner=refiner, vae=vae, given=brought, estimator=estimator,
+                canvas=canvas, larger=larger, upscaler=upscaler, reach=reach,
             )
             for each in pictures
         ]
+
+    def _reach(self, extensions: Extensions) -> Reach:
+        """What extensions reach in a job that begins with these."""
+
+        def network(name: str) -> str:
+            owner = extensions.owners.get(owner_key(name), "")
+            return self._further.added(name, extensions.networks, extensions.packages.get(owner, ""))
+
+        return Reach(
+            files=self.resolver.files, picture=self._picture, weights=self._shapes, network=network,
+            detectors=extensions.detectors,
+        )  # fmt: skip
+
+    def _picture(self, digest: str) -> Tensor:
+        """A picture that was brought, uint8 RGBA [4, H, W]."""
+        return from_numpy(colours(self.open_input(digest)).transpose(2, 0, 1).copy())
+
+    def _shapes(self, network: str) -> Mapping[str, tuple[int, ...]]:
+        """The weights of a model that patches may be about."""
+        source = self._sources[network]
+        if self._published is None or self._published[0] is not source:
+            self._published = source, published_shapes(source.spec, source.shapes)
+        return self._published[1]
 
     def _describe(self, request: Request) -> Model:
         """The request's model, named with its hash and what was set for it: a file that was replaced is another model."""
@@ -152,6 +184,11 @@ class Service:
 
     def _open_vae(self, name: str, like: VAESpec) -> VAESource:
         return self._vaes[name, like]
+
+
+def registry_of(extensions: Extensions) -> Registry:
+    """What jobs may name, and what extensions do in them, by a snapshot."""
+    return Registry(samplers=extensions.samplers, schedules=extensions.schedules, hooks=extensions.job_hooks)
 
 
 def limits_on(device: str) -> Limits:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
+import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import count
 from types import ModuleType
 from typing import Any
@@ -15,9 +18,11 @@ import pluggy
 from webui.errors import UserError, quoted
 from webui.extension import PROJECT, Home, Hooks, Panel, Route, SamplerInfo, Script, Section, Tab, TagKind
 from webui.params import Params
+from webui.service import extension_lock
+from webui.service.extension_lock import PACKAGES
 from webui.service.extension_manifest import Manifest
 
-PACKAGES = "webui_extensions"  # under which their modules are known
+MODULES = "webui_extensions"  # under which their packages are known
 LOADING: Mapping[str, type] = {  # hooks that say what is added, and what they return a list of
     "samplers": SamplerInfo, "scripts": Script, "params": Section, "tags": TagKind, "tabs": Tab, "panels": Panel, "routes": Route,
 }  # fmt: skip
@@ -43,26 +48,49 @@ class Loaded:
 
 
 def imported(manifest: Manifest) -> ModuleType:
-    """The extension's package, in a namespace that no other load of it has or will have."""
+    """The extension's package, in a namespace that no other load of it has or will have.
+
+    What it requires and was installed with it is found behind all that the program has itself.
+    """
+    importlib.invalidate_caches()  # its files may have been changed since others of them were looked for
+    packages = manifest.folder / PACKAGES
+    if packages.is_dir() and str(packages) not in sys.path:
+        sys.path.append(str(packages))
     name = next(name for name in _names(manifest.name) if name not in sys.modules)
     path = manifest.folder / "__init__.py"
     spec = importlib.util.spec_from_file_location(name, path, submodule_search_locations=[str(manifest.folder)])
     if spec is None or spec.loader is None or not path.is_file():
         raise UserError(f"The extension {manifest.name} has no file __init__.py.")
+    find_packages(manifest)
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # its relative imports look it up
     try:
         spec.loader.exec_module(module)
     except BaseException:
-        forget(name)
+        forget(name, manifest)
         raise
     return module
 
 
-def forget(package: str) -> None:
-    """Take a package of an extension out of the modules that are known; who still uses it keeps it."""
-    for name in [name for name in sys.modules if name == package or name.startswith(f"{package}.")]:
-        del sys.modules[name]
+def find_packages(manifest: Manifest) -> None:
+    """Have Python look for modules among the packages that were installed for an extension too, after all others."""
+    packages = manifest.folder / extension_lock.PACKAGES
+    if packages.is_dir() and str(packages) not in sys.path:
+        sys.path.append(str(packages))
+
+
+def forget(package: str, manifest: Manifest) -> None:
+    """Take a package of an extension out of the modules that are known, with all that was installed with it.
+
+    Who still uses any of it keeps it.
+    """
+    packages = str(manifest.folder / PACKAGES)
+    own = [name for name, module in list(sys.modules.items()) if name == package or name.startswith(f"{package}.")
+           or (getattr(module, "__file__", None) or "").startswith(packages + os.sep)]  # fmt: skip
+    for name in own:
+        sys.modules.pop(name, None)
+    if packages in sys.path:
+        sys.path.remove(packages)
 
 
 def hooks_of(module: ModuleType, name: str) -> dict[str, Callable[..., Any]]:
@@ -84,20 +112,25 @@ def added_by(hooks: Mapping[str, Callable[..., Any]], home: Home, call: Calling)
     found: dict[str, Any] = {}
     for hook, kind in LOADING.items():
         if hook in hooks:
-            found[hook] = _listed(home.name, hook, kind, call(hook, lambda each=hooks[hook]: tuple(each(home=home) or ())))
+            found[hook] = _listed(home.name, hook, kind, call(hook, partial(_tuple, hooks[hook], home)))
     for hook in NAMED:
         if hook in hooks:
-            found[hook] = _named(home.name, hook, call(hook, lambda each=hooks[hook]: dict(each(home=home) or {})))
-    if "settings" in hooks:
-        kind = call("settings", lambda: hooks["settings"](home=home))
-        if not (isinstance(kind, type) and issubclass(kind, Params)):
-            raise _wrong(home.name, "settings", kind, "a class of Params")
-        found["settings"] = kind
+            found[hook] = _named(home.name, hook, call(hook, partial(_dict, hooks[hook], home)))
     return found
 
 
-def _names(name: str) -> Any:
-    plain = f"{PACKAGES}_{name}"
+def settings_of(hooks: Mapping[str, Callable[..., Any]], home: Home, call: Calling) -> type[Params] | None:
+    """The class of an extension's own settings, None where it has none; `UserError` where it is no such class."""
+    if "settings" not in hooks:
+        return None
+    kind = call("settings", partial(hooks["settings"], home=home))
+    if not (isinstance(kind, type) and issubclass(kind, Params)):
+        raise _wrong(home.name, "settings", kind, "a class of Params")
+    return kind
+
+
+def _names(name: str) -> Iterator[str]:
+    plain = f"{MODULES}_{name}"
     yield plain
     yield from (f"{plain}_{number}" for number in count(2))
 
@@ -109,6 +142,14 @@ def _with_fewer(function: Callable[..., Any], names: tuple[str, ...]) -> Callabl
         return function(*(given[name] for name in names))
 
     return called
+
+
+def _tuple(hook: Callable[..., Any], home: Home) -> tuple[Any, ...]:
+    return tuple(hook(home=home) or ())
+
+
+def _dict(hook: Callable[..., Any], home: Home) -> dict[Any, Any]:
+    return dict(hook(home=home) or {})
 
 
 def _listed(name: str, hook: str, kind: type, found: tuple[Any, ...]) -> tuple[Any, ...]:

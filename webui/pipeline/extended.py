@@ -26,18 +26,18 @@ if TYPE_CHECKING:
 class Files(Protocol):
     """The weight files that extensions read, by folders under models/ ("Lora", "loras", ...). Paths are texts.
 
-    `suffixes` are endings of files that count besides those of weight files, such as ".png" for pictures with weights in them.
+    In the folder of embeddings, pictures are files too where they stand for themselves.
     """
 
-    def names(self, folders: tuple[str, ...], suffixes: tuple[str, ...] = ()) -> Mapping[str, str]:
+    def names(self, folders: tuple[str, ...]) -> Mapping[str, str]:
         """The files there are now: the path of each by the name that people have for it (its stem, its folder too if unclear)."""
         ...
 
-    def find(self, folders: tuple[str, ...], name: str, suffixes: tuple[str, ...] = ()) -> str:
+    def find(self, folders: tuple[str, ...], name: str) -> str:
         """The path of a file by name, whatever the case; `UnknownName` names those most like it."""
         ...
 
-    def found(self, folders: tuple[str, ...], name: str, sha256: str, suffixes: tuple[str, ...] = ()) -> str:
+    def found(self, folders: tuple[str, ...], name: str, sha256: str) -> str:
         """The path of the file a job was submitted with, whatever it is called now; `ModelFileError` where it is gone."""
         ...
 

@@ -7,6 +7,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from webui.errors import ModelFileError, quoted, unknown
 from webui.service.checkpoints import NETWORK_SUFFIXES, Checkpoint, find_networks, sayable
 from webui.weights import remembered
 from webui.weights.files import is_pickle, read_header, read_tensors
+from webui.weights.hashes import weights_sha256
 
 if TYPE_CHECKING:  # importing torch takes seconds, which a job's own thread spends
     from torch import Tensor
@@ -104,6 +106,15 @@ class NetworkFiles:
         with self._unhurried():
             return self._hash_of(Path(path))
 
+    def weights_sha256(self, path: str) -> str:
+        """The hash of what follows a safetensors header, kept like `sha256`; that of the file for all others."""
+        place = _file(Path(path))
+        if is_pickle(place):
+            return self.sha256(path)
+        stamp = place.stat()
+        with self._unhurried():
+            return _weights_sha256(place, stamp.st_size, stamp.st_mtime_ns)
+
     def header(self, path: str) -> Mapping[str, Any]:
         """Keys with shapes under "tensors" and the metadata of a safetensors file; `ModelFileError` for others."""
         place = _file(Path(path))
@@ -189,6 +200,11 @@ def _tensors(content: Any) -> Iterator[Tensor]:
             yield from _tensors(each)
     elif hasattr(content, "element_size"):
         yield content
+
+
+@lru_cache(maxsize=4096)
+def _weights_sha256(path: Path, _size: int, _changed: int) -> str:
+    return weights_sha256(path)
 
 
 def _versions(content: Any) -> tuple[int, ...]:

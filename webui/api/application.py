@@ -21,6 +21,8 @@ from starlette.types import Receive, Scope, Send
 from webui.api.accounts_page import people_routes
 from webui.api.entrance import Entrance
 from webui.api.events import Streams
+from webui.api.extensions_cards import CardRoutes
+from webui.api.extensions_own import OwnRoutes
 from webui.api.failures import PLAIN, Failures, of_http, of_ours
 from webui.api.groups import GroupRoutes
 from webui.api.guard import Guard
@@ -78,12 +80,14 @@ def build(studio: Studio, page: Page | None = None, entrance: Entrance | None = 
     streams = Streams(studio.queue, studio.preferences)
     static = Static()
     app.state.static_version = static.version  # for whoever writes addresses of static files
+    resolver = studio.resolver
+    of_extensions = (lambda: resolver.extensions, lambda: resolver.files)  # asked for each time: they come and go
     for routes in (
         PictureRoutes(studio.pictures), JobRoutes(studio.queue, studio.styles), GroupRoutes(studio.groups), streams,
         StyleRoutes(studio.styles), static, SettingRoutes(studio.preferences, streams),
-        InputRoutes(studio.inputs, studio.preferences, studio.pictures), ModelRoutes(studio.resolver),
-        InfoRoutes(studio.pictures, studio.resolver), PromptRoutes(Prompts(studio.resolver, studio.styles)),
-        ScheduleRoutes(studio.resolver),
+        InputRoutes(studio.inputs, studio.preferences, studio.pictures), ModelRoutes(resolver),
+        InfoRoutes(studio.pictures, resolver), PromptRoutes(Prompts(resolver, studio.styles)), ScheduleRoutes(resolver),
+        CardRoutes(*of_extensions, resolver.cache), OwnRoutes(*of_extensions, studio.pictures),
     ):  # fmt: skip
         app.include_router(routes.router())
     doors = entrance or Entrance()

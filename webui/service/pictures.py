@@ -115,6 +115,14 @@ class Pictures:
         """The pictures with those ids, in that order."""
         return self._named(user, ids, everyone)
 
+    def request(self, user: User, id: str) -> dict[str, Any]:  # noqa: A002
+        """What the picture with that id was asked for with, as plain data."""
+        row = self._database.one("SELECT request FROM pictures WHERE id = ? AND user = ?", (id, user.id))
+        if row is None:
+            raise NotFound(f"There is no picture {quoted(id)}.")
+        found: dict[str, Any] = json.loads(row["request"])
+        return found
+
     def of_job(self, user: User, job: str, *, everyone: bool = False) -> list[Picture]:
         """A job's pictures in their order, without those in the trash."""
         found = self.search(user, job=job, limit=LONGEST_PAGE, everyone=everyone)

@@ -161,7 +161,8 @@ def areas_of(extensions: Extensions) -> Mapping[str, Area]:
 
 
 def _with_sections(area: Area, params: type[Params], extensions: Extensions) -> Area:
-    groups, owners = dict(area.groups), {}
+    groups = dict(area.groups)
+    owners: dict[str, str] = {}
     for extension, section, names in sections_of(extensions, area.name):
         title = f"{section.title} ({extension})" if section.title in (*groups, MORE) else section.title
         groups[title] = tuple(names)

@@ -25,14 +25,8 @@ def merged_patches(job: Job) -> Patches:
     tokens = []
     told = set()
     for name, (source, plan, wish, factors) in opened(job):
-        strength = strength_of(job, wish)
-        weights += patching.merged(source, plan, wish, factors, unet=strength.constant)
+        weights += patching.merged(source, plan, wish, factors, unet=strength_of(job, wish).constant)
         tokens += patching.embeddings(source, plan, [tower.width for tower in job.spec.text])
-        if strength.constant is None:
-            stiff = patching.stiff(source, plan, wish, factors)
-            weights += stiff
-            if stiff:
-                job.tell(f"{len(stiff)} weights of the LoRA {name} cannot change along the steps: they are there all the time.")
         if not job.second and name not in told and (sentence := plan.sentence(name)):
             job.tell(sentence)
             told.add(name)

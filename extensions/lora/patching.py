@@ -105,25 +105,9 @@ def beside(source: Source, plan: Plan, wish: Wish, factors: Mapping[str, float] 
     found = []
     for key, own in _by_key(plan, lambda fitting: not fitting.is_text).items():
         factor = _factor(key, False, factors)
-        if factor and is_layer(own):
+        if factor:
             found.append((_patch(source, key, own, 1.0, wish.ranks, beside=factor), factor))
     return found
-
-
-def stiff(source: Source, plan: Plan, wish: Wish, factors: Mapping[str, float] | None) -> list[WeightPatch]:
-    """Patches of the noise predictor that cannot run beside a layer, such as those of biases, with the largest strength."""
-    found = []
-    for key, own in _by_key(plan, lambda fitting: not fitting.is_text).items():
-        strength = _factor(key, False, factors) * wish.unet.largest
-        if strength and not is_layer(own):
-            found.append(_patch(source, key, own, strength, wish.ranks, beside=None))
-    return found
-
-
-def is_layer(own: Sequence[tuple[Fitting, bool]]) -> bool:
-    """Whether a weight is that of a layer, which something can run beside: a matrix or a convolution."""
-    fitting, is_bias = own[0]
-    return not is_bias and fitting.weight is not None and len(fitting.weight.shape) > 1
 
 
 def embeddings(source: Source, plan: Plan, widths: Sequence[int]) -> list[TokenVectors]:

@@ -85,6 +85,10 @@ class Residency:
         self._held.move_to_end(key)
         return entry.value
 
+    def plain(self) -> list[tuple[PartKey, Any]]:
+        """What is held that shares no weights with something else, as copies with patches do."""
+        return [(key, entry.value) for key, entry in list(self._held.items()) if entry.base is None]
+
     def room(self, least: int = 0) -> int:
         """The bytes that may be used now: the budget, or less where the device lately had less.
 

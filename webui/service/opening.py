@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from torch import Tensor, from_numpy
 
@@ -83,6 +83,10 @@ class Service:
     def request(self, params: Params, inputs: Mapping[str, InputFacts] = NO_INPUTS) -> Request:
         """What `params` mean here: every name known, every default filled in; `UserError` where that cannot be."""
         return self.resolver.request(params, inputs)
+
+    def held_networks(self) -> list[tuple[str, Any]]:
+        """The networks that are held as their files have them, named; for whoever compares their weights while nothing runs."""
+        return [(str(key), network) for key, network in self._networks.holding.residency.plain()]
 
     def close(self) -> None:
         """End the engine after the call it is in; jobs that have not ended are cancelled."""

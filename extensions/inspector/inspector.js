@@ -36,6 +36,7 @@ class InspectorTab extends HTMLElement {
   #words = new Set(); // "text part, word" that are chosen
   #whole = false; // heat maps of all steps together
   #maps = new Map(); // bytes by their address
+  #urls = new Map(); // of pictures by the address they were fetched from: the program's answers are not kept by browsers
   #view = new View();
   #parts = {};
   #asked = 0;
@@ -80,11 +81,17 @@ class InspectorTab extends HTMLElement {
     const answer = await tried(() => own.get("record", of));
     if (this.#of !== of) return; // somebody chose another one meanwhile
     this.#take(answer?.record ?? null);
-    this.#maps.clear();
+    this.#forget();
     this.#pass = 0;
     this.#at = Math.max(this.#taken.length - 1, 0);
     this.#at = this.#nearest(this.#at);
     this.#draw();
+  }
+
+  #forget() {
+    for (const url of this.#urls.values()) url.then((each) => each && URL.revokeObjectURL(each));
+    this.#urls.clear();
+    this.#maps.clear();
   }
 
   #take(record) {
@@ -275,12 +282,10 @@ class InspectorTab extends HTMLElement {
     place.textContent = said;
     explained.textContent = KINDS[kind][1];
     this.#view.show({
-      src: kind === "done" ? source(this.#of.picture) : this.#address("picture", { step: step.step, kind }),
+      src: kind === "done" ? source(this.#of.picture) : this.#url(step.step, kind),
       label: `${KINDS[kind][0]}, ${said}`, width: pass.width, height: pass.height, cells: kind !== "done" && !(kind === "clean" && pass.decoded),
     });
-    for (const each of this.#kept) { // so that the slider runs smoothly
-      if (kind !== "done") new Image().src = this.#address("picture", { step: this.#taken[each].step, kind });
-    }
+    if (kind !== "done") for (const each of this.#kept) this.#url(this.#taken[each].step, kind); // so that the slider runs smoothly
     this.#drawWords();
     this.#drawCharts();
     this.#heat();
@@ -288,6 +293,13 @@ class InspectorTab extends HTMLElement {
 
   #address(path, query) {
     return `${own.url(path)}?${new URLSearchParams({ ...this.#of, pass: this.#pass, ...query })}`;
+  }
+
+  /** Where the browser has a step's picture; "" where there is none. */
+  #url(step, kind) {
+    const address = this.#address("picture", { step, kind });
+    if (!this.#urls.has(address)) this.#urls.set(address, fetched(address).then((answer) => answer?.blob()).then((blob) => (blob ? URL.createObjectURL(blob) : "")));
+    return this.#urls.get(address);
   }
 
   #drawWords() {
@@ -342,8 +354,7 @@ class InspectorTab extends HTMLElement {
   async #bytes(step, part) {
     const address = this.#address("maps", { step, part });
     if (!this.#maps.has(address)) {
-      const answer = fetch(address, { credentials: "same-origin" }).then((response) => (response.ok ? response.arrayBuffer() : null));
-      this.#maps.set(address, answer.then((buffer) => buffer && new Uint8Array(buffer)).catch(() => null));
+      this.#maps.set(address, fetched(address).then((answer) => answer?.arrayBuffer()).then((buffer) => (buffer ? new Uint8Array(buffer) : null)));
     }
     return this.#maps.get(address);
   }
@@ -361,6 +372,12 @@ class InspectorTab extends HTMLElement {
     schedule.replaceChildren(
       chart({ values: taken.map((step) => step.sigma), title: "Noise levels", says: noise, ...choosing }), make("p", { class: "in-number" }, noise(at)));
   }
+}
+
+/** An answer that is no JSON; null where there is none, as of a record that is gone by now. */
+async function fetched(address) {
+  const response = await fetch(address, { credentials: "same-origin" }).catch(() => null);
+  return response?.ok ? response : null;
 }
 
 function passName({ second, width, height }, index) {

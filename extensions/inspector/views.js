@@ -5,13 +5,17 @@ import { make } from "webui";
 const STRONGEST = 0.85; // how much a heat map hides of the picture where it is hottest
 
 export class View {
+  #wanted = null;
   #picture = make("img", { class: "in-picture", alt: "", draggable: "false" });
   #heat = make("canvas", { class: "in-heat", "aria-hidden": "true" });
   node = make("div", { class: "in-view" }, this.#picture, this.#heat);
 
-  /** Show a picture: its address, what it is in words, its sides, and whether its cells are to be seen. */
-  show({ src, label, width, height, cells }) {
-    if (this.#picture.getAttribute("src") !== src) this.#picture.setAttribute("src", src);
+  /** Show a picture: its address or the promise of one, what it is in words, its sides, and whether its cells are to be seen. */
+  async show({ src, label, width, height, cells }) {
+    this.#wanted = src;
+    const address = await src;
+    if (this.#wanted !== src) return; // another one is to be seen by now
+    if (address && this.#picture.getAttribute("src") !== address) this.#picture.setAttribute("src", address);
     this.#picture.setAttribute("alt", label);
     this.node.classList.toggle("in-cells", cells);
     this.node.style.setProperty("aspect-ratio", `${width} / ${height}`);

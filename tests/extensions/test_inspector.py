@@ -26,7 +26,8 @@ from webui.engine import events
 from webui.engine.batching import call_of
 from webui.engine.engine import Engine
 from webui.engine.local import LocalNetworks
-from webui.extension import Home, Moment, Site, parameters
+from webui.extension import Asked, Home, Moment, Site, UserError, parameters
+from webui.extension.kinds import Submission
 from webui.nets.dot_product import attend
 from webui.pipeline.extended import JobHooks
 from webui.pipeline.generate import Model, Registry, generate
@@ -375,3 +376,78 @@ def test_a_picture_file_is_what_others_read(tmp_path: Path) -> None:
 
 def site(name: str, height: int, width: int, heads: int) -> Site:
     return Site(site=name, rows=1, height=height, width=width, at=None, heads=heads)
+
+
+# --- whose it is -----------------------------------------------------------------------------------------------------
+
+
+class People:
+    """Pictures and jobs by whose they are: what routes are told of."""
+
+    def __init__(self, home: Home, own: dict[str, dict[str, Request]]) -> None:
+        self._home = home
+        self._own = own
+        self._routes = {route.path: route for route in inspector.routes(home)}
+
+    def ask(self, user: str, path: str, **query: str) -> Any:
+        def own(name: str) -> dict[str, Any] | None:
+            return self._own[user][name].to_dict() if name in self._own[user] else None
+
+        asked = Asked(user=user, is_owner=False, query=query, body=None, home=self._home, files=None, picture=own, job=own)  # type: ignore[arg-type]
+        return self._routes[path].answer(asked)
+
+
+@pytest.fixture
+def people(source: ModelSource, home: Home) -> People:
+    request = watched(asked(steps=2))
+    drawn(source, request)
+    plain, again = asked(steps=2), replace(request, extensions=watched(request, x=1).extensions)
+    other = {"inspector": {"values": {"inspect": True}, "noted": {"record": "1" * 32, "task": "txt2img"}}}
+    return People(home, {
+        "ann": {"mine": request, "plain": plain, "job": replace(again, seed=2, count=3)},
+        "bob": {"same": replace(request, extensions=other), "plain": plain},
+    })  # fmt: skip
+
+
+def test_a_record_is_shown_to_whom_the_picture_belongs(people: People) -> None:
+    assert len(people.ask("ann", "record", picture="mine")["record"]["passes"]) == 1
+    shown = people.ask("ann", "picture", **{"picture": "mine", "pass": "0", "step": "1", "kind": "clean"})
+    assert size_of(shown.content) == (128, 128) and shown.kind == "image/png"
+    assert len(people.ask("ann", "maps", **{"picture": "mine", "pass": "0", "step": "0", "part": "0"}).content) == 12 * 256
+    assert people.ask("ann", "record", picture="plain") == {"record": None}
+    assert people.ask("ann", "inspected", pictures="mine,plain,nothing,") == {"pictures": ["mine"]}
+
+
+def test_a_picture_of_a_job_has_its_record_while_it_is_made(people: People) -> None:
+    assert people.ask("ann", "record", job="job", number="1") == people.ask("ann", "record", picture="mine")
+    assert people.ask("ann", "record", job="job", number="0") == {"record": None}  # not begun
+    with pytest.raises(UserError, match="number was '3'"):
+        people.ask("ann", "record", job="job", number="3")
+
+
+@pytest.mark.parametrize("path", ["record", "picture", "maps"])
+@pytest.mark.parametrize("query", [{"picture": "mine"}, {"job": "job"}, {}])
+def test_other_peoples_records_are_not_served(people: People, path: str, query: dict[str, str]) -> None:
+    with pytest.raises(UserError, match="of yours"):
+        people.ask("bob", path, **query, kind="clean")
+    assert people.ask("bob", "inspected", pictures="mine,same") == {"pictures": ["same"]}
+    assert people.ask("bob", "record", picture="same") == {"record": None}  # his own, of the same words and seed
+
+
+@pytest.mark.parametrize("query", [
+    {"pass": "-1"}, {"pass": "../0"}, {"step": "1e3"}, {"step": "٣"}, {"step": "9999999"}, {"part": "4"}, {"kind": "../record"},
+    {"kind": "noisy", "step": "77"}, {"kind": ""},
+])  # fmt: skip
+def test_whatever_is_asked_is_answered_with_a_sentence(people: People, query: dict[str, str]) -> None:
+    path = "maps" if "part" in query else "picture"
+    with pytest.raises(UserError):
+        people.ask("ann", path, **{"picture": "mine", "kind": "clean"} | query)
+
+
+def test_a_job_is_given_a_name_that_nobody_guesses(home: Home) -> None:
+    def submission(**values: Any) -> Submission:
+        return Submission(request=asked(), values=values, prompts=(), negatives=(), files=None, home=home)  # type: ignore[arg-type]
+
+    assert inspector.resolve(submission(inspect=False, decode=False)) is None and inspector.resolve(submission()) is None
+    one, two = (inspector.resolve(submission(inspect=True)) for _ in range(2))
+    assert one is not None and two is not None and one["record"] != two["record"] and len(one["record"]) == 32

@@ -39,6 +39,7 @@ from webui.service.expansion import expanded
 from webui.service.extensions import Extensions, bundled
 from webui.service.further_networks import Functions, FurtherNetworks, unhashed
 from webui.service.given import OpenInput, nothing
+from webui.service.network_files import NetworkFiles
 from webui.service.overrides import FileOptions, Overrides
 from webui.service.taking_part import with_extensions
 from webui.service.task_inputs import check_inputs, check_model, shape_of
@@ -71,16 +72,17 @@ class Resolver:
     extensions: Extensions = field(default_factory=bundled)
     estimator_functions: Functions = field(default_factory=dict)
     upscaler_functions: Functions = field(default_factory=dict)
-    files: Any = None  # TODO
     seed: Callable[[], int] = random_seed
     open_input: OpenInput = nothing
     networks: FurtherNetworks = field(init=False)
+    files: NetworkFiles = field(init=False)
     _catalogue: Catalogue = field(init=False)
     _known: dict[str, Path] = field(default_factory=dict)  # models by the names that requests give them
     _reading: threading.Lock = field(default_factory=threading.Lock)  # so that no file is read by two at once
 
     def __post_init__(self) -> None:
         self._catalogue = Catalogue(self.cache, self.overrides)
+        self.files = NetworkFiles(self.models_folder, self.others, hash_of=self._hash, known=self.known_hash)
         self.networks = FurtherNetworks(
             models=self.models_folder, others=self.others, hash_of=self._hash, known=self.known_hash,
             more_estimators=self.estimator_functions, more_upscalers=self.upscaler_functions,

@@ -51,6 +51,7 @@ NAMES_THAT_SAY_NOTHING = {"utils", "util", "common", "helpers", "helper", "manag
 CATCHES_ALL: dict[tuple[str, str], str] = {
     ("webui/weights/pickles.py", "load_pickle"): "torch.load raises nearly anything on a broken file: a ModelFileError",
     ("webui/pipeline/brownian.py", "_run"): "noise that cannot be drawn ahead fails once more, for its job, when it is asked for",
+    ("webui/pipeline/kdiffusion.py", "run"): "what a sampler raises in its own thread is raised again where its job is",
     ("webui/engine/faults.py", "said"): "an extension's error may raise where it is turned into text; it is told without words",
     ("webui/engine/driving.py", "close"): "edge of a job: a failing clean-up must not reach the other jobs; it is logged",
     ("webui/engine/driving.py", "_run"): "edge of a job: what a sampler or hook raises is its job's failure",

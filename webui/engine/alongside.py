@@ -18,7 +18,6 @@ from torch.nn import functional
 from webui.engine.patched import Place, pieces_of, with_weights
 from webui.engine.rows import sent
 from webui.errors import UserError, quoted
-from webui.nets.convolution import Convolution
 from webui.pipeline.patches import WeightPatch
 from webui.pipeline.protocol import Row
 
@@ -168,22 +167,16 @@ def adding(layer: nn.Module, change: Change, dtype: torch.dtype, device: str, ch
             down = there(down.reshape(rank, layer.in_features))
             return lambda x: functional.linear(functional.linear(x, down), up)
         assert isinstance(layer, nn.Conv2d)
-        first = narrowed(layer, there(down.reshape(rank, layer.in_channels, *layer.kernel_size)))
+        first = twin(layer, there(down.reshape(rank, layer.in_channels, *layer.kernel_size)))
         return lambda x, *more, **named: functional.conv2d(first(x, *more, **named), up[:, :, None, None])
     assert change.delta is not None
     delta = there(change.delta)
     if change.which == "bias":
         return lambda x, *_, **__: delta.view(-1, 1, 1) if x.dim() == 4 else delta
-    bias = {} if layer.bias is None else {"bias": delta.new_zeros(len(delta))}
-    twin: nn.Module = with_weights(layer, {"weight": delta} | bias)
-    return twin
+    return twin(layer, delta)
 
 
-def narrowed(layer: nn.Conv2d, weight: Tensor) -> nn.Module:
-    """A convolution like a layer, with another weight [r, C, h, w] and no bias."""
-    with torch.device("meta"):
-        found = Convolution(
-            layer.in_channels, len(weight), layer.kernel_size, stride=layer.stride, padding=layer.padding, bias=False
-        )
-    found.weight = nn.Parameter(weight, requires_grad=False)
-    return found
+def twin(layer: nn.Module, weight: Tensor) -> nn.Module:
+    """A layer like another one, with a weight of its own and no bias."""
+    bias = {} if layer.bias is None else {"bias": weight.new_zeros(len(weight))}
+    return with_weights(layer, {"weight": weight} | bias)

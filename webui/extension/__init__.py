@@ -28,10 +28,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import pluggy
 
-from webui.errors import ModelFileError, UserError, quoted, unknown
+from webui.errors import ModelFileError, Stopped, UserError, quoted, unknown
 from webui.extension.kinds import Answer, Asked, Card, Home, Panel, PromptContext, Route, Section, Submission, Tab, TagKind
 from webui.params import LARGEST_SEED, LONGEST_PROMPT, RANDOM_SEED, Parameter, Params, Value, param, parameters, size
 from webui.pipeline.extended import ChangeRow, Files, Guide, Guided, Job
+from webui.pipeline.kdiffusion import k_diffusion
 from webui.pipeline.patches import NO_PATCHES, Patches, TokenVectors, WeightPatch
 from webui.pipeline.picture import Picture
 from webui.pipeline.protocol import (
@@ -81,14 +82,14 @@ LATER: Mapping[str, tuple[str, str]] = {  # where a name comes from that is fetc
 }
 
 __all__ = [
-    "API", "Answer", "Ask", "Asked", "Asking", "Axis", "AxisKind", "Base", "Call", "Card", "Cell", "ChangeRow", "Conditioning",
-    "Decode", "Denoise", "EncodePicture", "Files", "Fit", "Gradient", "Guide", "Guided", "Home", "Hooks", "Job", "LARGEST_MARGIN",
-    "LARGEST_SEED", "LONGEST_PROMPT", "ModelFileError", "Moment", "NO_PATCHES", "NetworkFile", "Noise", "NoiseTable", "OtherName",
-    "Panel", "Parameter", "Params", "Patches", "Picture", "Plan", "PromptContext", "RANDOM_SEED", "Read", "Request", "Route", "Row",
-    "Rows", "Sampler", "SamplerInfo", "Schedule", "Script", "Section", "Site", "Step", "Submission", "Tab", "TagKind",
-    "TokenVectors", "UserError", "Value", "WeightPatch", "bent", "churned", "ends", "fit_preview", "hook", "moments", "noised",
-    "opaque", "open_controlnet", "open_estimator", "other_names", "param", "parameters", "quoted", "ramp", "size", "split",
-    "times", "unit", "unknown",
+    "API", "Answer", "Ask", "Asked", "Asking", "Axis", "AxisKind", "Base", "Call", "Card", "Cell", "ChangeRow",
+    "Conditioning", "Decode", "Denoise", "EncodePicture", "Files", "Fit", "Gradient", "Guide", "Guided", "Home", "Hooks",
+    "Job", "LARGEST_MARGIN", "LARGEST_SEED", "LONGEST_PROMPT", "ModelFileError", "Moment", "NO_PATCHES", "NetworkFile",
+    "Noise", "NoiseTable", "OtherName", "Panel", "Parameter", "Params", "Patches", "Picture", "Plan", "PromptContext",
+    "RANDOM_SEED", "Read", "Request", "Route", "Row", "Rows", "Sampler", "SamplerInfo", "Schedule", "Script", "Section",
+    "Site", "Step", "Stopped", "Submission", "Tab", "TagKind", "TokenVectors", "UserError", "Value", "WeightPatch", "bent",
+    "churned", "ends", "fit_preview", "hook", "k_diffusion", "moments", "noised", "opaque", "open_controlnet",
+    "open_estimator", "other_names", "param", "parameters", "quoted", "ramp", "size", "split", "times", "unit", "unknown",
 ]  # fmt: skip
 
 API = "1"

@@ -25,7 +25,7 @@ FILES: Any = object()
 
 
 class Gallery:
-    """The pictures there are: one, of the guest."""
+    """The pictures there are, or the jobs: one, of the guest."""
 
     def request(self, user: User, id: str) -> dict[str, Any]:  # noqa: A002
         """What it was asked for with."""
@@ -42,7 +42,7 @@ def echo(asked: Asked) -> Any:
     return {
         "user": asked.user, "owner": asked.is_owner, "query": dict(asked.query), "body": asked.body,
         "home": asked.home.name, "files": asked.files is FILES, "thread": threading.current_thread() is threading.main_thread(),
-        "picture": asked.picture("p1"), "none": asked.picture("p2"),
+        "picture": asked.picture("p1"), "none": asked.picture("p2"), "job": asked.job("p1"), "no job": asked.job("p2"),
     }  # fmt: skip
 
 
@@ -78,7 +78,7 @@ def folder(tmp_path: Path) -> Path:
 def client(extensions: Extensions, user: User = OWNER) -> TestClient:
     """A browser of somebody's."""
     app = FastAPI()
-    app.include_router(OwnRoutes(lambda: extensions, lambda: FILES, Gallery()).router())  # type: ignore[arg-type]
+    app.include_router(OwnRoutes(lambda: extensions, lambda: FILES, Gallery(), Gallery()).router())  # type: ignore[arg-type]
     app.add_middleware(Failures)
     app.add_exception_handler(WebUIError, of_ours)
 
@@ -93,7 +93,7 @@ def test_a_route_is_asked_with_who_asks_and_what_was_sent(folder: Path) -> None:
     told = mine.get("/x/extensions/mine/echo?a=1&b=x").json()
     assert told == {
         "user": "guest", "owner": False, "query": {"a": "1", "b": "x"}, "body": None, "home": "mine", "files": True,
-        "thread": False, "picture": {"prompt": "a ball"}, "none": None,
+        "thread": False, "picture": {"prompt": "a ball"}, "none": None, "job": {"prompt": "a ball"}, "no job": None,
     }  # fmt: skip
     assert mine.post("/x/extensions/mine/echo", json=[1, {"ü": None}]).json()["body"] == [1, {"ü": None}]
     assert mine.get("/x/extensions/mine/deep/er").json() == [1]

@@ -50,6 +50,15 @@ def quick(tmp_path: Path) -> Iterator[Core]:
     made.close()
 
 
+def test_what_a_job_asks_for_is_told_to_nobody_else(still: Core) -> None:
+    anna = still.user("anna")
+    hers = still.submit(anna, prompt="a cat", seed=3)
+    assert still.queue.request(anna, hers) == still.job(hers).request
+    for user, job in ((still.owner, hers), (still.user("bob"), hers), (anna, "nothing")):
+        with pytest.raises(NotFound):
+            still.queue.request(user, job)
+
+
 def test_a_job_from_the_first_word_to_the_last(quick: Core) -> None:
     listener = quick.listen(quick.owner)
     job = quick.submit(prompt="a cat", count=2, seed=3)

@@ -87,7 +87,7 @@ def build(studio: Studio, page: Page | None = None, entrance: Entrance | None = 
         StyleRoutes(studio.styles), static, SettingRoutes(studio.preferences, streams),
         InputRoutes(studio.inputs, studio.preferences, studio.pictures), ModelRoutes(resolver),
         InfoRoutes(studio.pictures, resolver), PromptRoutes(Prompts(resolver, studio.styles)), ScheduleRoutes(resolver),
-        CardRoutes(*of_extensions, resolver.cache), OwnRoutes(*of_extensions, studio.pictures),
+        CardRoutes(*of_extensions, resolver.cache), OwnRoutes(*of_extensions, studio.pictures, studio.queue),
     ):  # fmt: skip
         app.include_router(routes.router())
     doors = entrance or Entrance()

@@ -19,6 +19,7 @@ from webui.extension import Answer, Asked, Files, Route
 from webui.service.extension_files import page_files
 from webui.service.extensions import Extensions
 from webui.service.pictures import Pictures
+from webui.service.queue import Queue
 from webui.service.users import User
 
 LARGEST_BODY = 8 * 2**20  # bytes of JSON for an extension
@@ -36,10 +37,11 @@ Now = Callable[[], Extensions]
 class OwnRoutes:
     """What `/x/extensions/NAME/...` answers, whatever is loaded when it is asked."""
 
-    def __init__(self, now: Now, files: Callable[[], Files], pictures: Pictures) -> None:
+    def __init__(self, now: Now, files: Callable[[], Files], pictures: Pictures, queue: Queue) -> None:
         self._now = now
         self._files = files
         self._pictures = pictures
+        self._queue = queue
 
     def router(self) -> APIRouter:
         """The routes."""
@@ -69,7 +71,8 @@ class OwnRoutes:
         given = _read(await body(request, LARGEST_BODY)) if request.method == "POST" else None
         asked = Asked(
             user=user.name, is_owner=user.owner, query=dict(request.query_params), body=given, home=extensions.homes[name],
-            files=self._files(), picture=partial(self._picture, user),
+            files=self._files(), picture=partial(_found, self._pictures.request, user),
+            job=partial(_found, self._queue.request, user),
         )  # fmt: skip
         return await run_in_threadpool(_answered, name, route, asked)
 
@@ -85,11 +88,13 @@ class OwnRoutes:
                 return route
         raise UserError(f"{quoted(path)} of the extension {name} is asked with {own[0].method}.")
 
-    def _picture(self, user: User, id: str) -> Mapping[str, Any] | None:  # noqa: A002
-        try:
-            return self._pictures.request(user, id)
-        except NotFound:
-            return None
+
+def _found(request: Callable[[User, str], Mapping[str, Any]], user: User, name: str) -> Mapping[str, Any] | None:
+    """What something of a user's was asked for with; None where they have none of that name."""
+    try:
+        return request(user, name)
+    except NotFound:
+        return None
 
 
 def _answered(name: str, route: Route, asked: Asked) -> Response:

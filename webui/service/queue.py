@@ -116,6 +116,13 @@ class Queue:
         """What happened to a job, later than event number `after`; for progress and previews listen to `broadcast`."""
         return self._jobs.events(self._own(user, job).id, after)
 
+    def request(self, user: User, job: str) -> dict[str, Any]:
+        """What a job of the user's own asks for, as plain data; `NotFound` for others', whoever asks."""
+        found = self._own(user, job)
+        if found.user != user.id:
+            raise NotFound(f"There is no job {quoted(job)} of yours.")
+        return dict(found.request)
+
     def preview(self, user: User, job: str, picture: int) -> tuple[bytes, int] | None:
         """What a picture looks like so far, as a JPEG, and its number in the sequence of such."""
         return self._worker.preview(self._own(user, job).id, picture)

@@ -137,8 +137,9 @@ def test_names_of_samplers_and_schedules(resolver: Resolver) -> None:
     assert resolver.samplers()[0] == resolver.schedules()[0] == "Automatic" and "Euler a" in resolver.samplers()
     for name in resolver.samplers()[1:]:
         assert resolver.request(Txt2Img(sampler=name)).sampler == name
-    for name in resolver.schedules()[1:]:
-        assert resolver.request(Txt2Img(schedule=name)).schedule == name
+    params = resolver.tasks()["txt2img"]
+    for name in resolver.schedules()[1:]:  # one of them is what is typed
+        assert resolver.request(params(schedule=name, schedules_points="10, 5, 1, 0")).schedule == name
 
 
 LISTS = """

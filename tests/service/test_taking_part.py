@@ -9,9 +9,9 @@ import pytest
 
 from tests.service.pretend import place_model
 from webui import infotext
-from webui.errors import UserError
+from webui.errors import JobError, UserError
 from webui.request import InputFacts, Request
-from webui.service.extensions import load
+from webui.service.extensions import Extensions, load
 from webui.service.picture_texts import text_of
 from webui.service.replaying import request_of
 from webui.service.requests import Resolver
@@ -117,6 +117,16 @@ def test_the_text_of_a_picture_makes_the_same_request_again(resolver: Resolver) 
     assert request_of(text, resolver, lambda name, digits: None) == request
 
 
+def test_a_job_whose_extension_is_gone_says_so(resolver: Resolver) -> None:
+    from webui.service.opening import require
+
+    request = outline(resolver, prompt="x", two_strength=0.5)
+    require(resolver.extensions, request)
+    require(Extensions(), outline(resolver, prompt="x"))
+    with pytest.raises(JobError, match="The extension two, which takes part in this job, is not loaded"):
+        require(Extensions(), request)
+
+
 def test_a_picture_of_an_extension_is_an_input_of_the_request(resolver: Resolver) -> None:
     digest = "ab" * 32
     facts = {"one_picture": InputFacts(digest=digest, width=8, height=8)}
@@ -124,5 +134,5 @@ def test_a_picture_of_an_extension_is_an_input_of_the_request(resolver: Resolver
     assert request.inputs == {"one_picture": digest} and request.extensions["one"]["values"]["picture"] == digest
     text = text_of(request, batched=False, interrupted=False, extensions=resolver.extensions)
     assert request_of(text, resolver, lambda name, digits: facts[name] if digits == digest else None) == request
-    with pytest.raises(UserError, match=r"picture of Picture .* is not here"):
+    with pytest.raises(UserError, match=r"picture of one: Picture .* is not here"):
         request_of(text, resolver, lambda name, digits: None)

@@ -20,6 +20,7 @@ from webui.engine.limits import USUAL, Limits
 from webui.engine.local import LocalNetworks, Room
 from webui.engine.memory import free_bytes, weights_budget
 from webui.engine.trial import choice_for
+from webui.errors import JobError
 from webui.facts import memory_sizes
 from webui.nets.spec import VAESpec
 from webui.params import Params
@@ -104,6 +105,8 @@ class Service:
 
     def _start(self, request: Request) -> Sequence[Source]:
         """One generation a picture. Runs in the engine's thread, which decodes what is given and opens the models."""
+        extensions = self.resolver.extensions
+        require(extensions, request)
         pictures = [request.picture(index) for index in range(request.count)]
         brought = given(request, self.open_input)
         if request.task == EXTRAS:
@@ -122,7 +125,6 @@ class Service:
         second = request.second() if request.hires else None
         larger = self._describe(second) if second is not None and request.hires["model"] else None
         upscaler = self._further.name(second, "upscaler") if second is not None else ""
-        extensions = self.resolver.extensions
         registry, reach = registry_of(extensions), self._reach(extensions)
         return [
             generate(
@@ -188,6 +190,13 @@ class Service:
 
     def _open_vae(self, name: str, like: VAESpec) -> VAESource:
         return self._vaes[name, like]
+
+
+def require(extensions: Extensions, request: Request) -> None:
+    """Raise `JobError` where an extension that takes part in a job is not loaded any more: its pictures would be others."""
+    for name in request.extensions:
+        if name not in extensions.versions:
+            raise JobError(f"The extension {name}, which takes part in this job, is not loaded; enable it, or leave it out.")
 
 
 def registry_of(extensions: Extensions) -> Registry:

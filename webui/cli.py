@@ -22,6 +22,7 @@ OWN = {  # commands of webui/commands, and what they do
     "plot": "make a grid of pictures over some parameters",
     "replay": "make pictures again from their own files, and say whether they are the same",
     "models": "list the models found, say what one is, or whether it is whole",
+    "extensions": "list, install, update, remove, make and test extensions",
     "parameters": "print what can be set (for docs/parameters.md)",
 }
 OTHERS = {  # commands whose module is elsewhere: main(arguments)

@@ -28,7 +28,7 @@ def everything(folder: Path) -> dict[str, bytes]:
 def made(root: Path, **more: Any) -> Installer:
     bundled = root / "bundled"
     bundled.mkdir(parents=True, exist_ok=True)
-    return Installer(root, bundled=bundled, clock=lambda: NOW, **more)
+    return Installer(root, **{"bundled": bundled, "clock": lambda: NOW, "check": lambda _: None, **more})
 
 
 @pytest.fixture

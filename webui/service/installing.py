@@ -26,7 +26,8 @@ from webui.service import extension_lock, requirements
 from webui.service.extension_index import Entry, Index, read_index
 from webui.service.extension_lock import WITH_PROGRAM, Locked, Source
 from webui.service.extension_manifest import MANIFEST, NAME, Manifest, read_manifest
-from webui.service.extensions import BUNDLED
+from webui.service.extension_standing import BUNDLED
+from webui.service.extension_trial import tried
 from webui.service.folders import DATA, own_folder
 from webui.service.installing_sources import brought, recognised
 from webui.service.installing_states import Examined, State
@@ -54,7 +55,7 @@ class Installer:
     """
 
     def __init__(
-        self, root: Path, *, check: Check | None = None, load: Act = nothing, unload: Act = nothing,
+        self, root: Path, *, check: Check = tried, load: Act = nothing, unload: Act = nothing,
         pip_options: Sequence[str] = (), clock: Callable[[], float] = time.time, bundled: Path = BUNDLED,
     ) -> None:  # fmt: skip
         self.folder, self.data = root / FOLDER, own_folder(root, DATA)
@@ -133,8 +134,7 @@ class Installer:
                 raise UserError(f"The files of {found.name} are not those that were looked at any more; look at it again.")
             self._place_for(found.name)
             requirements.fetch(found.name, found.plan, place / extension_lock.PACKAGES, options=self._pip_options)
-            if self._check is not None:
-                self._check(place)
+            self._check(place)
             files = extension_lock.contents(place)
             entry = Locked(
                 version=found.manifest.version, source=found.source, content=extension_lock.digest(files), files=files,

@@ -25,6 +25,7 @@ SHAPES = ("ball", "cube", "cylinder", "cone", "ring", "pyramid")
 COLOURS = ("red", "orange", "yellow", "green", "blue", "purple", "white", "grey", "black")
 CLASSES = (*SHAPES, *COLOURS)
 NONE = "None"
+Chance = Callable[["Tensor"], "Tensor"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,11 +51,19 @@ def denoiser(job: Job, denoise: Denoise) -> Denoise:
         return denoise
     network, wanted = opened(job), CLASSES.index(chosen)
 
+    def chance_at(sigma: float) -> Chance:
+        return lambda x: network.log_chances(x[None], x.new_full((1,), sigma))[0, wanted]
+
+    return uphill(denoise, chance_at, scale)
+
+
+def uphill(denoise: Denoise, chance_at: Callable[[float], Chance], scale: float) -> Denoise:
+    """The denoiser, whose answers go up on the logarithm of a chance, which is a function of the state at each noise level."""
+
     def pushed(x: Tensor, at: Moment) -> Generator[Ask, Any, Any]:
         answer = yield from denoise(x, at)
-        uphill = yield Gradient(log_chance(network, wanted, at.sigma), x)
-        push = uphill * (scale * at.sigma**2)
-        # Samplers with CFG++ in their names are answered a second latent, which says where x came from.
+        push = (yield Gradient(chance_at(at.sigma), x)) * (scale * at.sigma**2)
+        # Samplers with CFG++ in their names are answered a second latent too, which says where x came from.
         return (answer[0] + push, *answer[1:]) if isinstance(answer, tuple) else answer + push
 
     return pushed
@@ -67,12 +76,3 @@ def opened(job: Job) -> LatentClassifier:
     network = LatentClassifier(CHANNELS, (len(SHAPES), len(COLOURS)))
     network.load_state_dict(job.files.tensors(str(FILE)))
     return network.to(job.device).float().eval().requires_grad_(False)
-
-
-def log_chance(network: LatentClassifier, wanted: int, sigma: float) -> Callable[[Tensor], Tensor]:
-    """The logarithm of a class' chance as a function of x [C, H, W] at a noise level."""
-
-    def function(x: Tensor) -> Tensor:
-        return network.log_chances(x[None], x.new_full((1,), sigma))[0, wanted]
-
-    return function

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from webui.extension import Job, Params, Patches, Site, param
@@ -44,7 +45,13 @@ def patches(job: Job) -> Patches | None:
         return None
     widths = sorted({mult * job.spec.unet.model_channels for mult in job.spec.unet.channel_mult}, reverse=True)
     factors = [(job.values["b1"], job.values["s1"]), (job.values["b2"], job.values["s2"])]
-    return Patches(blocks=(Scaled(dict(zip(widths, factors, strict=False)), by_strength=job.values["freeu"] == SECOND),))
+    return Patches(blocks=(scaled(tuple(zip(widths, factors, strict=False)), by_strength=job.values["freeu"] == SECOND),))
+
+
+@lru_cache(maxsize=16)  # pictures with the same hook object may share calls of the network
+def scaled(factors: tuple[tuple[int, tuple[float, float]], ...], *, by_strength: bool) -> Scaled:
+    """The hook with these factors."""
+    return Scaled(dict(factors), by_strength=by_strength)
 
 
 class Scaled:

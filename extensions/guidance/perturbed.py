@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+MIDDLE, ALL = "Middle", "All"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Perturbed(Params):
     """How far the picture is pushed."""
@@ -24,15 +27,26 @@ class Perturbed(Params):
         0.0, "Perturbed attention scale", min=0, max=30, step=0.1, infotext="PAG scale", unwritten="0",
         help="How far each step is pushed away from what the model draws without seeing how things hang together; 0 is off, 3 is "
         "usual. Each step takes half as long again.")
+    perturbed_blocks: str = param(
+        MIDDLE, "Perturbed blocks", one_of=(MIDDLE, ALL), infotext="PAG blocks", unwritten=MIDDLE,
+        help="Where the model does not see how things hang together: in its middle block, as the paper has it, or in all of "
+        "them, which does much more.")
 
 
+@dataclass(frozen=True)
 class Identity:
-    """The attention hook: in the middle block every place attends to itself."""
+    """The attention hook: in blocks whose names begin so, every place attends to itself."""
+
+    blocks: str
 
     def attend(self, call: Site, q: Tensor, k: Tensor, v: Tensor) -> Tensor | None:
         """The values [B, N, C] as they are."""
         del q, k
-        return v if call.site.startswith("middle_block.") and call.site.endswith(".attn1") else None
+        return v if call.site.startswith(self.blocks) and call.site.endswith(".attn1") else None
+
+
+# One of each for all pictures, so that they may share calls of the network.
+PERTURBED = {MIDDLE: Patches(attention=(Identity("middle_block."),)), ALL: Patches(attention=(Identity(""),))}
 
 
 def guide(job: Job) -> Guide | None:
@@ -40,10 +54,11 @@ def guide(job: Job) -> Guide | None:
     scale = job.values["perturbed"]
     if scale == 0:
         return None
-    identity = Patches(attention=(Identity(),))
+
+    patches = PERTURBED[job.values["perturbed_blocks"]]
 
     def perturbed(row: Row) -> Row:
-        return replace(row, patches=identity + row.patches)  # before other hooks, which might replace attention themselves
+        return replace(row, patches=patches + row.patches)  # before other hooks, which might replace attention themselves
 
     def guided(step: Guided) -> Generator[Ask, Any, Tensor]:
         first, *others = step.texts.parts

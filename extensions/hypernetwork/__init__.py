@@ -14,11 +14,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+from weakref import WeakValueDictionary
 
 from webui.extension import Card, Files, Home, Job, Patches, Request, Submission, TagKind, UserError, hook, quoted
 
 from .cards import card_of
+
+if TYPE_CHECKING:
+    from .network import Bend
 
 FOLDERS = ("hypernetworks",)
 SHORT_HASH = 10  # digits by which the community names a file
@@ -56,20 +61,37 @@ def strength_of(name: str, said: Sequence[str]) -> float:
 @hook
 def patches(job: Job) -> Patches | None:
     """The hook that stands before the attention layers in this job, where one of its tags has a strength."""
-    from .network import Bend, Hypernetwork  # they need torch
-
     tagged = [job.noted["tags"][tag] for tag in job.tags if tag in job.noted["tags"]]
-    wanted = [each for each in tagged if each["strength"] != 0]
     # By content, so that the order of the tags does not matter: one network sees what another has made.
-    wanted.sort(key=lambda each: (each["sha256"], each["strength"]))
-    bends = []
-    for each in wanted:
-        path = job.files.found(FOLDERS, each["name"], each["sha256"])
-        network = Hypernetwork.read(job.files.tensors(path), each["name"]).to(job.device)
+    wanted = sorted((each["sha256"], each["strength"], each["name"]) for each in tagged if each["strength"] != 0)
+    if not wanted:
+        return None
+    bend = bend_of(job, wanted)
+    for network, _ in bend.networks:
         if not job.second and (sentence := network.unfit(job.weights())):
             job.tell(sentence)
-        bends.append((network, each["strength"]))
-    return Patches(attention=(Bend(bends),)) if bends else None
+    return Patches(attention=(bend,))
+
+
+def bend_of(job: Job, wanted: Sequence[tuple[str, float, str]]) -> Bend:
+    """The hook object for some files by hash, with their strengths and names."""
+    from .network import Bend, Hypernetwork  # they need torch
+
+    key = (job.device, *(each[:2] for each in wanted))
+    found = in_use().get(key)
+    if found is None:
+        networks = []
+        for sha256, strength, name in wanted:
+            read = Hypernetwork.read(job.files.tensors(job.files.found(FOLDERS, name, sha256)), name)
+            networks.append((read.to(job.device), strength))
+        found = in_use()[key] = Bend(networks)
+    return found
+
+
+@lru_cache(maxsize=1)
+def in_use() -> WeakValueDictionary[tuple[Any, ...], Bend]:
+    """The hook objects of pictures that are being made: those with the same one may share calls of the model."""
+    return WeakValueDictionary()
 
 
 @hook

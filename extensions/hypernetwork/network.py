@@ -121,9 +121,11 @@ class Structure:
         if wanted not in ACTIVATIONS:
             known = ", ".join(sorted(ACTIVATIONS))
             raise ModelFileError(f"The hypernetwork {quoted(name)} wants the activation {quoted(wanted)}; known: {known}.")
+        dropouts = held.get("dropout_structure")  # how likely each is, 0 where there is none
+        some = isinstance(dropouts, Sequence) and any(dropouts)
         return cls(
             name=name, activation=wanted, activates_last=bool(held.get("activate_output", True)),
-            norms=bool(held.get("is_layer_norm", False)), drops=bool(held.get("use_dropout")) or drops(held.get("dropout_structure")),
+            norms=bool(held.get("is_layer_norm")), drops=bool(held.get("use_dropout")) or some,
         )  # fmt: skip
 
     def layers(self, given: Mapping[Any, Any], width: int) -> Layers:
@@ -186,22 +188,17 @@ class Structure:
         return ModelFileError(f"The hypernetwork {quoted(self.name)} cannot be used: {what}. Get its file again.")
 
 
-def drops(structure: Any) -> bool:
-    """Whether a row of dropouts, 0 where there is none, has one."""
-    return isinstance(structure, Sequence) and any(structure)
-
-
 class Bend:
     """The attention hook: contexts as hypernetworks bend them, one after another. See `webui.nets.hooks`."""
 
     def __init__(self, networks: Sequence[tuple[Hypernetwork, float]]) -> None:
-        self._networks = tuple(networks)
+        self.networks = tuple(networks)
 
     def context(self, call: Site, context: Tensor) -> tuple[Tensor, Tensor]:
         """The context [B, M, width] that keys are made of, and the one that values are."""
         del call
         width, for_keys, for_values = context.shape[-1], context, context
-        for network, strength in self._networks:
+        for network, strength in self.networks:
             if width in network.widths:
                 keys, values = network.widths[width]
                 for_keys, for_values = bent(for_keys, keys, strength), bent(for_values, values, strength)

@@ -7,6 +7,7 @@ import json
 import random
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -43,8 +44,8 @@ class Made:
     """A random hypernetwork as its trainer has it: modules of torch in a row, in training order, and the file they go into."""
 
     def __init__(
-        self, seed: int, widths: tuple[int, ...] = (16, 32), structure: tuple[float, ...] = (1, 2, 1), activation: str | None = "relu",
-        norm: bool = False, dropout: float = 0, last: bool | None = False,
+        self, seed: int, widths: tuple[int, ...] = (16, 32), structure: tuple[float, ...] = (1, 2, 1),
+        activation: str | None = "relu", norm: bool = False, dropout: float = 0, last: bool | None = False,
     ) -> None:  # fmt: skip
         torch.manual_seed(seed)
         self.settings = {
@@ -59,7 +60,7 @@ class Made:
     def _row(self, width: int, dropout: float, last: bool) -> nn.Sequential:
         structure, kind, row = self.settings["layer_structure"], self.settings["activation_func"], []
         modules = {name.lower(): getattr(nn, name) for name in dir(nn)} | {"swish": nn.Hardswish}
-        for index, (before, after) in enumerate(zip(structure, structure[1:], strict=False)):
+        for index, (before, after) in enumerate(pairwise(structure)):
             row.append(nn.Linear(int(width * before), int(width * after)))
             if kind not in (None, "linear") and (last or index < len(structure) - 2):
                 row.append(modules[kind]())
@@ -105,7 +106,9 @@ def test_the_network_answers_as_elsewhere(name: str, strength: float) -> None:
     activation=st.sampled_from([None, "linear", "swish", *NAMES]), dropout=st.sampled_from([0, 0.3]),
     last=st.sampled_from([None, False, True]), strength=st.floats(-2, 2), half=st.booleans(),
 )  # fmt: skip
-def test_any_structure_is_what_its_trainer_had(tmp_path: Path, strength: float, half: bool, middle: list[float], **more: Any) -> None:
+def test_any_structure_is_what_its_trainer_had(
+    tmp_path: Path, strength: float, half: bool, middle: list[float], **more: Any
+) -> None:
     made = Made(structure=(1, *middle, 1), **more)
     found = read(made.saved(tmp_path))
     assert set(found.widths) == {16, 32}
@@ -132,7 +135,8 @@ def test_every_activation_of_torch_is_known_by_its_name() -> None:
 
 def test_the_first_files_had_other_names_and_said_less() -> None:
     first, second = nn.Linear(16, 32), nn.Linear(32, 16)
-    row = {"linear1.weight": first.weight, "linear1.bias": first.bias, "linear2.weight": second.weight, "linear2.bias": second.bias}
+    layers = (("linear1", first), ("linear2", second))
+    row = {f"{name}.{key}": tensor.detach() for name, layer in layers for key, tensor in layer.named_parameters()}
     found = read({16: [row, row], "step": 1, "name": "old", "sd_checkpoint": None})
     x = torch.randn(1, 2, 16)
     assert torch.equal(reading.bent(x, found.widths[16][0], 1.0), x + second(first(x)))
@@ -285,7 +289,7 @@ def drawn(files: Folder, *requests: Any) -> list[np.ndarray]:
 
 
 @settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(seed=st.integers(0, 10_000), tags=st.lists(st.sampled_from(["a:0.5", "a:-1", "b:0.8", "c", "b:0.25"]), min_size=2, unique=True))
+@given(st.integers(0, 10_000), st.lists(st.sampled_from(["a:0.5", "a:-1", "b:0.8", "c", "b:0.25"]), min_size=2, unique=True))
 def test_any_order_of_tags_is_the_same_picture_to_the_bit(files: Folder, seed: int, tags: list[str]) -> None:
     other = list(tags)
     random.Random(seed).shuffle(other)
@@ -329,8 +333,10 @@ def test_a_job_is_told_where_it_has_no_effect(files: Folder) -> None:
 
 def test_a_tag_is_a_name_and_a_strength(files: Folder) -> None:
     assert [each["strength"] for each in noted(files, "a", "a:0.7", " a : -1 ", "a:1e1")["tags"].values()] == [1, 0.7, -1, 10]
-    for tag, sentence in (("a:b", "was 'b'; it must be a number"), ("a:", "was ''"), ("a:nan", "a number"), ("a:1:2", "was '1:2'"),
-                          ("a:101", "from -100 to 100"), ("nobody", "Unknown hypernetwork")):  # fmt: skip
+    for tag, sentence in (
+        ("a:b", "was 'b'; it must be a number"), ("a:", "was ''"), ("a:nan", "a number"), ("a:1:2", "was '1:2'"),
+        ("a:101", "from -100 to 100"), ("nobody", "Unknown hypernetwork"),
+    ):  # fmt: skip
         with pytest.raises(UserError, match=sentence):
             noted(files, tag)
 

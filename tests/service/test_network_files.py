@@ -42,7 +42,7 @@ def test_files_go_by_their_stems_and_by_more_where_that_is_unclear(tmp_path: Pat
     for said in ("PLAIN", "plain.safetensors", "alone.v1.2", "deep/er/alone.v1.2", "deep\\er\\ALONE.v1.2.safetensors"):
         assert Path(found.find(FOLDERS, said)).is_file()
     assert found.find(FOLDERS, "two/twin") == str(lora / "two" / "twin.safetensors")
-    with pytest.raises(UnknownName, match="'twin'.*one/Twin") as unclear:
+    with pytest.raises(UnknownName, match=r"'twin'.*one/Twin") as unclear:
         found.find(FOLDERS, "twin")
     assert unclear.value.near
     with pytest.raises(UnknownName, match="plain"):

@@ -18,7 +18,7 @@ from webui.params import METADATA_KEY, Parameter, Params, parameters
 from webui.tasks import TASKS
 
 if TYPE_CHECKING:
-    from webui.service.extensions import Extensions
+    from webui.service.extension_snapshot import Extensions
 
 Sections = Mapping[str, Sequence[Section]]  # by extension
 

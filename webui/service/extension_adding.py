@@ -2,90 +2,97 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
 from webui.errors import UserError, quoted
-from webui.extension import parameters
-from webui.pipeline.extended import JobHooks
 from webui.pipeline.samplers import SAMPLERS
 from webui.pipeline.schedules import SCHEDULES
-from webui.service.composed import composed
+from webui.service.composed import composed, composed_tasks
+from webui.service.extension_guarded import CALLED_LATER, Ready
 from webui.service.extension_loading import LOADING, NAMED, Loaded
+from webui.service.extension_manifest import MANIFEST
 from webui.service.extension_snapshot import Extensions
 
-JOB_HOOKS = ("patches", "rows", "guide", "denoiser", "finish")
-CALLED_LATER = (
-    "cards", "prompt_words", "prompt_problems", "read_file", "transform_prompt", "resolve", "metadata", "picture_saved",
-)  # fmt: skip
 ONE_NAMESPACE = {"samplers": "sampler", "schedules": "schedule", "scripts": "script", "tags": "tag", "networks": "network",
                  "detectors": "detector", "tabs": "tab"}  # fmt: skip
 OUR_OWN = {"sampler": SAMPLERS, "schedule": SCHEDULES}
 
 
 class Adding:
-    """Collects what extensions add, one after another, in the order in which they are to follow each other."""
+    """Collects what extensions add, one after another, in the order in which they are to follow each other.
 
-    def __init__(self) -> None:
-        self._loaded: dict[str, Loaded] = {}
+    `slowly`: parameters, too, are put together one extension at a time, which tells whose does not go with those before.
+    """
+
+    def __init__(self, *, slowly: bool = False) -> None:
+        self._slowly = slowly
+        self._ready: dict[str, Ready] = {}
         self._owners: dict[str, str] = {}
 
-    def add(self, loaded: Loaded) -> None:
-        """Add all that one extension has, or nothing: `UserError` where a name is taken, or it needs what is not there."""
+    def add(self, ready: Ready) -> None:
+        """Add all that one extension has, or nothing: `UserError` where a name is taken, or it may not add what it does."""
+        name, added = ready.loaded.name, ready.added
+        if added.get("routes") and "routes" not in ready.loaded.manifest.permissions:
+            raise UserError(f'The extension {name} adds addresses, for which its {MANIFEST} must ask the permission "routes".')
         own: dict[str, str] = {}
         for hook, kind in ONE_NAMESPACE.items():
-            for name in _names(loaded.added.get(hook, ())):
-                other = self._owners.get(f"{kind} {name}") or own.get(f"{kind} {name}")
-                if other or name in OUR_OWN.get(kind, {}):
-                    by = other or "the program itself"
-                    raise UserError(f"The {kind} {quoted(name)} of {loaded.name} is there already, by {by}.")
-                own[f"{kind} {name}"] = loaded.name
-        sections = {each.name: each.added.get("params", ()) for each in self._loaded.values()}
-        composed(sections | {loaded.name: loaded.added.get("params", ())})  # which refuses fields and keys that two have
+            for thing in _names(added.get(hook, ())):
+                other = self._owners.get(f"{kind} {thing}") or own.get(f"{kind} {thing}")
+                if other or thing in OUR_OWN.get(kind, {}):
+                    raise UserError(f"The {kind} {quoted(thing)} of {name} is there already, by {other or 'the program itself'}.")
+                own[f"{kind} {thing}"] = name
+        if self._slowly:
+            sections = {owner: each.added.get("params", ()) for owner, each in self._ready.items()}
+            composed(sections | {name: added.get("params", ())})
         self._owners.update(own)
-        self._loaded[loaded.name] = loaded
+        self._ready[name] = ready
 
     def snapshot(self, problems: Mapping[str, str]) -> Extensions:
         """All of it, which never changes."""
-        every = {hook: {name: each.added[hook] for name, each in self._loaded.items() if each.added.get(hook)}
+        every = {hook: {name: each.added[hook] for name, each in self._ready.items() if each.added.get(hook)}
                  for hook in (*LOADING, *NAMED, "settings")}  # fmt: skip
         named = {hook: {key: value for own in every[hook].values() for key, value in own.items()} for hook in NAMED}
         by_name = {hook: {each.name: each for own in every[hook].values() for each in own} for hook in ("samplers", "scripts")}
-        excludes = {name: _excluded(name, self._loaded) for name in self._loaded}
+        loaded = {name: each.loaded for name, each in self._ready.items()}
+        excludes = {name: _excluded(name, loaded) for name in loaded}
         return Extensions(
             samplers=_fixed(dict(SAMPLERS) | by_name["samplers"]), schedules=_fixed(dict(SCHEDULES) | named["schedules"]),
             scripts=_fixed(by_name["scripts"]), sections=_fixed(every["params"]), settings=_fixed(every["settings"]),
             tags=_fixed({each.name: (owner, each) for owner, own in every["tags"].items() for each in own}),
             networks=_fixed(named["networks"]), detectors=_fixed(named["detectors"]), tabs=_fixed(every["tabs"]),
             panels=_fixed(every["panels"]), routes=_fixed(every["routes"]),
-            job_hooks=tuple(job_hooks(each) for each in self._loaded.values() if set(each.hooks) & set(JOB_HOOKS)),
+            job_hooks=tuple(each.job_hooks for each in self._ready.values() if each.job_hooks is not None),
             excludes=_fixed({name: others for name, others in excludes.items() if others}),
-            homes=_fixed({name: each.home for name, each in self._loaded.items()}),
-            manifests=_fixed({name: each.manifest for name, each in self._loaded.items()}),
-            versions=_fixed({name: self._loaded[name].manifest.version for name in sorted(self._loaded)}),
-            packages=_fixed({name: each.package for name, each in self._loaded.items()}),
+            homes=_fixed({name: each.home for name, each in loaded.items()}),
+            manifests=_fixed({name: each.manifest for name, each in loaded.items()}),
+            versions=_fixed({name: loaded[name].manifest.version for name in sorted(loaded)}),
+            packages=_fixed({name: each.package for name, each in loaded.items()}),
             problems=_fixed(problems), owners=_fixed(self._owners), functions=_fixed({
-                hook: _fixed({name: each.hooks[hook] for name, each in self._loaded.items() if hook in each.hooks})
+                hook: _fixed({name: each.functions[hook] for name, each in self._ready.items() if hook in each.functions})
                 for hook in CALLED_LATER
             }),
         )  # fmt: skip
 
 
-def job_hooks(loaded: Loaded) -> JobHooks:
-    """What an extension does in jobs."""
-    functions = {hook: _by_place(loaded.hooks[hook], hook) for hook in JOB_HOOKS if hook in loaded.hooks}
-    defaults = {name: each.default for section in loaded.added.get("params", ())
-                for name, each in parameters(section.params).items()}  # fmt: skip
-    return JobHooks(name=loaded.name, version=loaded.manifest.version, defaults=MappingProxyType(defaults), **functions)
-
-
-def _by_place(function: Any, hook: str) -> Any:
-    """A hook as the pipeline calls it: with the job, and for two of them with what it is about."""
-    second = {"denoiser": "denoise", "finish": "picture"}.get(hook)
-    if second is None:
-        return lambda job: function(job=job)
-    return lambda job, other: function(**{"job": job, second: other})
+def collected(extensions: Sequence[Ready], problems: Mapping[str, str]) -> tuple[Extensions, dict[str, UserError]]:
+    """A snapshot of extensions, which are in their order, and why some are left out of it. `problems` are those known before."""
+    for slowly in (False, True):
+        adding, refused = Adding(slowly=slowly), dict[str, UserError]()
+        for each in extensions:
+            try:
+                adding.add(each)
+            except UserError as error:
+                refused[each.loaded.name] = error
+        made = adding.snapshot({**problems, **{name: str(error) for name, error in refused.items()}})
+        try:
+            composed_tasks(made)  # which refuses fields and keys that two have
+            break
+        except UserError:
+            if slowly:
+                raise
+    return made, refused
 
 
 def _excluded(name: str, loaded: Mapping[str, Loaded]) -> frozenset[str]:

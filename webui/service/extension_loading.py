@@ -18,7 +18,6 @@ import pluggy
 from webui.errors import UserError, quoted
 from webui.extension import PROJECT, Home, Hooks, Panel, Route, SamplerInfo, Script, Section, Tab, TagKind
 from webui.params import Params
-from webui.service import extension_lock
 from webui.service.extension_lock import PACKAGES
 from webui.service.extension_manifest import Manifest
 
@@ -53,9 +52,6 @@ def imported(manifest: Manifest) -> ModuleType:
     What it requires and was installed with it is found behind all that the program has itself.
     """
     importlib.invalidate_caches()  # its files may have been changed since others of them were looked for
-    packages = manifest.folder / PACKAGES
-    if packages.is_dir() and str(packages) not in sys.path:
-        sys.path.append(str(packages))
     name = next(name for name in _names(manifest.name) if name not in sys.modules)
     path = manifest.folder / "__init__.py"
     spec = importlib.util.spec_from_file_location(name, path, submodule_search_locations=[str(manifest.folder)])
@@ -74,9 +70,15 @@ def imported(manifest: Manifest) -> ModuleType:
 
 def find_packages(manifest: Manifest) -> None:
     """Have Python look for modules among the packages that were installed for an extension too, after all others."""
-    packages = manifest.folder / extension_lock.PACKAGES
+    packages = manifest.folder / PACKAGES
     if packages.is_dir() and str(packages) not in sys.path:
         sys.path.append(str(packages))
+
+
+def package_of(package: str) -> str:
+    """The name of the extension whose package is called so."""
+    name = package.removeprefix(f"{MODULES}_")
+    return name.rpartition("__")[0] if name.rpartition("__")[2].isdigit() else name
 
 
 def forget(package: str, manifest: Manifest) -> None:
@@ -132,7 +134,7 @@ def settings_of(hooks: Mapping[str, Callable[..., Any]], home: Home, call: Calli
 def _names(name: str) -> Iterator[str]:
     plain = f"{MODULES}_{name}"
     yield plain
-    yield from (f"{plain}_{number}" for number in count(2))
+    yield from (f"{plain}__{number}" for number in count(2))
 
 
 def _with_fewer(function: Callable[..., Any], names: tuple[str, ...]) -> Callable[..., Any]:

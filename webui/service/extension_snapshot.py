@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -55,6 +57,7 @@ class Extensions:
     problems: Mapping[str, str] = field(default_factory=dict)
     owners: Mapping[str, str] = field(default_factory=dict)
     functions: Functions = field(default_factory=dict)
+    unhurried: Callable[[], AbstractContextManager[None]] = nullcontext  # entered while a hook waits for what may take long
 
     def with_hook(self, hook: str) -> tuple[str, ...]:
         """The extensions that have a hook of those in `functions`, in order."""
@@ -84,7 +87,7 @@ class Extensions:
         """Tell an extension of a picture that it took part in; where it fails, that is logged."""
         function = self.functions.get("picture_saved", {}).get(name)
         if function is not None:
-            self._tried("picture_saved", name, lambda: function(home=self.homes[name], path=path, text=text))
+            self._tried("picture_saved", name, partial(function, home=self.homes[name], path=path, text=text))
 
     def read_file(self, content: bytes) -> str | None:
         """What a file says of how it was made, by the first extension that can read it."""
@@ -98,7 +101,7 @@ class Extensions:
         found: list[tuple[str, Card]] = []
         for owner, function in self.functions.get("cards", {}).items():
             if name in ("", owner):
-                own = self._tried("cards", owner, lambda f=function, o=owner: f(home=self.homes[o], files=files))
+                own = self._tried("cards", owner, partial(function, home=self.homes[owner], files=files))
                 found += [(owner, card) for card in own or ()]
         return found
 
@@ -117,7 +120,7 @@ class Extensions:
     def _answers(self, hook: str, **given: Any) -> Iterator[tuple[str, Any]]:
         """What each extension answers; one that fails says nothing, which is logged: the others still have their say."""
         for name, function in self.functions.get(hook, {}).items():
-            answer = self._tried(hook, name, lambda f=function: f(**given))
+            answer = self._tried(hook, name, partial(function, **given))
             if answer is not None:
                 yield name, answer
 

@@ -36,7 +36,7 @@ from webui.service.checkpoints import Checkpoint, choose, find, find_vaes, is_th
 from webui.service.composed import composed_tasks, pictures_of
 from webui.service.decoding import facts_of
 from webui.service.expansion import expanded
-from webui.service.extensions import Extensions, bundled
+from webui.service.extensions import Current
 from webui.service.further_networks import Functions, FurtherNetworks, unhashed
 from webui.service.given import OpenInput, nothing
 from webui.service.network_files import NetworkFiles
@@ -69,7 +69,7 @@ class Resolver:
     others: Sequence[Path] = ()
     paths: bool = False
     overrides: Overrides = field(default_factory=Overrides)
-    extensions: Extensions = field(default_factory=bundled)
+    extensions: Current = Current()  # noqa: RUF009  a descriptor: what is loaded now, or a snapshot that is given
     estimator_functions: Functions = field(default_factory=dict)
     upscaler_functions: Functions = field(default_factory=dict)
     seed: Callable[[], int] = random_seed
@@ -82,7 +82,10 @@ class Resolver:
 
     def __post_init__(self) -> None:
         self._catalogue = Catalogue(self.cache, self.overrides)
-        self.files = NetworkFiles(self.models_folder, self.others, hash_of=self._hash, known=self.known_hash)
+        self.files = NetworkFiles(
+            self.models_folder, self.others, hash_of=self._hash, known=self.known_hash,
+            unhurried=lambda: self.extensions.unhurried(),
+        )  # fmt: skip
         self.networks = FurtherNetworks(
             models=self.models_folder, others=self.others, hash_of=self._hash, known=self.known_hash,
             more_estimators=self.estimator_functions, more_upscalers=self.upscaler_functions,

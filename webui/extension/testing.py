@@ -15,6 +15,7 @@ pictures come out right while other jobs use the network. How it is used stands 
     plain = "a red ball"                    # the prompt without it, where that is more than leaving out tags
     task = "txt2img"                        # or img2img, inpaint, depth: then a picture and a mask are given, made by the kit
     make = "examples:make"                  # make(models, shapes) of its module `examples` writes the files that it needs
+    changes = true                          # false for one that only looks: then pictures are to be the same to the bit
 
     [test.parameters]                       # those of the task; its own begin with its name; "example" is a picture of the kit's
     mine_strength = 0.8
@@ -132,11 +133,14 @@ def _carry_out(bench: Bench, use: Use, note: Callable[[str, bool | None, str], N
     """The checks, one after another: each needs those before it."""
     plain, before = bench.plain(), bench.digest()
     used = bench.used()
-    difference = bench.difference(used, plain)
-    enough = difference > LEAST_EFFECT
-    said = f"pictures differ by {difference:.1f} of 255 in the mean; more than {LEAST_EFFECT:g} is wanted"
-    guess = ", with guessed settings" if use.guessed else ""
-    note("has an effect", True if enough else None if use.guessed else False, said + guess)
+    if use.changes:
+        difference = bench.difference(used, plain)
+        guess = ", with guessed settings" if use.guessed else ""
+        said = f"pictures differ by {difference:.1f} of 255 in the mean; more than {LEAST_EFFECT:g} is wanted{guess}"
+        note("has an effect", True if difference > LEAST_EFFECT else None if use.guessed else False, said)
+    else:
+        same = bench.same(used, plain)
+        note("only looks", same, f"a picture made with it is {'the same to the bit' if same else 'ANOTHER'}")
     same = bench.same(plain, bench.without())
     note("leaves others alone", same, f"a picture not made with it is {'the same to the bit' if same else 'ANOTHER'} without it")
     for name, act in (("after use", bench.used), ("after an error", bench.failed), ("after cancelling", bench.cancelled)):

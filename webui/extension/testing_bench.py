@@ -40,7 +40,7 @@ from webui.tasks import TAKES
 from webui.weights.files import read_header
 
 BUILT_IN = Path(__file__).resolve().parents[2] / "models" / "builtin" / "model.safetensors"
-USUAL: Mapping[str, Any] = {"steps": 8, "seed": 1}
+USUAL: Mapping[str, Any] = {"steps": 6, "seed": 1}
 KIT = "test_kit"  # under which the kit takes part in jobs, to fail or to hold them
 FAIL, HOLD = "fail", "hold"
 MEANT_TO_FAIL = "The test kit ends this job."

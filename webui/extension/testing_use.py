@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from webui.service.extensions import Extensions
 
 PROMPT = "a small red ball in front of a large blue cube, grey floor"
-KEYS = ("task", "prompt", "plain", "parameters", "make")
+KEYS = ("task", "prompt", "plain", "parameters", "make", "changes")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +28,7 @@ class Use:
     plain: str = ""
     parameters: Mapping[str, Any] = field(default_factory=dict)
     make: str = ""
+    changes: bool = True
     guessed: bool = False
 
 
@@ -38,9 +39,8 @@ def read_use(folder: Path, **changes: Any) -> Use | None:
     for key in (*table, *changes):
         if key not in KEYS:
             raise unknown("key of [test]", key, KEYS)
-    kinds = {"parameters": dict} | {key: str for key in KEYS if key != "parameters"}
     for key, value in (table | changes).items():
-        if not isinstance(value, kinds[key]):
+        if not isinstance(value, {"parameters": Mapping, "changes": bool}.get(key, str)):
             raise UserError(f"[test] says {key} = {quoted(repr(value))}; see webui/extension/testing.py for what it may be.")
     return Use(**{**table, **changes}) if table or changes else None
 

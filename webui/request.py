@@ -384,8 +384,9 @@ def _of_the_task(params: Params, inputs: Mapping[str, InputFacts]) -> dict[str, 
 
 
 def _schedule_options(params: Drawing) -> dict[str, float]:
+    """The numbers; texts are those of an extension, which notes what its schedules are to be handed."""
     own = {name: getattr(params, name) for name, parameter in parameters(params).items() if parameter.schedule_option}
-    return {name: value for name, value in own.items() if value is not None}
+    return {name: value for name, value in own.items() if value is not None and not isinstance(value, str)}
 
 
 def _variation_seed(params: Drawing, random_seed: Callable[[], int]) -> int | None:

@@ -41,7 +41,7 @@ class Custom(Params):
     """The noise levels of the schedule type Custom."""
 
     points: str = param(
-        "", "Noise levels", longest=LONGEST, infotext="Custom sigmas", unwritten="",
+        "", "Noise levels", longest=LONGEST, infotext="Custom sigmas", unwritten="", schedule_option=True,
         help="For the schedule type Custom: falling noise levels that end at 0, such as 14.6, 7, 3, 1, 0.3, 0.03, 0; or each "
         "with its part of the way before it, such as 0:14.6, 0.4:3, 1:0.03, 0. They are brought to the number of steps.")
 

@@ -26,4 +26,6 @@ class ScheduleRoutes:
     def look(self, request: Request, user: Who) -> JSONResponse:
         """The noise levels of a sampler and a schedule; the query names parameters of a picture from text."""
         del user
-        return JSONResponse(plot(asked(request, Txt2Img), self._resolver))
+        params = asked(request, self._resolver.tasks()["txt2img"])
+        assert isinstance(params, Txt2Img)
+        return JSONResponse(plot(params, self._resolver))

@@ -60,6 +60,7 @@ def described(parameter: Parameter) -> dict[str, Any]:
         "one_of": list(parameter.one_of),
         "choices": parameter.choices,
         "picture": parameter.picture,
+        "schedule": parameter.schedule_option,
     }
 
 

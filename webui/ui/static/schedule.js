@@ -38,10 +38,15 @@ class Schedule extends HTMLElement {
     this.#changed();
   }
 
+  /** The names of what the plot follows from: some of the program's, and what extensions' schedules are made of. */
+  get #asked() {
+    return [...new Set([...ASKED, ...this.#tab.controls.parameters.filter((each) => each.schedule).map((each) => each.name)])];
+  }
+
   /** What the plot follows from. */
   get #query() {
     const { values } = this.#tab;
-    const said = ASKED.map((name) => [name, values[name] ?? ""]).filter(([, value]) => value !== "" && value !== false);
+    const said = this.#asked.map((name) => [name, values[name] ?? ""]).filter(([, value]) => value !== "" && value !== false);
     return new URLSearchParams(said).toString();
   }
 
@@ -54,7 +59,7 @@ class Schedule extends HTMLElement {
   /** Whether something it follows from is no value, such as a number that is half typed. */
   get #wrong() {
     const { parameters, values } = this.#tab.controls;
-    return parameters.some((parameter) => ASKED.includes(parameter.name) && wrong(parameter, values[parameter.name]) !== "");
+    return parameters.some((parameter) => this.#asked.includes(parameter.name) && wrong(parameter, values[parameter.name]) !== "");
   }
 
   async #ask(signal) {

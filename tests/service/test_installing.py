@@ -358,3 +358,19 @@ def test_two_at_once_wait_for_each_other(tmp_path: Path) -> None:
     for thread in threads:
         thread.join()
     assert seen == ["first", "second"] and [state.name for state in quick.states()] == ["one", "two"]
+
+
+def test_new_code_is_first_imported_in_another_process(tmp_path: Path) -> None:
+    bundled = tmp_path / "bundled"
+    bundled.mkdir()
+    installer = Installer(tmp_path / "root", bundled=bundled)
+    ran = tmp_path / "ran"
+    code = f"import os\nopen({str(ran)!r}, 'w').write(str(os.getpid()))\n"
+    place = write(extension(tmp_path / "mine"), {"__init__.py": code + "os._exit(3)\n"})
+    found = installer.examine(str(place))
+    assert not ran.exists()
+    with pytest.raises(ExtensionError, match="mine ended the process that imported it"):
+        installer.install(found)
+    assert ran.read_text() != str(os.getpid()) and not installer.states() and not staged(installer)
+    write(place, {"__init__.py": code})
+    assert installer.install(installer.examine(str(place))).enabled

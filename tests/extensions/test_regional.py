@@ -59,7 +59,7 @@ def test_sizes_are_shares() -> None:
     assert LAYOUT.cut_of(" ") == []
 
 
-@pytest.mark.parametrize("text", ["a", "1,", ";", "1;;1", "0,1", "-1", "nan", "inf", "1e9,1", ":1", "1:", "1:1:1", "1" + 16 * ",1"])
+@pytest.mark.parametrize("text", ["a", "1,", ";", "1;;1", "0,1", "-1", "nan", "inf", "1e9,1", ":1", "1:", "1:1:1", "1;" * 17])
 def test_what_says_no_regions_is_refused(text: str) -> None:
     with pytest.raises(UserError, match="The regions"):
         EXTENSION.Regional(regions=text)

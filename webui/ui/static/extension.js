@@ -101,6 +101,11 @@ export function generate(task = current()) {
   return page.generate(task);
 }
 
+/** Queue a job of a task with these parameters, and pictures by their digests; what is left out is the program's own. Returns its id. */
+export function submit(task, given, pictures = {}) {
+  return page.jobs.submit(task, given, [], pictures);
+}
+
 /** Go to a tab: a task, "gallery", "settings", or "extension/tab" for one of an extension's. */
 export function show(tab) {
   page.show(tab.replace("/", "--"));

@@ -1,6 +1,6 @@
 // The tab Inspector: what the model did in each step of a picture, and what it does while one is being made.
 
-import { button, extension, make, on, pictures, post, show, source, tell, tried } from "webui";
+import { button, extension, make, on, pictures, post, show, source, submit, tell, tried } from "webui";
 import { chart } from "./charts.js";
 import { added, View } from "./views.js";
 
@@ -215,10 +215,10 @@ class InspectorTab extends HTMLElement {
       const { values } = await post("/x/read", { area: picture.task, text: picture.parameters, keep: false });
       const { styles: _, ...said } = Object.fromEntries(Object.entries(values).filter(([, value]) => value !== null && value !== ""));
       const parameters = { ...said, count: 1, inspector_inspect: true };
-      return post("/x/jobs", { kind: picture.task, parameters, inputs: picture.inputs, styles: [] });
+      return submit(picture.task, parameters, picture.inputs);
     });
     if (!made) return;
-    this.#awaited = made.job;
+    this.#awaited = made;
     tell("The picture is being made once more.");
     this.#draw();
   }

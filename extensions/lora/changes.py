@@ -67,7 +67,7 @@ def lokr(parts: Parts, weight: Tensor, scale: float, strength: float) -> Tensor:
         inputs = weight.shape[1] // first.shape[1]
         second = second.reshape(second.shape[0], inputs, *weight.shape[2:])
     first = first.reshape(*first.shape[:2], *(1,) * (second.dim() - 2))
-    return (scale * strength * torch.kron(first, second)).reshape(weight.shape)
+    return (scale * strength * torch.kron(first.contiguous(), second.contiguous())).reshape(weight.shape)
 
 
 def cores(core: Tensor, first: Tensor, second: Tensor) -> Tensor:
@@ -96,11 +96,15 @@ def ia3(parts: Parts, weight: Tensor, scale: float, strength: float) -> Tensor:
 
 
 def ia3_peft(parts: Parts, weight: Tensor, scale: float, strength: float) -> Tensor:
-    """W * (l - 1), by column where l is one row, else by row (PEFT, where l = 1 is no change)."""
+    """W * (l - 1), by column where l is for the inputs, else by row (PEFT, where l = 1 is no change)."""
     del scale
     factors = parts["ia3_l"]
-    by_column = factors.dim() > 1 and factors.shape[0] == 1 and factors.shape[1] == weight.shape[1]
-    return strength * weight * along(factors.flatten() - 1, weight, 1 if by_column else 0)
+    return strength * weight * along(factors.flatten() - 1, weight, 1 if for_inputs(factors, weight.shape[0]) else 0)
+
+
+def for_inputs(factors: Tensor, rows: int) -> bool:
+    """Whether factors of PEFT's are for inputs: those of matrices are a row then; those of convolutions always look like one."""
+    return factors.dim() > 1 and factors.shape[0] == 1 and (factors.dim() == 2 or factors.shape[1] != rows)
 
 
 def difference(parts: Parts, weight: Tensor, scale: float, strength: float) -> Tensor:
@@ -241,7 +245,6 @@ def kind_of(parts: Mapping[str, object]) -> Kind | None:
 def rank_of(kind: Kind, shapes: Mapping[str, tuple[int, ...]]) -> int | None:
     """The rank of a module, by the shapes of its parts; None where it has none, so that alpha says nothing."""
     if kind.delta is glora:
-        factors = shapes["b1"], shapes["b2"]
-        return factors[0][1] if factors[0][1] == factors[1][0] else factors[0][0]
+        return min(shapes["b1"][:2])  # which of the two it is depends on how old the file is
     found = next((shapes[part] for part in kind.rank_of if part in shapes), None)
     return found[0] if found else None

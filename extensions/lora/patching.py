@@ -15,7 +15,7 @@ from webui.extension import TokenVectors, WeightPatch
 
 from .blocks import TEXT as TEXT_BLOCK
 from .blocks import block_of
-from .changes import BIASES, DORA, decomposed, lora
+from .changes import BIASES, DORA, decomposed, for_inputs, lora
 from .plan import Fitting, Plan
 from .strengths import Wish
 
@@ -59,8 +59,8 @@ class Piece:
             if part in parts:
                 factor = self.scale if part == "up_bias" else 1.0
                 total += self.strength * factor * parts[part].reshape(original.shape)
-        if "ia3_l" in parts and parts["ia3_l"].numel() == original.numel() and parts["ia3_l"].shape[0] != 1:
-            total += self.strength * original * (parts["ia3_l"].flatten() - 1)  # as far as its rows are those of the weight
+        if "ia3_l" in parts and not for_inputs(parts["ia3_l"], len(original)):
+            total += self.strength * original * (parts["ia3_l"].flatten() - 1)
         return total
 
     def low_rank(self) -> tuple[Tensor, Tensor, float]:

@@ -15,12 +15,14 @@ class Entrance:
 
     `hosts` are the names besides loopback's under which the server may be asked for, lower-case and without port; with
     `any_address`, the address a connection came to is one too. `everyone_signs_in` ends the rule that a request from this machine
-    is the owner's. `port` is part of the cookie's name, so that two programs on one machine do not sign each other's people out.
+    is the owner's. `installing` says whether an owner may install extensions. `port` is part of the cookie's name, so that two
+    programs on one machine do not sign each other's people out.
     """
 
     hosts: frozenset[str] = frozenset()
     any_address: bool = False
     everyone_signs_in: bool = False
+    installing: bool = True
     port: int = 0
     tunnel: Tunnel | None = None
 

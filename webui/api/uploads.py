@@ -43,7 +43,7 @@ class BodyLimits:
 
 def is_upload(method: str, path: str) -> bool:
     """Whether a request brings a file."""
-    return method == "POST" and path.rstrip("/") in (UPLOAD, "/x/inputs", "/x/info")
+    return method == "POST" and path.rstrip("/") in (UPLOAD, "/x/inputs", "/x/info", "/x/extensions/zip")
 
 
 class Uploads:

@@ -47,10 +47,12 @@ class Area:
         return [*self.parameters(), *([STYLES] if self.styled else [])]
 
     def folded(self) -> dict[str, list[Parameter]]:
-        """The groups that are folds, by title, in their order; empty ones are left out."""
+        """The groups that are folds, by title, in their order, those of extensions last; empty ones are left out."""
         if not self.run:
             return {}
-        titles = [*(title for title in self.folds if title in self.groups), MORE]
+        own = [title for title in self.folds if title in self.groups]
+        added = [title for title in own if any(name in self.owners for name in self.groups[title])]
+        titles = [*(title for title in own if title not in added), MORE, *added]
         return {title: group for title in titles if (group := self.group(title))}
 
     def with_gradio(self) -> list[str]:

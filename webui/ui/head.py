@@ -170,7 +170,10 @@ def config(
     generating = {name: list(area.inputs) for name, area in areas.items() if area.run}
     folds = {
         name: [
-            {"title": title, "names": [each.name for each in group], "beside": title in area.beside}
+            {
+                "title": title, "names": [each.name for each in group], "beside": title in area.beside,
+                "extension": area.owners.get(group[0].name, ""),
+            }
             for title, group in area.folded().items()
         ]
         for name, area in areas.items()

@@ -11,7 +11,8 @@ import { ask } from "./server.js";
 
 const PATH = "/x/extensions";
 const PAUSE = 500; // milliseconds without a change before settings are kept
-const STATES = { loaded: "in use", disabled: "disabled", failed: "failed", resting: "not loaded" };
+const STATES = { loaded: "in use", disabled: "disabled", failed: "failed", "ended the program": "ended the program", "safe mode": "not loaded" };
+const BAD = ["failed", "ended the program"];
 
 export class ExtensionList {
   node = make("div", { class: "w-extensions", data: { state: "loading" } });
@@ -50,7 +51,7 @@ export class ExtensionList {
     this.#known = found;
     this.node.dataset.state = "ready";
     this.#install.disabled = Boolean(found.refusal);
-    this.#say([found.resting, found.refusal].filter(Boolean).join(" "));
+    this.#say(found.refusal);
     this.#draw();
   }
 
@@ -63,7 +64,7 @@ export class ExtensionList {
     if (!this.#known) return;
     const words = this.#search.value.toLowerCase().split(/\s+/).filter(Boolean);
     const shown = this.#known.extensions.filter((each) => words.every((word) => textOf(each).includes(word)));
-    const failed = shown.filter(({ state }) => state === "failed");
+    const failed = shown.filter(({ state }) => BAD.includes(state));
     const others = shown.filter((each) => !failed.includes(each));
     const parts = [
       section("Need attention", failed.map((each) => this.#row(each))),
@@ -77,7 +78,7 @@ export class ExtensionList {
 
   #row(each) {
     const { name, state } = each;
-    const mark = make("span", { class: `w-mark${state === "loaded" ? " w-mark-set" : ""}${state === "failed" ? " w-mark-bad" : ""}` }, STATES[state]);
+    const mark = make("span", { class: `w-mark${state === "loaded" ? " w-mark-set" : ""}${BAD.includes(state) ? " w-mark-bad" : ""}` }, STATES[state] ?? state);
     const open = this.#open.has(name);
     const fold = make("details", { class: "w-fold w-extension-more", open }, make("summary", {}, icon("next"), "Details"));
     const fill = () => fold.childElementCount === 1 && fold.append(details(each), this.#settings(each));
@@ -92,9 +93,9 @@ export class ExtensionList {
         make("div", { class: "w-model-text" },
           make("p", { class: "w-model-name" }, make("b", {}, name), make("span", { class: "w-aside" }, each.version ?? ""), mark,
             each.changes.length > 0 ? make("span", { class: "w-mark w-mark-bad" }, "files changed") : null,
-            each.audit.length > 0 ? make("span", { class: "w-mark w-mark-bad" }, "did what it does not declare") : null),
+            each.findings.length > 0 ? make("span", { class: "w-mark w-mark-bad" }, "did what it does not declare") : null),
           each.description ? make("p", { class: "w-model-facts" }, each.description) : null,
-          each.problem ? make("p", { class: "w-model-problem" }, each.problem) : null),
+          each.problem ? make("p", { class: "w-model-problem" }, state === "loaded" ? `The last time it failed: ${each.problem}` : each.problem) : null),
         make("div", { class: "w-model-buttons" }, ...this.#buttons(each))),
       fold);
   }
@@ -105,7 +106,7 @@ export class ExtensionList {
     const act = (what, label, said, more = {}) => button(label, null, () => this.#act(what, name, said), { "aria-label": `${label} ${name}`, data: { act: what }, disabled: busy, ...more });
     return [
       state === "disabled" ? act("enable", "Enable", "is in use") : act("disable", "Disable", "is not in use any more"),
-      state === "disabled" ? null : act("reload", state === "failed" ? "Try again" : "Reload", "was loaded anew"),
+      state === "disabled" ? null : act("reload", BAD.includes(state) ? "Try again" : "Reload", "was loaded anew"),
       installed ? button("Update …", null, () => this.#update(name), { "aria-label": `Update ${name}`, data: { act: "update" }, disabled: busy || Boolean(this.#known.refusal) }) : null,
       bundled ? null : button("Remove …", null, () => this.#remove(each), { class: "w-danger", "aria-label": `Remove ${name}`, data: { act: "remove" }, disabled: busy }),
     ].filter(Boolean);
@@ -114,7 +115,7 @@ export class ExtensionList {
   #act(what, name, said) {
     return this.#doing(name, () => ask(PATH, { act: what, name }), (found) => {
       const now = found.extensions.find((each) => each.name === name);
-      if (now?.state === "failed") say(`${name} could not be loaded. ${now.problem}`, { wrong: true });
+      if (BAD.includes(now?.state)) say(`${name} could not be loaded. ${now.problem}`, { wrong: true });
       else say(`${name} ${said}.`);
     });
   }
@@ -143,7 +144,7 @@ export class ExtensionList {
   #arrived({ list, name }, said) {
     this.#take(list);
     const now = list.extensions.find((each) => each.name === name);
-    if (now?.state === "failed") say(`${name} ${said}, but cannot be loaded. ${now.problem}`, { wrong: true });
+    if (BAD.includes(now?.state)) say(`${name} ${said}, but cannot be loaded. ${now.problem}`, { wrong: true });
     else say(`${name} ${now?.version ?? ""} ${said}.`);
     announce();
   }
@@ -182,7 +183,7 @@ export class ExtensionList {
 function details(each) {
   const list = make("dl", { class: "w-extension-facts" });
   const add = (label, value) => value && value.length !== 0 && list.append(make("dt", {}, label), make("dd", {}, Array.isArray(value) ? value.join(", ") : value));
-  add("From", each.source || (each.bundled ? "comes with the program" : "put into the folder by hand"));
+  add("From", each.source);
   add("Authors", each.authors);
   add("Licence", each.licence);
   add("May", inWords(each.permissions ?? []));
@@ -190,11 +191,12 @@ function details(each) {
   add("Packages of its own", Object.entries(each.fetched ?? {}).map(([name, version]) => `${name} ${version}`));
   add("Hooks", each.hooks);
   add("Adds", each.adds);
-  add("Loaded in", each.seconds === null ? "" : `${(each.seconds * 1000).toFixed(0)} ms`);
+  add("Loaded in", each.milliseconds > 0 ? `${each.milliseconds.toFixed(each.milliseconds < 10 ? 1 : 0)} ms` : "");
+  add("Jobs that run with it", each.jobs > 0 ? String(each.jobs) : "");
   add("SHA-256", each.content);
   const further = [
     each.changes.length > 0 ? findings("Changed since it was installed", each.changes) : null,
-    each.audit.length > 0 ? findings("Done without being declared", each.audit) : null,
+    each.findings.length > 0 ? findings("Done without being declared", each.findings) : null,
     each.trace ? make("details", { class: "w-fold w-trace" }, make("summary", {}, icon("next"), "Traceback"), make("pre", {}, each.trace)) : null,
   ];
   return make("div", { class: "w-extension-details" }, list, ...further);

@@ -62,8 +62,12 @@ class Folds extends HTMLElement {
     if (this.childElementCount > 0) return;
     const tab = page.tabOf(this);
     const beside = this.closest(".w-start") !== null;
-    for (const { title, names, beside: where } of page.config.folds[tab.task]) {
-      if (where === beside) this.append(new Fold(tab, title, names).node);
+    let added = false;
+    for (const { title, names, beside: where, extension } of page.config.folds[tab.task]) {
+      if (where !== beside) continue;
+      if (extension && !added) this.append(make("h3", { class: "w-folds-head" }, "Extensions"));
+      added ||= Boolean(extension);
+      this.append(new Fold(tab, title, names).node);
     }
   }
 }

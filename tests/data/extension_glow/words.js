@@ -1,0 +1,3 @@
+// What glow says.
+
+export const WORDS = "a soft glow";

@@ -101,7 +101,8 @@ def stepped(start: Callable[[Request], Sequence[Source]], networks: Any, **optio
 
 def local(choice: Choice = CPU_FLOAT32) -> LocalNetworks:
     """The tiny model's networks."""
-    return LocalNetworks(lambda name: InMemory(tiny_model()), choice)
+    source = InMemory(tiny_model())
+    return LocalNetworks(lambda _: source, choice)
 
 
 def run(engine: Engine, turns: int = 100_000) -> None:

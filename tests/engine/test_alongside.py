@@ -75,12 +75,6 @@ def predicted(networks: LocalNetworks, *rows: Row) -> tuple[Tensor, ...]:
     return networks.predict(call_of(rows)).rows
 
 
-def one_source(budget: int = 2**62) -> LocalNetworks:
-    """The tiny model's networks, from a source that stays the same."""
-    source = InMemory(tiny_model())
-    return LocalNetworks(lambda _: source, room=Room(weights=budget))
-
-
 def near(actual: Tensor, wanted: Tensor, bound: float = 1e-5) -> bool:
     return bool((actual - wanted).abs().max() <= bound * wanted.abs().max())
 
@@ -96,7 +90,7 @@ def test_each_row_is_as_with_its_own_strength_merged(keys: list[str], seed: int,
         row(index, patches=Patches(weights=(*(made(key, "a", seed, beside=strength) for key in keys), *kept)))
         for index, strength in enumerate(strengths)
     ]
-    networks = one_source()
+    networks = local()
     together = predicted(networks, *rows)
     for index, (strength, answer) in enumerate(zip(strengths, together, strict=True)):
         merged = Patches(weights=(*(made(key, "a", seed, merged=strength) for key in keys), *kept))
@@ -107,7 +101,7 @@ def test_each_row_is_as_with_its_own_strength_merged(keys: list[str], seed: int,
 @pytest.mark.parametrize("key", LAYERS)
 @pytest.mark.parametrize("seed", [0, 1])
 def test_it_has_an_effect_that_grows_with_the_strength_and_is_another_in_the_next_step(key: str, seed: int) -> None:
-    networks = one_source()
+    networks = local()
     (plain,) = predicted(networks, row())
     answers = [predicted(networks, row(patches=Patches(weights=(made(key, "a", seed, beside=each),))))[0] for each in (0, 0.5, 1)]
     assert near(answers[0], plain)
@@ -125,7 +119,7 @@ def test_rows_of_different_strengths_share_a_call_and_rows_with_another_patch_do
     assert key(low_rank(layer, "a", merged=0.2)) != key(low_rank(layer, "a", merged=0.9))
     assert key(WeightPatch("k", torch.zeros_like, "a")) != key(WeightPatch("k", torch.zeros_like, "a", beside=1.0))
     assert not local().ready(row(patches=Patches(weights=(low_rank(layer, "a", beside=0.2),))))
-    networks = one_source()
+    networks = local()
     predicted(networks, row(patches=Patches(weights=(low_rank(layer, "a", beside=0.2),))))
     swaps = networks.holding.residency.swaps
     assert networks.ready(row(patches=Patches(weights=(low_rank(layer, "a", beside=-3.0),))))
@@ -147,8 +141,9 @@ def test_a_network_that_comes_block_by_block_answers_the_same(patch) -> None:
     keys = [key for key in LAYERS if len(shape_of(key)) > 1]
     patches = Patches(weights=(*(patch(key, "a", beside=0.6) for key in keys), whole(keys[0], "kept")))
     extra = sum(4 * shape_of(key).numel() for key in keys) if patch is whole else 0
-    small = one_source(size_of(InMemory(tiny_model()).shapes("unet"), Choice()) + extra - 64)
-    known = predicted(one_source(), row(patches=patches))[0]
+    source = InMemory(tiny_model())
+    small = LocalNetworks(lambda _: source, room=Room(weights=size_of(source.shapes("unet"), Choice()) + extra - 64))
+    known = predicted(local(), row(patches=patches))[0]
     assert torch.equal(predicted(small, row(patches=patches))[0], known)
     assert small.holding.predictor("tiny", patches.weights).streamed
     assert small.holding.residency.ledger.peak <= small.holding.residency.ledger.budget
@@ -161,7 +156,7 @@ def test_nothing_stays_neither_after_a_call_nor_after_one_that_raises() -> None:
                 raise RuntimeError("broken")
             return h
 
-    networks = one_source()
+    networks = local()
     before = {name: weight.clone() for name, weight in tiny_model().unet.state_dict().items()}
     patches = Patches(weights=tuple(made(key, "a", index, beside=0.8) for index, key in enumerate(LAYERS)))
     (plain,) = predicted(networks, row())

@@ -166,7 +166,7 @@ class Resolver:
 
     def further_choices(self) -> Mapping[str, Sequence[str]]:
         """The names that extensions' parameters may have, by registry."""
-        return {}
+        return {"detectors": [NONE, *self.extensions.detectors]}
 
     def checkpoints(self) -> tuple[Checkpoint, ...]:
         """The models there are now."""

@@ -277,13 +277,12 @@ def test_a_key_that_is_given_again_at_once_is_the_new_requests(tmp_path: Path, m
     def wait() -> None:
         assert busy.wait(WAIT)
 
-    engine._wishes.put(("", wait))
+    engine._engine._wishes.put(("", None, wait))
     engine.submit("a", plain())
     streamed.logs["job 0"].add(events.Cancelled(job="job 0"))
-    heard(engine, "a")
     busy.set()
     making.until(lambda: bool(streamed.forgotten))
-    assert streamed.forgotten == ["job 0"]
+    assert streamed.forgotten == ["job 0"] and engine.next(0) is None, "that was the other request's end"
     engine.cancel("a")
     making.until(lambda: bool(streamed.cancelled))
     assert streamed.cancelled == ["job 1"]

@@ -87,6 +87,8 @@ def read_options(arguments: list[str]) -> argparse.Namespace:
     add("--host-name", action="append", default=[], metavar="NAME", help="Another name of this machine, such as a proxy's.")
     add("--output", type=Path, metavar="FOLDER", help="Where pictures go. Default: outputs/txt2img here.")
     add("--models-from", action="append", default=[], type=Path, metavar="PATH", help="Also use the models of another program.")
+    add("--safe-mode", action="store_true", help="Start without the extensions that were added to the program.")
+    add("--allow-installing", action="store_true", help="Let owners install extensions although others can reach the page.")
     add("--no-browser", action="store_true", help="Do not open the page in the browser.")
     add("--add-user", action="append", default=[], metavar="NAME", help="Make an account, and show its password.")
     add("--new-password", action="append", default=[], metavar="NAME", help="Make a new password for an account, and show it.")
@@ -107,6 +109,7 @@ def serve(options: argparse.Namespace, root: Path, data: Path, cache: Path) -> i
     """Open everything, serve until somebody ends it, close everything."""
     say("Starting the page ...")
     from webui.api.server import gradio_environment, listen
+    from webui.service.extension_shelf import Shelf
     from webui.service.studio import open_studio
 
     host = options.listen or HOME
@@ -116,7 +119,9 @@ def serve(options: argparse.Namespace, root: Path, data: Path, cache: Path) -> i
             os.environ.pop(name, None)
             if value is not None:
                 os.environ[name] = value
-        with open_studio(root, output=options.output, models_from=options.models_from) as studio:
+        shelf = Shelf(root, safe_mode=options.safe_mode, marked=True)
+        with open_studio(root, output=options.output, models_from=options.models_from, shelf=shelf) as studio:
+            report(studio)
             make_accounts(options, studio.users)
             tunnel = make_tunnel(cache, host) if options.share else None
             site = Site(
@@ -126,12 +131,18 @@ def serve(options: argparse.Namespace, root: Path, data: Path, cache: Path) -> i
             try:
                 run(site, studio, data, browser=not options.no_browser)
             except KeyboardInterrupt:
-                end_at_once_next_time()  # first: what follows must not be interrupted and then waited for all the same
+                end_at_once_next_time(studio)  # first: what follows must not be interrupted and then waited for all the same
                 say("\nEnding; what is being made now is begun again at the next start. Press Ctrl+C again to end at once.")
             finally:
                 if tunnel is not None:
                     tunnel.end()
     return DONE
+
+
+def report(studio: Studio) -> None:
+    """Say which extensions are not loaded although they should be, and why."""
+    for name, problem in studio.resolver.extensions.problems.items():
+        say(f"The extension {name} is left out: {problem}")
 
 
 def run(site: Site, studio: Studio, data: Path, *, browser: bool) -> None:
@@ -174,6 +185,7 @@ def entrance_for(options: argparse.Namespace, listening: socket, tunnel: Tunnel 
         everyone_signs_in=everyone_signs_in(options),
         port=listening.getsockname()[1],
         tunnel=tunnel,
+        installing=options.allow_installing or not (options.listen or options.share),
     )
 
 
@@ -288,9 +300,14 @@ def wishes() -> list[signal.Signals]:
     return [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
-def end_at_once_next_time() -> None:
+def end_at_once_next_time(studio: Studio) -> None:
     """Take the next of those signals as a wish not to wait any longer."""
+
+    def end(_signal: int, _frame: FrameType | None) -> None:
+        studio.shelf.watch.close()  # whoever is at work now did not end the program
+        end_at_once()
+
     if threading.current_thread() is threading.main_thread():
         for number in wishes():
             if signal.getsignal(number) is not signal.SIG_IGN:
-                signal.signal(number, lambda _signal, _frame: end_at_once())
+                signal.signal(number, end)

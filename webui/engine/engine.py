@@ -60,7 +60,7 @@ class Engine:
         self._thread = threading.Thread(target=self._loop, name="engine", daemon=True) if thread else None
         if self._thread is not None:
             self._thread.start()
-            weakref.finalize(self, end_in_order, weakref.ref(self))  # at the latest when the program ends
+            self._at_exit = weakref.finalize(self, end_in_order, weakref.ref(self))  # at the latest when the program ends
 
     @property
     def calls(self) -> int:
@@ -121,6 +121,12 @@ class Engine:
             self._changed.notify_all()
         if self._thread is None:
             self._end_left()
+
+    def abandon(self) -> None:
+        """Close it for good, and have nobody wait for it: its thread is held up in code that may never come back."""
+        self.close()
+        if self._thread is not None:
+            self._at_exit.detach()
 
     def join(self, timeout: float | None = None) -> bool:
         """Wait until the loop has ended after `close`; False if it has not within `timeout` seconds."""

@@ -12,6 +12,7 @@ has the old one goes on with it. What is taken out of use is let go when the las
 from __future__ import annotations
 
 import logging
+import sys
 import threading
 import time
 import traceback
@@ -36,7 +37,7 @@ from webui.service.extension_records import DISABLED, ENDED, FAILED, LOADED, SAF
 from webui.service.extension_snapshot import Extensions
 from webui.service.extension_standing import BUNDLED, Standing, first_import, found_in, missing, note, order, record_of
 from webui.service.extension_trial import Refused, Trials, problem_of
-from webui.service.extension_watch import LIMITS, Limits, Watch
+from webui.service.extension_watch import LIMITS, Entry, Limits, Watch
 from webui.service.folders import CACHE, DATA, own_folder
 
 LOG = logging.getLogger(__name__)
@@ -82,6 +83,7 @@ class Shelf:
         self._standings: dict[str, Standing] = {}
         self._refreshing: set[str] = set()
         self._now = Extensions()
+        self.watch.listeners.append(self._note_held_up)
 
     @property
     def now(self) -> Extensions:
@@ -292,7 +294,7 @@ class Shelf:
         for each in standings:
             why = lacking.get(each.name) or str(refused.get(each.name, ""))
             each.state, each.problem = (FAILED, why) if why else (LOADED, "")
-        self._now = replace(made, unhurried=self.watch.unhurried)
+        self._now = replace(made, unhurried=self.watch.unhurried, during=self.watch.during)
         for listener in list(self._listeners):
             listener()
 
@@ -313,6 +315,12 @@ class Shelf:
             finish()
         else:
             threading.Thread(target=finish, name=f"lets {standing.name} go", daemon=True).start()
+
+    def _note_held_up(self, entry: Entry) -> None:
+        standing = self._standings.get(entry.owner)
+        if standing is not None:
+            sentence = f"It was still busy in {entry.hook} after {entry.limit:g} seconds; the job it was busy with was ended."
+            standing.failure = (sentence, "".join(traceback.format_stack(sys._current_frames().get(entry.thread))))
 
     def _tell_unloaded(self, old: Ready | None, guard: Guard | None) -> None:
         if old is not None and guard is not None and "unloaded" in old.loaded.hooks:

@@ -22,8 +22,14 @@ from webui.request import Request
 from webui.service.extension_manifest import Manifest
 
 Detector = Callable[[Job, Picture], Generator[Any, Any, Any]]
+Source = Generator[Any, Any, Any]
 Functions = Mapping[str, Mapping[str, Callable[..., Any]]]
 LOG = logging.getLogger(__name__)
+
+
+def alone(_job: object, source: Source) -> Source:
+    """A generation of a job where nobody watches."""
+    return source
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -57,6 +63,7 @@ class Extensions:
     problems: Mapping[str, str] = field(default_factory=dict)
     owners: Mapping[str, str] = field(default_factory=dict)
     functions: Functions = field(default_factory=dict)
+    during: Callable[[object, Source], Source] = alone  # a generation of a job, whose hooks are then known to be at work for it
     unhurried: Callable[[], AbstractContextManager[None]] = nullcontext  # entered while a hook waits for what may take long
 
     def with_hook(self, hook: str) -> tuple[str, ...]:

@@ -38,6 +38,7 @@ class Entry:
     limit: float
     job: object
     outer: Entry | None
+    thread: int = 0
     place: int = NOWHERE
     told: bool = False
 
@@ -96,7 +97,7 @@ class Watch:
         thread = threading.get_ident()
         outer = self._running.get(thread)
         job = self._jobs.get(thread) if job is None else job
-        entry = Entry(owner=owner, hook=hook, since=self.clock(), limit=limit, job=job, outer=outer)
+        entry = Entry(owner=owner, hook=hook, since=self.clock(), limit=limit, job=job, outer=outer, thread=thread)
         mark = self.mark
         if mark is not None:
             if outer is None:

@@ -7,12 +7,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from webui.service.extension_lock import CHOICES
 from webui.service.extension_manifest import MANIFEST, Manifest, read_manifest
-from webui.service.extension_shelf import Shelf
+from webui.service.extension_shelf import FOLDER, Shelf, open_shelf
 from webui.service.extension_snapshot import Extensions
 from webui.service.extension_standing import BUNDLED
+from webui.service.folders import DATA
 
-__all__ = ["BUNDLED", "MANIFEST", "Current", "Extensions", "Manifest", "bundled", "load", "read_manifest"]
+__all__ = ["BUNDLED", "MANIFEST", "Current", "Extensions", "Manifest", "bundled", "load", "of_folder", "read_manifest"]
 
 
 @cache
@@ -26,6 +28,13 @@ def load(folders: Sequence[Path]) -> Extensions:
     shelf = Shelf(BUNDLED.parent, kept=False, folders=tuple(folders))
     shelf.open()
     return shelf.now
+
+
+def of_folder(root: Path) -> Extensions:
+    """The extensions of a program's folder, for a command; those that come with the program, where it has no others."""
+    if (root / FOLDER).is_dir() or (root / DATA / CHOICES).exists():
+        return open_shelf(root).now
+    return bundled()
 
 
 class Current:

@@ -30,7 +30,9 @@ from webui.pipeline.generate import Model, Registry, depth_map, enlarge, generat
 from webui.pipeline.protocol import EncodePicture
 from webui.request import NO_INPUTS, InputFacts, Request, named
 from webui.service.decoding import colours
+from webui.service.extension_shelf import Shelf
 from webui.service.extension_snapshot import Extensions
+from webui.service.extensions import of_folder
 from webui.service.folders import DATA, cache_folder
 from webui.service.further_sources import Further, as_opened, owner_key
 from webui.service.given import OpenInput, given, nothing, stored
@@ -127,12 +129,12 @@ class Service:
         upscaler = self._further.name(second, "upscaler") if second is not None else ""
         registry, reach = registry_of(extensions), self._reach(extensions)
         return [
-            generate(
+            extensions.during(request, generate(
                 each, model, registry, device=device, refiner=refiner, vae=vae, given=brought, estimator=estimator,
                 canvas=canvas, larger=larger, upscaler=upscaler, reach=reach,
-            )
+            ))
             for each in pictures
-        ]
+        ]  # fmt: skip
 
     def _reach(self, extensions: Extensions) -> Reach:
         """What extensions reach in a job that begins with these."""
@@ -216,19 +218,20 @@ def _second(request: Request) -> Request:
 
 def open_engine(
     root: Path, *, paths: bool = False, exact: bool = False, models_from: Sequence[Path] = (), memory_megabytes: int = 0,
-    open_input: OpenInput | None = None,
+    open_input: OpenInput | None = None, extensions: Shelf | Extensions | None = None,
 ) -> Service:
     """The service of the models under `root`/models and in `models_from`; nothing is loaded before it is needed.
 
     What is measured and computed once is kept in `root`/cache. `paths` lets a model be named by the path of a file, which only
     the machine's owner may; `exact` computes in float32 on the CPU, whatever else there is. `memory_megabytes` is what models may
     take on the device, 0 what is sensible of what is free. `open_input` gives the pictures that requests name, if they are not
-    those that were brought to the page of this folder.
+    those that were brought to the page of this folder. `extensions` are those to use, if not the folder's own.
     """
     cache = cache_folder(root)
     overrides = Overrides(root / DATA / FILE)
     opened = stored(root) if open_input is None else open_input
     resolver = Resolver(
-        models_folder=root / "models", cache=cache, others=tuple(models_from), paths=paths, overrides=overrides, open_input=opened
-    )
+        models_folder=root / "models", cache=cache, others=tuple(models_from), paths=paths, overrides=overrides,
+        open_input=opened, extensions=of_folder(root) if extensions is None else extensions,
+    )  # fmt: skip
     return Service(resolver=resolver, cache=cache, exact=exact, open_input=opened, memory_megabytes=memory_megabytes)

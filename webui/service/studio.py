@@ -14,6 +14,7 @@ from typing import Self
 from webui.service.broadcast import Broadcast
 from webui.service.database import Database
 from webui.service.engines import EngineHandle, ThreadEngine
+from webui.service.extension_shelf import Shelf
 from webui.service.folders import CACHE, DATA, OUTPUTS, own_folder
 from webui.service.given import stored
 from webui.service.grids_kept import GridKeeper
@@ -21,6 +22,7 @@ from webui.service.groups import Groups
 from webui.service.groups_kept import GroupRows
 from webui.service.groups_running import GroupRunner
 from webui.service.inputs import Inputs
+from webui.service.installing import Installer
 from webui.service.jobs import Jobs
 from webui.service.keeping import Keeper
 from webui.service.limits import UserLimits
@@ -58,6 +60,8 @@ class Studio:
     inputs: Inputs
     styles: Styles
     preferences: Preferences
+    shelf: Shelf
+    installer: Installer
     closing: ExitStack
 
     def close(self) -> None:
@@ -73,10 +77,18 @@ class Studio:
 
 def open_studio(
     root: Path, *, output: Path | None = None, models_from: Sequence[Path] = (), engine: EngineHandle | None = None,
-    clock: Clock = time.time, slots: Slots = SLOTS,
+    clock: Clock = time.time, slots: Slots = SLOTS, shelf: Shelf | None = None,
 ) -> Studio:
-    """The studio of the program's folder; torch is imported by the engine, when it is warmed or gets its first job."""
+    """The studio of the program's folder; torch is imported by the engine, when it is warmed or gets its first job.
+
+    `shelf` has the extensions, if not the folder's own as they usually are; it is opened and closed here.
+    """
     with ExitStack() as opened:
+        shelf = shelf or Shelf(root)
+        installer = Installer(root, check=shelf.check, load=shelf.load, unload=shelf.unload)
+        installer.recover()
+        opened.callback(shelf.close)
+        shelf.open()
         database = Database(own_folder(root, DATA) / DATABASE)
         opened.callback(database.close)
         cache = own_folder(root, CACHE)
@@ -85,8 +97,9 @@ def open_studio(
         jobs = Jobs(database, clock, broadcast)
         overrides = Overrides(own_folder(root, DATA) / FILE)
         resolver = Resolver(
-            models_folder=root / "models", cache=cache, others=tuple(models_from), overrides=overrides, open_input=stored(root)
-        )
+            models_folder=root / "models", cache=cache, others=tuple(models_from), overrides=overrides, open_input=stored(root),
+            extensions=shelf,
+        )  # fmt: skip
         pictures = Pictures(database, outputs, clock, thumbnails=cache / THUMBNAILS)
         inputs, styles = Inputs(database, root, clock), Styles(database)
         preferences = Preferences(database, resolver.tasks)
@@ -94,8 +107,10 @@ def open_studio(
             database=database, jobs=jobs, pictures=pictures, inputs=inputs, settings=preferences.settings_of,
             extensions=lambda: resolver.extensions, clock=clock,
         )  # fmt: skip
+        if isinstance(engine, ThreadEngine):
+            engine.use(shelf)
         handle = engine or ThreadEngine(
-            root, models_from=models_from, memory=lambda: preferences.for_everybody().memory_megabytes
+            root, models_from=models_from, memory=lambda: preferences.for_everybody().memory_megabytes, shelf=shelf
         )
         worker = Worker(jobs, handle, broadcast, keeper, slots=slots, timer=time.monotonic, complete=resolver.complete)
         opened.callback(worker.close)
@@ -113,6 +128,7 @@ def open_studio(
         return Studio(
             root=root, outputs=outputs, database=database, users=users, queue=queue, groups=groups, resolver=resolver,
             worker=worker, engine=handle, pictures=pictures, inputs=inputs, styles=styles, preferences=preferences,
+            shelf=shelf, installer=installer,
             closing=opened.pop_all(),
         )  # fmt: skip
 

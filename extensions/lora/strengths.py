@@ -113,9 +113,11 @@ def wished(arguments: Sequence[str], presets: Mapping[str, Sequence[float]], *, 
             plain.append(each)
     if len(plain) > 3:
         raise UserError(f"A LoRA's tag has {len(plain)} numbers, {', '.join(plain)}; it takes two strengths and a rank.")
-    order = ("te", "unet", "dyn") if text_first and len(plain) > 1 else ("unet", "te", "dyn")
+    order = ("te", "unet", "dyn") if text_first else ("unet", "te", "dyn")
     told = {**dict(zip(order, plain, strict=False)), **told}
     points = points_of(told.get("unet", told.get("te", "1") if text_first else "1"))
+    if "@" in told.get("te", ""):
+        del told["te"]  # the text is read once
     start, stop = window(told)
     unet = Strength(
         points=points, parts=max(place for _, place in points) <= 1, start=_place(start), start_part="." in start,

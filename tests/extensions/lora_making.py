@@ -36,7 +36,8 @@ class Folder:
         self._kept: dict[str, Any] = {}
 
     def names(self, folders: tuple[str, ...]) -> Mapping[str, str]:
-        return {path.stem: str(path) for path in sorted(self.folder.rglob("*")) if path.suffix in SUFFIXES}
+        suffixes = SUFFIXES if folders == ("embeddings",) else SUFFIXES[:3]
+        return {path.stem: str(path) for path in sorted(self.folder.rglob("*")) if path.suffix in suffixes}
 
     def find(self, folders: tuple[str, ...], name: str) -> str:
         if name not in self.names(folders):

@@ -63,7 +63,7 @@ def connected(mask: Tensor) -> Tensor:
             break
         labels = wider
     whole = interpolate(labels[None, None], size=(height, width), mode="nearest")[0, 0]
-    parts = [mask * (whole == number) for number in labels.unique() if number > 0]
+    parts = [mask * (whole == number) for number in sorted(set(labels.flatten().tolist())) if number > 0]
     parts = [part for part in parts if bool((part > WHITE).any())]
     parts.sort(key=lambda part: -float((part > WHITE).sum()))
     return torch.stack(parts) if parts else mask.new_zeros(0, height, width)

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 
 LEAST_EFFECT = 5.0  # of 255, in the mean
 MOST_ROUNDING = 2  # of 255, in any pixel: calls that are shared round otherwise
+MOST_NAMED = 3  # of a kind, before they are counted
 PASSED, WRONG, LEFT_OUT = "passed", "FAILED", "not tried"
 Say = Callable[[str], None]
 
@@ -158,7 +159,12 @@ def _carry_out(bench: Bench, use: Use, note: Callable[[str, bool | None, str], N
 def _has(extensions: Extensions, name: str) -> str:
     """What an extension adds and does, in words."""
     hooks = [each.name for each in extensions.job_hooks if each.name == name]
-    kinds = [key for key, owner in extensions.owners.items() if owner == name]
+    kinds: dict[str, list[str]] = {}
+    for key, owner in extensions.owners.items():
+        if owner == name:
+            kinds.setdefault(key.partition(" ")[0], []).append(key)
     sections = [section.title for section in extensions.sections.get(name, ())]
-    named = [*(f"the section {title}" for title in sections), *(f"the {kind}" for kind in kinds)]
+    named = [f"the section {title}" for title in sections]
+    for kind, own in kinds.items():
+        named += [f"{len(own)} {kind}s"] if len(own) > MOST_NAMED else [f"the {each}" for each in own]
     return ", ".join(["a part in jobs"] * bool(hooks) + named) or "no parameters, samplers, tags or scripts"

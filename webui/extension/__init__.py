@@ -182,11 +182,6 @@ class Hooks:
     # ---------------------------------------------------------------------------------------------------------------------
 
     @SPECIFIED
-    def choices(self, home: Home, files: Files) -> Mapping[str, Sequence[str]]:
-        """The names that its parameters with `choices="..."` may have now, by that word; begin it with the extension's name."""
-        raise NotImplementedError
-
-    @SPECIFIED
     def cards(self, home: Home, files: Files) -> Sequence[Card]:
         """What people choose from with the eye: files with a preview, and what choosing one puts into the prompt."""
         raise NotImplementedError

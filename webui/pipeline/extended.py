@@ -10,13 +10,12 @@ from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
-from webui.pipeline.protocol import Ask, Conditioning, Denoise, Moment, Row
+from webui.pipeline.protocol import Ask, Conditioning, Denoise, MakeRow, Moment, Row
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from webui.nets.spec import ModelSpec
-    from webui.pipeline.guidance import MakeRow
     from webui.pipeline.patches import Patches
     from webui.pipeline.picture import Picture
     from webui.pipeline.texts import Texts

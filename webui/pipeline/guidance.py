@@ -12,12 +12,11 @@ from torch import Tensor
 from webui.pipeline.extended import Guide, Guided
 from webui.pipeline.noise_table import NoiseTable
 from webui.pipeline.patches import NO_PATCHES, Patches
-from webui.pipeline.protocol import Ask, Conditioning, Denoise, Moment, Row, Rows
+from webui.pipeline.protocol import Ask, Conditioning, Denoise, MakeRow, Moment, Row, Rows
 from webui.pipeline.samplers import SamplerInfo
 from webui.pipeline.texts import Part, Texts
 from webui.request import Request
 
-MakeRow = Callable[[Tensor, Moment, Conditioning, str], Row]
 PAIRED_PART = 12.5  # what A1111 divides the scale by for CFG++, whose own scales are from 0 to 1
 
 

@@ -80,6 +80,9 @@ class Row:
     time: float | None = None
 
 
+MakeRow = Callable[["Tensor", Moment, Conditioning, str], Row]  # the last is the row's role
+
+
 @dataclass(frozen=True, eq=False, init=False)
 class Rows:
     """Ask: the predicted clean latent of each row; answered with a tuple of float32 tensors [C, H, W], in order."""

@@ -181,3 +181,44 @@ def test_a_picture_is_encoded_once(monkeypatch: pytest.MonkeyPatch) -> None:
     networks.free()
     networks.encode_picture(ask)
     assert len(encoded) == 4
+
+
+class Several(nn.Module):
+    """Several answers, of a picture and a number that is not to be rounded."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.factor = nn.Parameter(torch.empty(4))
+
+    def forward(self, picture: Tensor, time: Tensor, padding: str = "") -> Any:
+        assert time.dtype == torch.float32 and time.shape == (1,) and picture.dtype == self.factor.dtype
+        if padding == "bad":
+            return "no tensors"
+        return picture * self.factor[0], time[:, None] * torch.ones(1, 2)
+
+
+class SeveralSource(TimesSource):
+    """The same weights for another network."""
+
+    def build(self, part: str) -> nn.Module:
+        return Several().to("meta")
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_an_answer_of_several_tensors_is_a_tuple_of_ones_own(dtype: Any) -> None:
+    source = SeveralSource(2.0)
+    networks = networks_of({"a": source}, choice=Choice(dtype=dtype))
+    ask = Call("a", {"picture": picture(), "time": torch.tensor(999.123)})
+    for _ in range(2):
+        large, times = networks.call(ask)
+        assert torch.allclose(large, 2 * picture(), atol=1e-2) and torch.equal(times, torch.full((2,), 999.123))
+        large.zero_()
+    with pytest.raises(JobError, match="'no tensors'"):
+        networks.call(Call("a", {"picture": picture(), "time": torch.tensor(1.0), "padding": "bad"}))
+
+
+def test_what_is_not_to_be_kept_is_asked_again(counted: list[int]) -> None:
+    networks = networks_of({"a": TimesSource(2.0)})
+    ask = Call("a", {"picture": picture()}, keep=False)
+    answers = [networks.call(ask) for _ in range(2)]
+    assert torch.equal(*answers) and len(counted) == 2

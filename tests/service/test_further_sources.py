@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,15 +21,19 @@ from tests.networks_beside import real_esrgan
 from tests.tiny_checkpoint import DEPTH, write
 from webui.engine import events
 from webui.engine.device import CPU_FLOAT32
+from webui.engine.local import LocalNetworks
 from webui.engine.placing import brought
-from webui.errors import UnknownName
+from webui.errors import JobError, UnknownName, UserError
 from webui.nets.upscaler_spec import RRDBSpec
 from webui.params import Params
+from webui.pipeline.protocol import Call
 from webui.service.decoding import facts_of
+from webui.service.further_sources import Further
 from webui.service.given import among
 from webui.service.opening import Service
 from webui.service.requests import Resolver
 from webui.tasks import MAP, NEAREST, Depth, Extras
+from webui.weights.network_file import NetworkFile
 from webui.weights.upscaler_files import open_upscaler
 
 ROOT = Path(__file__).parents[2]
@@ -140,3 +145,39 @@ def test_what_extensions_register_is_chosen_by_name_and_used(tmp_path: Path) -> 
         networks.more_upscalers.pop("Threefold")
         with pytest.raises(UnknownName, match="Threefold"):
             place.run(Extras(upscaler="Threefold"), picture())
+
+
+def test_networks_of_extensions_are_opened_when_they_are_asked_and_again_when_their_file_changed(tmp_path: Path) -> None:
+    class Plus(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.number = torch.nn.Parameter(torch.empty(1))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return x + self.number
+
+    path, opened = tmp_path / "plus.safetensors", []
+
+    def opener(rest: str) -> Any:
+        opened.append(rest)
+        return NetworkFile(tmp_path / f"{rest}.safetensors", Plus)
+
+    openers = {"plus": opener, "twice": lambda rest: lambda x: 2 * x, "wrong": lambda rest: 3}
+    further = Further(Resolver(models_folder=tmp_path, cache=tmp_path / "cache").networks, "cpu")
+    networks = LocalNetworks(lambda name: pytest.fail(name), open_other=further.open)
+    save_file({"number": torch.tensor([5.0])}, path)
+    first, reloaded = further.added("plus:plus", openers, "load 1"), further.added("plus:plus", openers, "load 2")
+    assert first != reloaded and not opened
+    for _ in range(2):
+        assert networks.call(Call(first, {"x": torch.ones(1)})) == 6
+    assert opened == ["plus"]
+    save_file({"number": torch.tensor([7.0])}, path)
+    os.utime(path, ns=(1, 1))
+    assert networks.call(Call(first, {"x": torch.ones(1)})) == 8
+    assert networks.call(Call(further.added("twice:", openers), {"x": 4})) == 8
+    with pytest.raises(UserError, match="expected a NetworkFile"):
+        networks.call(Call(further.added("wrong:", openers), {}))
+    with pytest.raises(UnknownName, match="kind of network 'none'"):
+        further.added("none:x", openers)
+    with pytest.raises(JobError, match="no network"):
+        networks.call(Call("plus:plus", {}))

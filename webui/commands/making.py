@@ -14,11 +14,12 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from webui.commands.tasks import extensions_of
 from webui.commands.terminal import STOPPED, Bar, duration, end_at_once, progress_line, say, show
 from webui.errors import StorageError
 from webui.params import parameters
 from webui.request import Request
-from webui.service.extensions import bundled
+from webui.service.extensions import Extensions
 from webui.service.filenames import Facts, name_of
 from webui.service.folders import CACHE, OUTPUTS
 from webui.service.gallery import Form, check_folder, loses, save
@@ -48,6 +49,7 @@ class Outcome:
     content: bytes = b""
     save_map: bool = False
     settings: Settings = field(default_factory=Settings)  # what pictures are kept as
+    extensions: Extensions = field(default_factory=Extensions)  # that may have had a part
     before: str = ""  # in front of what is told of its progress
     pictures: list[dict[str, Any]] = field(default_factory=list)
     notices: list[str] = field(default_factory=list)
@@ -100,7 +102,10 @@ def run(
         brought = among({}) if open_input is None else open_input
         with (
             logging_to(root / CACHE / LOG),
-            open_engine(root, paths=True, exact=options.exact, memory_megabytes=memory, open_input=brought) as service,
+            open_engine(
+                root, paths=True, exact=options.exact, memory_megabytes=memory, open_input=brought,
+                extensions=extensions_of(root),
+            ) as service,
         ):
             return work(service, bar)
     except KeyboardInterrupt:  # pressed twice, or before there was anything to keep; Python's end would wait for the engine
@@ -112,6 +117,7 @@ def run(
 
 def make(service: Service, outcome: Outcome, bar: Bar, *, quiet: bool, stop: Stop | None = None) -> Outcome:
     """Carry out a request; a disk that fails is told with what was saved before."""
+    outcome.extensions = service.resolver.extensions
     try:
         follow(service, outcome, bar, quiet=quiet, stop=stop)
     except StorageError as error:
@@ -174,7 +180,7 @@ def keep(event: Picture, outcome: Outcome) -> None:
     source = source_text(outcome.content) if request.task == "extras" else ""
     text = text_of(
         request, batched=event.batched, interrupted=event.interrupted, computed=event.computed, maps=digests, source=source,
-        environment=event.environment, extensions=bundled(),
+        environment=event.environment, extensions=outcome.extensions,
     )  # fmt: skip
     seed, settings = seed_said(request, text), outcome.settings
     name = name_of(settings.filename_pattern, Facts(

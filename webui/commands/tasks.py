@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 
 from webui.commands.flags import read_flags
@@ -12,7 +13,7 @@ from webui.params import Params
 from webui.request import InputFacts
 from webui.service.composed import composed_tasks, pictures_of
 from webui.service.decoding import facts_of
-from webui.service.extensions import Extensions, bundled
+from webui.service.extensions import Extensions, of_folder
 from webui.service.inputs import LARGEST, checked_head
 from webui.service.keeping import digest_of
 
@@ -20,9 +21,10 @@ Kept = dict[str, bytes]
 """What files hold that a job is given, by SHA-256."""
 
 
-def extensions_of(root: Path) -> Extensions:  # noqa: ARG001
+@cache
+def extensions_of(root: Path) -> Extensions:
     """The extensions that commands of a program's folder use."""
-    return bundled()
+    return of_folder(root)
 
 
 def parameters_of_task(task: str, root: Path) -> type[Params]:

@@ -23,13 +23,13 @@ LESS = 0.825  # of each result to the one after it, where the prompt counts for 
 
 @dataclass(frozen=True, kw_only=True)
 class Unit:
-    """One ControlNet as it was set; `number` counts from 1, `model` is "" for none, `picture` a SHA-256 or "".
+    """One ControlNet as it was set; `number` counts from 1, `model` is its file's name, `picture` a SHA-256 or "".
 
     It works from the part `start` of the way up to the part `end`.
     """
 
     number: int
-    model: str = ""
+    model: str = NONE
     picture: str = ""
     preprocessor: str = NONE
     weight: float = 1.0
@@ -70,7 +70,7 @@ def units_of(values: Mapping[str, Any]) -> Iterator[Unit]:
     """The units that have a ControlNet."""
     for number in UNITS:
         own = {name: values[f"{name}_{number}"] for name in _fields(number) if f"{name}_{number}" in values}
-        if str(own.get("model", "")).strip():
+        if own.get("model", NONE).strip().casefold() not in ("", NONE.casefold()):
             yield Unit(number=number, **own)
 
 
@@ -79,8 +79,8 @@ def _fields(number: int) -> dict[str, tuple[type, Any]]:
     key = f"ControlNet {number}"
     return {
         "model": (str, param(
-            "", "ControlNet", infotext=key,
-            help="The name of a file in models/ControlNet, made for the same family as the model. Empty: none.",
+            NONE, "ControlNet", infotext=key, choices="ControlNet files",
+            help="A file in models/ControlNet that was made for the same family as the model.",
         )),
         "picture": (str, param(
             "", "Picture", picture=True,

@@ -218,7 +218,7 @@ def test_what_is_missing_is_said_when_the_job_is_submitted(folder: Path) -> None
         resolve({"model": "nothing like it"})
     with pytest.raises(UserError, match="ControlNet 2 has no picture to follow"):
         resolve({}, {"picture": ""})
-    assert resolve({"model": " "}) is None
+    assert resolve({"model": " "}) is None and resolve({"model": "none"}) is None
     found = resolve({}, {"preprocessor": UNITS.DEPTH, "model": " lines "})
     assert found["1"] == {"name": "lines", "sha256": "hash of lines"}
     assert found["2"] == {

@@ -135,3 +135,10 @@ def test_files_are_named_in_the_text_and_those_that_do_not_fit_are_refused(servi
         request(service, controlnet_model_1="random")
     told = list(service.engine.events(service.engine.submit(request(service, **controlled(controlnet_model_1="other")))))
     assert isinstance(told[-1], events.Failed) and "texts of width 48" in told[-1].sentence and told[-1].by_request
+
+
+def test_what_can_be_chosen_are_the_files_there_are(service: Service) -> None:
+    assert service.resolver.further_choices()["ControlNet files"] == ["None", "other", "random"]
+    off = request(service, controlnet_model_1="none", controlnet_picture_1=FIRST)
+    assert off.extensions["controlnet"]["noted"] == {}
+    assert np.array_equal(*drawn(service, request(service), off))

@@ -111,3 +111,8 @@ def test_pictures_that_were_chosen_are_those_that_are_still_there(studio: Studio
 def test_an_area_that_nobody_made_is_not_there(studio: Studio) -> None:
     with pytest.raises(NotFound):
         opening.area_of(studio, "nonsense")
+
+
+def test_what_extensions_have_people_choose_from_is_listed(studio: Studio) -> None:
+    _, choices = opening.find(studio)
+    assert choices["ControlNet files"] == choices["detectors"][:1] == [("None", "None")]

@@ -14,13 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 from webui.errors import UserError
 from webui.extension.kinds import Section
-from webui.params import METADATA_KEY, Parameter, Params, parameters
+from webui.params import METADATA_KEY, NONE, Parameter, Params, parameters
+from webui.pipeline.extended import Files
 from webui.tasks import TASKS
 
 if TYPE_CHECKING:
     from webui.service.extension_snapshot import Extensions
 
 Sections = Mapping[str, Sequence[Section]]  # by extension
+FILES = " files"  # behind the name of a folder under models/, a registry of names
 
 
 @lru_cache(maxsize=8)  # snapshots: few are in use at once
@@ -82,6 +84,14 @@ def pictures_of(params: Params) -> dict[str, str]:
     """The pictures that fields of extensions hold: the SHA-256 of each by the field's name."""
     found = {name: getattr(params, name) for name, parameter in parameters(params).items() if parameter.picture}
     return {name: str(digest) for name, digest in found.items() if digest}
+
+
+def file_choices(extensions: Extensions, files: Files) -> dict[str, list[str]]:
+    """What parameters of extensions choose from by registries such as "ControlNet files": those in models/ControlNet."""
+    kinds = [section.params for own in extensions.sections.values() for section in own]
+    wanted = {each.choices for kind in kinds for each in parameters(kind).values() if each.choices}
+    folders = {registry: registry.removesuffix(FILES) for registry in wanted if registry.endswith(FILES)}
+    return {registry: [NONE, *sorted(files.names((folder, folder.lower())))] for registry, folder in folders.items()}
 
 
 def _composed(task: str, kind: type[Params], added: Sequence[tuple[str, Section, list[str]]]) -> type[Params]:

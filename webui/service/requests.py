@@ -33,7 +33,7 @@ from webui.request import (
 from webui.service import hires, sizes, vaes
 from webui.service.catalogue import HASHES, Catalogue, described, model_facts
 from webui.service.checkpoints import Checkpoint, choose, find, find_vaes, is_there
-from webui.service.composed import composed_tasks, pictures_of
+from webui.service.composed import composed_tasks, file_choices, pictures_of
 from webui.service.decoding import facts_of
 from webui.service.expansion import expanded
 from webui.service.extensions import Current
@@ -166,7 +166,7 @@ class Resolver:
 
     def further_choices(self) -> Mapping[str, Sequence[str]]:
         """The names that extensions' parameters may have, by registry."""
-        return {"detectors": [NONE, *self.extensions.detectors]}
+        return {"detectors": [NONE, *self.extensions.detectors], **file_choices(self.extensions, self.files)}
 
     def checkpoints(self) -> tuple[Checkpoint, ...]:
         """The models there are now."""

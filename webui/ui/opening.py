@@ -66,6 +66,7 @@ def find(studio: Studio) -> Found:
         "hires_samplers": _same([SAME_SAMPLER, *(each for each in samplers if each != AUTOMATIC)]),
         "hires_schedules": _same([SAME_SCHEDULE, *(each for each in schedules if each != AUTOMATIC)]),
         "hires_models": [(SAME_MODEL, SAME_MODEL), *further],
+        **{registry: _same(names) for registry, names in resolver.further_choices().items()},
     }
 
 

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from webui.errors import NotFound, UserError
-from webui.service.extension_desk import MOST_LOOKED_AT, Desk, desk_of
+from webui.service.extension_desk import MOST_LOOKED_AT, Desk
 from webui.service.extension_shelf import Shelf, open_shelf
+from webui.service.installing import Installer
 
 GLOW = Path(__file__).parents[1] / "data" / "extension_glow"
 
@@ -34,7 +35,7 @@ def source(tmp_path: Path) -> Path:
 @pytest.fixture
 def desk(opened: tuple[Path, Shelf]) -> Iterator[Desk]:
     root, shelf = opened
-    made = desk_of(root, shelf)
+    made = Desk(shelf, Installer(root, check=shelf.check, load=shelf.load, unload=shelf.unload))
     yield made
     if (root / "extensions" / "glow").exists():
         made.remove("glow", storage=True, by_hand=True, cancel=False)

@@ -20,6 +20,7 @@ from webui.api.entrance import Entrance
 from webui.api.guard import cookie_name
 from webui.params import parameters
 from webui.service.engines import EngineHandle
+from webui.service.extension_shelf import Shelf
 from webui.service.studio import Studio, open_studio
 from webui.service.users import OWNER_ID, User
 from webui.settings import Settings
@@ -73,9 +74,9 @@ class Site:
 
 
 @contextmanager
-def serving(root: Path, engine: EngineHandle, *, everyone_signs_in: bool = True) -> Iterator[Site]:
-    """Serve the studio of a folder until the block ends."""
-    with socket.create_server(("127.0.0.1", 0)) as listening, open_studio(root, engine=engine) as studio:
+def serving(root: Path, engine: EngineHandle, *, everyone_signs_in: bool = True, shelf: Shelf | None = None) -> Iterator[Site]:
+    """Serve the studio of a folder until the block ends; `shelf` has the extensions, if the engine has them too."""
+    with socket.create_server(("127.0.0.1", 0)) as listening, open_studio(root, engine=engine, shelf=shelf) as studio:
         port = listening.getsockname()[1]
         application = build(studio, mount, Entrance(everyone_signs_in=everyone_signs_in, port=port))
         config = uvicorn.Config(application, log_config=None, ws="none", lifespan="on", timeout_graceful_shutdown=2)

@@ -21,6 +21,7 @@ from starlette.types import Receive, Scope, Send
 from webui.api.accounts_page import people_routes
 from webui.api.entrance import Entrance
 from webui.api.events import Streams
+from webui.api.extensions import ExtensionRoutes
 from webui.api.extensions_cards import CardRoutes
 from webui.api.extensions_own import OwnRoutes
 from webui.api.failures import PLAIN, Failures, of_http, of_ours
@@ -35,6 +36,7 @@ from webui.api.prompts import PromptRoutes
 from webui.api.schedules import ScheduleRoutes
 from webui.api.static import Static
 from webui.errors import WebUIError
+from webui.service.extension_desk import Desk
 from webui.service.prompts import Prompts
 from webui.service.studio import Studio
 from webui.service.upkeep import Upkeep
@@ -77,6 +79,7 @@ def build(studio: Studio, page: Page | None = None, entrance: Entrance | None = 
                 await task
 
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
+    doors = entrance or Entrance()
     streams = Streams(studio.queue, studio.preferences)
     static = Static()
     app.state.static_version = static.version  # for whoever writes addresses of static files
@@ -87,10 +90,10 @@ def build(studio: Studio, page: Page | None = None, entrance: Entrance | None = 
         StyleRoutes(studio.styles), static, SettingRoutes(studio.preferences, streams),
         InputRoutes(studio.inputs, studio.preferences, studio.pictures), ModelRoutes(resolver),
         InfoRoutes(studio.pictures, resolver), PromptRoutes(Prompts(resolver, studio.styles)), ScheduleRoutes(resolver),
+        ExtensionRoutes(Desk(studio.shelf, studio.installer), resolver.cache, installing=doors.installing),
         CardRoutes(*of_extensions, resolver.cache), OwnRoutes(*of_extensions, studio.pictures, studio.queue),
     ):  # fmt: skip
         app.include_router(routes.router())
-    doors = entrance or Entrance()
     app.router.routes.extend(people_routes(studio.users, doors))
     if page is not None:
         page(app, studio)

@@ -6,7 +6,6 @@ import contextlib
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from webui.errors import ExtensionError, NotFound, UserError, quoted
@@ -155,8 +154,3 @@ def _added(name: str, now: Extensions) -> list[str]:
     panels = [f"panel {panel.place}" for panel in now.panels.get(name, ())]
     routes = [f"address {route.path}" for route in now.routes.get(name, ())]
     return [*(what for what, owner in now.owners.items() if owner == name), *folds, *panels, *routes]
-
-
-def desk_of(root: Path, shelf: Shelf) -> Desk:
-    """The desk of a running program: what is installed is loaded at once, and unloaded before its files change."""
-    return Desk(shelf, Installer(root, check=shelf.check, load=shelf.load, unload=shelf.unload))

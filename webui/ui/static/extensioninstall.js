@@ -44,8 +44,8 @@ class Dialog {
       field("Address, folder or zip file on this machine", source),
       field("Commit, branch or tag", commit),
       make("div", { class: "w-actions" },
-        button("Choose a zip file", "zip", () => file.click(), { id: "extension_zip" }), file, make("span", { class: "w-gap" }),
-        this.#cancel(), make("button", { class: "w-button w-solid", id: "extension_look" }, "Look at it")));
+        button("Choose a zip file", "zip", () => file.click(), { id: "extension_zip" }), file,
+        make("span", { class: "w-install-acts" }, this.#cancel(), make("button", { class: "w-button w-solid", id: "extension_look" }, "Look at it"))));
     form.addEventListener("submit", (event) => {
       event.preventDefault();
       const wanted = commit.value.trim();

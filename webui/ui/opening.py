@@ -143,6 +143,11 @@ def kept_inputs(studio: Studio, user: User, area: Area) -> Plain:
     return found
 
 
+def own_choices(area: Area, known: Choices) -> dict[str, str]:
+    """The registries that fields of extensions choose from, by the field's name."""
+    return {name: str(each.choices) for name, each in area.parameters().items() if name in area.owners and each.choices in known}
+
+
 def area_of(studio: Studio, name: str) -> Area:
     """The area of that name whose controls are remembered; `NotFound` where there is none. Settings are kept as settings."""
     areas = areas_of(studio.resolver.extensions)
@@ -162,8 +167,7 @@ def _is_there(studio: Studio, user: User, digest: str) -> bool:
 def _filled(studio: Studio, user: User, area: Area, found: Found) -> Plain:
     """What a tab's controls begin with: values, and choices where files may have come."""
     values = kept(studio, user, area, found=found)
-    own = {name: each.choices for name, each in area.parameters().items() if name in area.owners and each.choices in found[1]}
-    for name, registry in (FILE_CHOICES | own).items():
+    for name, registry in (FILE_CHOICES | own_choices(area, found[1])).items():
         if name in values:
             values[name] = {"choices": found[1][registry], "value": values[name]}
     if area.styled:

@@ -14,6 +14,7 @@ from webui.errors import UserError
 from webui.service.studio import Studio
 from webui.service.users import User
 from webui.ui import naming, opening
+from webui.ui.areas import areas_of
 from webui.ui.reading import read
 
 LARGEST_BODY = 2**20  # bytes of a JSON object
@@ -33,7 +34,10 @@ def add_routes(app: FastAPI, studio: Studio) -> None:
     @app.get("/x/models")
     def models() -> JSONResponse:
         found, known = opening.find(studio)
-        choices = {name: known[registry] for name, registry in (opening.FILE_CHOICES | opening.AUTOMATIC_CHOICES).items()}
+        registries = opening.FILE_CHOICES | opening.AUTOMATIC_CHOICES
+        for area in areas_of(studio.resolver.extensions).values():
+            registries |= opening.own_choices(area, known)
+        choices = {name: known[registry] for name, registry in registries.items()}
         return JSONResponse({"models": found, "choices": choices})
 
     @app.post("/x/read")

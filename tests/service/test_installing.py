@@ -194,7 +194,10 @@ def test_removed_is_gone_without_a_trace(installer: Installer, tmp_path: Path) -
         installer.disable("mine")
         kept = installer.data / "extensions" / "mine" / "kept.txt"
         write(kept.parent, {"kept.txt": "x"})
+        write(installer.data, {"extension_settings.json": '{"mine": {"a": 1}, "other": {"b": 2}}'})
         installer.remove("mine", storage=storage)
+        settings = json.loads((installer.data / "extension_settings.json").read_text())
+        assert settings == {"other": {"b": 2}} | ({} if storage else {"mine": {"a": 1}})
         assert not (installer.folder / "mine").exists() and not staged(installer) and kept.exists() != storage
         assert not extension_lock.locked(installer.data) and not extension_lock.disabled(installer.data)
         assert not installer.states()

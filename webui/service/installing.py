@@ -23,6 +23,7 @@ from filelock import FileLock, Timeout
 
 from webui.errors import StorageError, UserError, WebUIError, quoted, unknown
 from webui.service import extension_lock, requirements
+from webui.service.extension_homes import SETTINGS, STORAGE
 from webui.service.extension_index import Entry, Index, read_index
 from webui.service.extension_lock import WITH_PROGRAM, Locked, Source
 from webui.service.extension_manifest import MANIFEST, NAME, Manifest, read_manifest
@@ -31,8 +32,9 @@ from webui.service.extension_trial import tried
 from webui.service.folders import DATA, own_folder
 from webui.service.installing_sources import brought, recognised
 from webui.service.installing_states import Examined, State
+from webui.weights import remembered
 
-FOLDER, STAGED, STORAGE = "extensions", ".staged", "extensions"  # below root; in it; below the data folder
+FOLDER, STAGED = "extensions", ".staged"  # below root; in it
 READY, OLD, GONE = "ready", "old", "gone"  # in a staging folder: what comes, what it replaces, what was removed
 UPLOAD = "upload"  # the kind of source of a file that somebody brought to the page
 BUSY = "installing.lock"  # in the data folder, held by who installs
@@ -168,6 +170,14 @@ class Installer:
                 extension_lock.set_disabled(self.data, name, False)
             if storage:
                 shutil.rmtree(self.data / STORAGE / name, ignore_errors=True)
+                self._forget_settings(name)
+
+    def _forget_settings(self, name: str) -> None:
+        path = self.data / SETTINGS
+        kept = remembered.read(path)
+        if kept.pop(name, None) is not None:
+            with contextlib.suppress(OSError):  # what is left is a few numbers under a name that nothing has
+                remembered.replace(path, kept)
 
     def recover(self) -> None:
         """Put back what a program that was killed while it installed had taken away, and delete what it left."""

@@ -90,32 +90,53 @@ def pieces_of(place: Place, key: str) -> tuple[Piece, ...]:
 def _changed(weights: Mapping[str, Tensor], pieces: Sequence[Piece], patches: Sequence[WeightPatch]) -> dict[str, Tensor]:
     parts = [weights[piece.key].T if piece.transposed else weights[piece.key] for piece in pieces]
     original = torch.cat(parts).float() if len(parts) > 1 else parts[0].float()
-    total: Tensor | None = None
+    result: Tensor | None = None
     for patch in patches:
+        result = added(patch, original, result)
+    if result is None:
+        return {}
+    return {piece.key: like(piece.take(result), weights[piece.key], own=len(pieces) == 1) for piece in pieces}
+
+
+def added(patch: WeightPatch, original: Tensor, result: Tensor | None) -> Tensor:
+    """The sum so far and what a patch adds, in one pass for a patch of few ranks; the sum, None for `original`, is written to."""
+    ranked = low_rank_of(patch, original)
+    if ranked is None:
         delta = delta_of(patch, original)
-        total = delta if total is None else total + delta
-    result = original if total is None else original + total
-    return {piece.key: like(piece.take(result), weights[piece.key]) for piece in pieces}
+        return original + delta if result is None else result.add_(delta)
+    up, down, scale = ranked
+    scale *= 1.0 if patch.beside is None else float(patch.beside)
+    if result is None:
+        return torch.addmm(original.flatten(1), up, down, alpha=scale).view(original.shape)
+    result = result.contiguous()
+    result.view(len(result), -1).addmm_(up, down, alpha=scale)
+    return result
+
+
+def low_rank_of(patch: WeightPatch, original: Tensor) -> tuple[Tensor, Tensor, float] | None:
+    """The two matrices whose product a patch adds, and its factor, in float32; None where it has none that fit."""
+    if patch.low_rank is None:
+        return None
+    up, down, scale = patch.low_rank()
+    if up.shape[0] != original.shape[0] or down.numel() * len(up) != original.numel() * up[0].numel():
+        return None
+    up, down = (each.to(original.device, torch.float32) for each in (up, down))
+    return up.flatten(1), down.reshape(up[0].numel(), -1), scale
 
 
 def delta_of(patch: WeightPatch, original: Tensor) -> Tensor:
-    """What a patch adds to a weight in float32; `UserError` where it is of another shape."""
-    delta: Tensor | None = None
-    if patch.low_rank is not None:
-        up, down, scale = patch.low_rank()
-        up, down = (each.to(original.device, torch.float32) for each in (up, down))
-        if up.shape[0] == original.shape[0] and down.numel() * len(up) == original.numel() * up[0].numel():
-            delta = (up.flatten(1) * scale @ down.reshape(up[0].numel(), -1)).view(original.shape)
-    if delta is None:
-        delta = patch.delta(original.clone())
+    """What a patch adds to a weight in float32, all of it; `UserError` where it is of another shape."""
+    delta = patch.delta(original.clone())
     if delta.shape != original.shape:
         raise UserError(f"A patch of {quoted(patch.key)} has the shape {list(delta.shape)}, expected {list(original.shape)}.")
     delta = delta.to(original)
     return delta if patch.beside is None else delta * float(patch.beside)
 
 
-def like(tensor: Tensor, model: Tensor) -> Tensor:
-    """A tensor of its own with the dtype, device and memory layout of another."""
+def like(tensor: Tensor, model: Tensor, *, own: bool = False) -> Tensor:
+    """A tensor with the dtype, device and memory layout of another: itself where it has them and is our `own`, else a copy."""
+    if own and (tensor.dtype, tensor.device, tensor.stride()) == (model.dtype, model.device, model.stride()):
+        return tensor
     return torch.empty_like(model).copy_(tensor)
 
 

@@ -147,9 +147,8 @@ def of_pictures(drawing: Drawing, count: int) -> Iterator[Ratios]:
     known = [(colour, shape) for colour, shape in SHOWN if colour in CHANNELS]
     with tempfile.TemporaryDirectory() as folder:
         home = Home(name="inspector", version="", folder=Path(folder))
-        inspector.params(home)
         defaults = {name: each.default for name, each in parameters(inspector.Inspected).items()}
-        registry = Registry(hooks=[JobHooks(name="inspector", denoiser=inspector.denoiser, defaults=defaults)])
+        registry = Registry(hooks=[JobHooks(name="inspector", denoiser=inspector.denoiser, defaults=defaults, home=home)])
         for number in range(count):
             colour, shape = known[int(rng.integers(len(known)))]
             name = SHAPE_WORDS[shape][0]

@@ -54,12 +54,6 @@ def store(folder: Path) -> Store:
     return Store(folder / "records", 2**62)
 
 
-@cache
-def opened() -> dict[str, Home]:
-    """The extension's own place once it is loaded; jobs are told of no place."""
-    return {}
-
-
 @hook
 def settings() -> type[Params]:
     """How much is kept."""
@@ -67,9 +61,8 @@ def settings() -> type[Params]:
 
 
 @hook
-def params(home: Home) -> Sequence[Section]:
+def params() -> Sequence[Section]:
     """What a job can be asked to take down."""
-    opened()["home"] = home
     return [Section(title=TITLE, params=Inspected, tasks=TASKS)]
 
 
@@ -102,11 +95,11 @@ def resolve(submission: Submission) -> Mapping[str, Any] | None:
 @hook
 def denoiser(job: Job, denoise: Denoise) -> Denoise:
     """The denoiser, watched where that was asked for."""
-    if "record" not in job.noted or job.request.task != job.noted.get("task") or "home" not in opened():
+    if "record" not in job.noted or job.request.task != job.noted.get("task"):
         return denoise
     from .recording import recorded
 
-    return recorded(job, denoise, limited(opened()["home"]))
+    return recorded(job, denoise, limited(job.home))
 
 
 def limited(home: Home) -> Store:

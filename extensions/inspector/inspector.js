@@ -8,10 +8,10 @@ const own = extension(import.meta.url);
 const SHOWN = 24; // of a person's newest pictures
 const PATIENCE = 700; // milliseconds between two looks at a picture that is being made
 const KINDS = {
-  noisy: ["What it is given", "The picture so far with the noise that is left: all that the model gets to see in this step."],
-  noise: ["The noise it finds", "What the model takes to be noise in it. A part of this is taken away; what is left goes into the next step."],
-  clean: ["What it expects", "The finished picture as the model imagines it now, if all the noise were taken away at once."],
-  done: ["The finished picture", "What came out of the last step, in full size."],
+  noisy: ["Input", "What the model is given: the picture so far with the noise that is left. It gets to see no more than this, and the words."],
+  noise: ["Noise", "What the model takes to be noise in it. A part of this is taken away; what is left goes into the next step."],
+  clean: ["Guess", "The finished picture as the model imagines it now: what would be left if all the noise were taken away at once."],
+  done: ["Result", "The finished picture, after the last step."],
 };
 const SAYINGS = {
   intro: "A picture begins as noise. In each step the model says what in it is noise, and some of that is taken away. Here you can watch it do so.",
@@ -47,7 +47,8 @@ class InspectorTab extends HTMLElement {
       strip: make("div", { class: "in-strip", role: "group", "aria-label": "Pictures" }),
       body: make("div", { class: "in-body" }),
     });
-    this.append(make("header", { class: "in-head" }, make("h2", {}, "Inspector"), make("p", { class: "in-says" }, SAYINGS.intro)), strip, body);
+    const head = make("header", { class: "in-head" }, make("h2", {}, "Inspector"), make("p", { class: "in-says" }, SAYINGS.intro));
+    this.append(make("div", { class: "in-all" }, head, strip, body));
     on("picture", ({ id, job }) => this.#finished(id, job));
     on("job", (job) => this.#heard(job));
     this.#look(wanted);
@@ -244,7 +245,7 @@ class InspectorTab extends HTMLElement {
         type: "range", class: "in-slider", min: "0", step: "1", "aria-label": "Step", data: { keep: "slider" },
         oninput: ({ target }) => this.#go(this.#kept[Number(target.value)]),
       }),
-      place: make("output", { class: "in-place" }),
+      place: make("span", { class: "in-place" }),
       words: make("div", { class: "in-words", role: "group", "aria-label": "Words of the prompt" }),
       share: make("p", { class: "in-says", "aria-live": "polite" }),
       when: segments("Heat maps of", [["step", "This step"], ["all", "All steps"]], this.#whole ? "all" : "step", (which) => {
@@ -277,6 +278,7 @@ class InspectorTab extends HTMLElement {
     choose(when, this.#whole ? "all" : "step");
     slider.max = String(this.#kept.length - 1);
     slider.value = String(this.#kept.indexOf(this.#at));
+    slider.style.setProperty("--done", String(this.#kept.indexOf(this.#at) / Math.max(this.#kept.length - 1, 1)));
     const said = `Step ${step.step + 1} of ${pass.steps}, noise level ${number(step.sigma)}`;
     slider.setAttribute("aria-valuetext", said);
     place.textContent = said;
@@ -363,7 +365,8 @@ class InspectorTab extends HTMLElement {
     const { guidance, schedule } = this.#parts;
     const [taken, at, { scale }] = [this.#taken, this.#at, this.#own];
     const pulls = taken.map((step) => step.guidance);
-    const choosing = { at, choose: (index) => this.#go(index) };
+    const count = this.#running ? Math.max(this.#own.steps, taken.length) : taken.length;
+    const choosing = { at, count, choose: (index) => this.#go(index) };
     const pull = (index) => (pulls[index] === null ? "In this step the negative prompt was not asked, so there is no guidance." :
       `Step ${taken[index].step + 1}: the prompt changes ${percent(pulls[index])} of what is taken to be noise, and a scale of ${number(scale)} makes it ${percent(pulls[index] * scale)}.`);
     const noise = (index) => `Step ${taken[index].step + 1}: noise level ${number(taken[index].sigma)}.`;

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -46,16 +46,13 @@ def source() -> ModelSource:
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Iterator[Home]:
-    home = Home(name="inspector", version="1", folder=tmp_path / "inspector")
-    inspector.params(home)
-    yield home
-    inspector.opened().clear()
+def home(tmp_path: Path) -> Home:
+    return Home(name="inspector", version="1", folder=tmp_path / "inspector")
 
 
-def hooks() -> JobHooks:
+def hooks(home: Home) -> JobHooks:
     defaults = {name: each.default for name, each in parameters(inspector.Inspected).items()}
-    return JobHooks(name="inspector", denoiser=inspector.denoiser, defaults=defaults)
+    return JobHooks(name="inspector", denoiser=inspector.denoiser, defaults=defaults, home=home)
 
 
 def asked(**more: Any) -> Request:
@@ -68,7 +65,7 @@ def watched(request: Request, **values: Any) -> Request:
     return replace(request, extensions={"inspector": {"values": {"inspect": True} | values, "noted": noted}})
 
 
-def drawn(source: ModelSource, request: Request, heard: Callable[[Any], None] = lambda _: None) -> torch.Tensor:
+def drawn(source: ModelSource, home: Home, request: Request, heard: Callable[[Any], None] = lambda _: None) -> torch.Tensor:
     """The picture of a request, whose asks are answered one after another."""
     networks = LocalNetworks({"m": source}.__getitem__)
 
@@ -80,7 +77,7 @@ def drawn(source: ModelSource, request: Request, heard: Callable[[Any], None] = 
         return ask.tensor if isinstance(ask, Read) else known[type(ask)](ask)
 
     model = Model(name="m", spec=source.spec, tokenizers=source.tokenizers)
-    return answer_all(generate(request, model, Registry(hooks=[hooks()]), upscaler="Latent"), answer).pixels
+    return answer_all(generate(request, model, Registry(hooks=[hooks(home)]), upscaler="Latent"), answer).pixels
 
 
 def record_of(home: Home, request: Request) -> tuple[Store, str, dict[str, Any]]:
@@ -105,8 +102,8 @@ def test_pixels_are_those_without_it_to_the_bit(source: ModelSource, home: Home,
     request = asked(**more)
     plain: list[Any] = []
     seen: list[Any] = []
-    without = drawn(source, request, plain.append)
-    with_it = drawn(source, watched(request), seen.append)
+    without = drawn(source, home, request, plain.append)
+    with_it = drawn(source, home, watched(request), seen.append)
     assert torch.equal(without, with_it)
     _, _, record = record_of(home, watched(request))
     assert len(record["passes"]) == (2 if "hires" in more else 1)  # it did look
@@ -117,7 +114,7 @@ def test_pixels_are_those_without_it_to_the_bit(source: ModelSource, home: Home,
 def test_in_the_engine_too_while_other_pictures_are_made(source: ModelSource, home: Home) -> None:
     requests = {"plain": asked(seed=5, steps=3), "watched": watched(asked(seed=5, steps=3))}
     model = Model(name="m", spec=source.spec, tokenizers=source.tokenizers)
-    registry = Registry(hooks=[hooks()])
+    registry = Registry(hooks=[hooks(home)])
     networks = LocalNetworks({"m": source}.__getitem__)
     made: dict[str, Any] = {}
     with Engine(lambda request: [generate(request.picture(0), model, registry)], networks) as engine:
@@ -134,7 +131,7 @@ def test_a_job_that_did_not_ask_for_it_is_left_alone(source: ModelSource, home: 
     idle = replace(request, extensions={"inspector": {"values": {"inspect": False, "decode": False}, "noted": {}}})
     plain: list[Any] = []
     seen: list[Any] = []
-    assert torch.equal(drawn(source, request, plain.append), drawn(source, idle, seen.append))
+    assert torch.equal(drawn(source, home, request, plain.append), drawn(source, home, idle, seen.append))
     assert [type(ask) for ask in plain] == [type(ask) for ask in seen]
     assert not home.folder.exists()
 
@@ -144,7 +141,7 @@ def test_a_job_that_did_not_ask_for_it_is_left_alone(source: ModelSource, home: 
 
 def test_a_record_has_every_step_with_its_pictures_and_maps(source: ModelSource, home: Home) -> None:
     request = watched(asked(steps=6), most=3)
-    drawn(source, request)
+    drawn(source, home, request)
     store, key, record = record_of(home, request)
     (own,) = record["passes"]
     taken = own["taken"]
@@ -169,13 +166,13 @@ def test_a_record_has_every_step_with_its_pictures_and_maps(source: ModelSource,
 
 def test_guidance_is_unknown_where_the_negative_prompt_is_not_asked(source: ModelSource, home: Home) -> None:
     request = watched(asked(scale=1.0, steps=2))
-    drawn(source, request)
+    drawn(source, home, request)
     assert [step["guidance"] for step in record_of(home, request)[2]["passes"][0]["taken"]] == [None, None]
 
 
 def test_words_follow_the_schedule_and_every_part_is_looked_at(source: ModelSource, home: Home) -> None:
     request = watched(asked(prompt="a [red:blue:2] ball AND a cube", steps=4))
-    drawn(source, request)
+    drawn(source, home, request)
     (own,) = record_of(home, request)[2]["passes"]
     words = [[own["texts"][maps["text"]]["words"] for maps in step["maps"]] for step in own["taken"]]
     assert words[0] == [["a", "red", "ball"], ["a", "cube"]] and words[-1] == [["a", "blue", "ball"], ["a", "cube"]]
@@ -183,23 +180,23 @@ def test_words_follow_the_schedule_and_every_part_is_looked_at(source: ModelSour
 
 def test_a_picture_made_again_has_one_record(source: ModelSource, home: Home) -> None:
     request = watched(asked(steps=2))
-    drawn(source, request)
+    drawn(source, home, request)
     first = record_of(home, request)
-    drawn(source, request)
+    drawn(source, home, request)
     assert record_of(home, request)[2] == first[2] and first[0].size > 0
     other = replace(request, seed=9)
-    drawn(source, other)
+    drawn(source, home, other)
     assert record_of(home, other)[1] != first[1]
 
 
 def test_a_picture_within_a_picture_is_not_taken_for_it(source: ModelSource, home: Home) -> None:
     """A detailer's own pictures have the job's extensions, but another task, and within an inpainted picture another size."""
     request = watched(asked(steps=2))
-    drawn(source, replace(request, extensions=watched(asked(task="inpaint")).extensions))
+    drawn(source, home, replace(request, extensions=watched(asked(task="inpaint")).extensions))
     assert not list(home.folder.rglob("*.png"))
-    drawn(source, request)
+    drawn(source, home, request)
     first = record_of(home, request)[2]["passes"]
-    drawn(source, replace(request, width=64, prompt="a ball"))
+    drawn(source, home, replace(request, width=64, prompt="a ball"))
     assert record_of(home, request)[2]["passes"][:1] == first
 
 
@@ -297,7 +294,7 @@ def test_any_places_of_any_text_are_read(text: str, spans: list[tuple[int, int] 
 
 def test_a_conditioning_says_where_its_tokens_stand_in_its_text(source: ModelSource, home: Home) -> None:
     found: list[Conditioning] = []
-    drawn(source, asked(prompt="a (red:1.3) ball BREAK [blue|green] cube", steps=1), lambda ask: found.extend(
+    drawn(source, home, asked(prompt="a (red:1.3) ball BREAK [blue|green] cube", steps=1), lambda ask: found.extend(
         row.conditioning for row in ask.rows if row.role == "cond") if isinstance(ask, Rows) else None)
     (said,) = {each.said for each in found}
     assert said is not None and len(said.places) == len(found[0].tokens) == 2 * 77
@@ -352,9 +349,8 @@ def test_what_nobody_looked_at_for_longest_goes_first(tmp_path: Path) -> None:
 
 def test_where_a_record_does_not_fit_the_picture_is_made_all_the_same(source: ModelSource, tmp_path: Path) -> None:
     home = Home(name="inspector", version="1", folder=tmp_path / "small", settings={"room": 0})
-    inspector.params(home)
     request = asked(steps=2)
-    assert torch.equal(drawn(source, request), drawn(source, watched(request)))
+    assert torch.equal(drawn(source, home, request), drawn(source, home, watched(request)))
     assert inspector.limited(home).size == 0
 
 
@@ -400,7 +396,7 @@ class People:
 @pytest.fixture
 def people(source: ModelSource, home: Home) -> People:
     request = watched(asked(steps=2))
-    drawn(source, request)
+    drawn(source, home, request)
     plain, again = asked(steps=2), replace(request, extensions=watched(request, x=1).extensions)
     other = {"inspector": {"values": {"inspect": True}, "noted": {"record": "1" * 32, "task": "txt2img"}}}
     return People(home, {

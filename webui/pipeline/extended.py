@@ -73,7 +73,8 @@ class Job:
     their shapes: what weight patches may be about. `files` reads weights. `encode(text)` asks what a text means to the model.
     `generate(request, pictures)` makes another picture in this job, with the same model; `pictures` are inputs by name as in
     `Given`. `network_of(name)` is the name for `Call` asks of a network that the extension registered. `tell(sentence)` is
-    shown to who started the job. `detectors` are those that extensions registered, by name.
+    shown to who started the job. `detectors` are those that extensions registered, by name. `home` is the extension's own place
+    (`webui.extension.Home`), with its settings as they are now.
     """
 
     request: Request
@@ -92,6 +93,7 @@ class Job:
     network_of: Callable[[str], str]
     tell: Callable[[str], None]
     detectors: Mapping[str, Detector] = field(default_factory=dict)
+    home: Any = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -133,3 +135,4 @@ class JobHooks:
     denoiser: Callable[[Job, Denoise], Denoise] | None = None
     finish: Callable[[Job, Picture], Generator[Ask, Any, Picture]] | None = None
     defaults: Mapping[str, Any] = field(default_factory=dict)
+    home: Any = None

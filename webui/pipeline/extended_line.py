@@ -202,6 +202,7 @@ class Extended:
                 network=model.name, device=self.device, pictures=Pictures(values, self.reach.picture),
                 weights=lambda: self.reach.weights(model.name), files=self.reach.files, encode=encode, generate=generate,
                 network_of=self.reach.network, tell=self.sentences.append, detectors=self.reach.detectors,
+                home=hooks.home,
             )
 
         made.takers = [(hooks, job(hooks)) for hooks in self.hooks]

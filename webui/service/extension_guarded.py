@@ -76,7 +76,9 @@ def job_hooks(loaded: Loaded, guard: Guard) -> JobHooks | None:
                 for name, each in parameters(section.params).items()}  # fmt: skip
     ways = {"patches": _patches, "rows": _rows, "guide": _guide, "denoiser": _denoiser, "finish": _finish}
     made: dict[str, Any] = {hook: ways[hook](guard, function) for hook, function in own.items()}
-    return JobHooks(name=loaded.name, version=loaded.manifest.version, defaults=MappingProxyType(defaults), **made)
+    return JobHooks(
+        name=loaded.name, version=loaded.manifest.version, defaults=MappingProxyType(defaults), home=loaded.home, **made
+    )
 
 
 def _patches(guard: Guard, hook: Callable[..., Any]) -> Callable[[Job], Any]:

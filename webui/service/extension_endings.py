@@ -19,13 +19,13 @@ class Endings:
     def __init__(self, data: Path) -> None:
         self._path = data / FILE
 
-    def note(self, left: Iterable[tuple[str, str]], folder_of: Callable[[str], Path | None]) -> None:
-        """Note who was `left` at work, with the hook; `folder_of` tells where one is, None for those that are loaded anyway."""
+    def note(self, left: Iterable[tuple[str, str]], content_of: Callable[[str], str]) -> None:
+        """Note who was `left` at work, with the hook; `content_of` gives the hash of the code, "" for who is loaded anyway."""
         for name, hook in left:
             LOG.error("The program ended while the extension %s was at work in %s.", name, hook)
-            folder = folder_of(name)
-            if folder is not None:
-                remembered.add(self._path, {name: {"hook": hook, "content": digest(contents(folder))}})
+            content = content_of(name)
+            if content:
+                remembered.add(self._path, {name: {"hook": hook, "content": content}})
 
     def of(self, name: str, folder: Path) -> str:
         """Why an extension is not loaded, "" where it may be."""

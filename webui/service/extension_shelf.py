@@ -30,7 +30,7 @@ from webui.service.extension_guard import Guard
 from webui.service.extension_guarded import Ready, ready
 from webui.service.extension_homes import Homes
 from webui.service.extension_loading import Loaded, added_by, forget, hooks_of, imported, package_of, settings_of
-from webui.service.extension_lock import disabled, locked
+from webui.service.extension_lock import contents, digest, disabled, locked
 from webui.service.extension_manifest import MANIFEST
 from webui.service.extension_mark import Mark
 from webui.service.extension_records import DISABLED, ENDED, FAILED, LOADED, SAFE_MODE, Record
@@ -68,13 +68,13 @@ class Shelf:
         folders: Sequence[Path] = (), clock: Callable[[], float] = time.monotonic,
     ) -> None:  # fmt: skip
         self.watch = Watch(limits=limits, clock=clock)
-        self._data, self._cache = (own_folder(root, name) if kept else root / name for name in (DATA, CACHE))
+        self._data, self.cache = (own_folder(root, name) if kept else root / name for name in (DATA, CACHE))
         self._folders = tuple(dict.fromkeys(folders or (BUNDLED, root / FOLDER)))
         self._all_trusted = bool(folders)
         self._safe_mode = safe_mode
         self._marked = marked
         self._homes = Homes(self._data, make=kept)
-        self._trials = Trials(self._cache)
+        self._trials = Trials(self.cache, seconds=limits.trial)
         self._endings = Endings(self._data)
         self._turn = threading.RLock()  # held while one is loaded or unloaded, which may take seconds
         self._freed = threading.Condition()  # guards the holds
@@ -99,7 +99,7 @@ class Shelf:
         """Load everything that is to be loaded."""
         if self._marked:
             self.watch.mark = Mark(self._data / MARK)
-            self._endings.note(self.watch.mark.left, lambda name: self._folder_of(name))
+            self._endings.note(self.watch.mark.left, self._content_of)
             self.watch.start()
         with self._turn:
             off = disabled(self._data)
@@ -229,9 +229,10 @@ class Shelf:
     def _found(self) -> list[Standing]:
         return found_in(self._folders, None if self._all_trusted else BUNDLED)
 
-    def _folder_of(self, name: str) -> Path | None:
-        """The folder of an extension that somebody added; None for others."""
-        return next((each.folder for each in self._found() if each.name == name and not each.bundled), None)
+    def _content_of(self, name: str) -> str:
+        """The hash of the code that was loaded last of an extension that somebody added; "" for others."""
+        folder = next((each.folder for each in self._found() if each.name == name and not each.bundled), None)
+        return "" if folder is None else self._trials.known(name) or digest(contents(folder))
 
     def _begin(self, standing: Standing, *, again: bool = False) -> None:
         """Load an extension; where that fails its standing says why."""

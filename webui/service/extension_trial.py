@@ -22,9 +22,9 @@ from webui.extension import Home
 from webui.service.extension_loading import added_by, hooks_of, imported
 from webui.service.extension_lock import contents, digest
 from webui.service.extension_manifest import read_manifest
+from webui.service.extension_watch import LIMITS
 from webui.weights import remembered
 
-SECONDS = 10.0
 KNOWN = "extensions_known.json"  # in the cache folder: hashes of contents by name
 PROGRAM = Path(__file__).resolve().parents[2]
 
@@ -37,7 +37,7 @@ class Refused(ExtensionError):
         self.trace = trace
 
 
-def tried(folder: Path, *, seconds: float = SECONDS) -> None:
+def tried(folder: Path, *, seconds: float = LIMITS.trial) -> None:
     """Import the extension in a folder in another process; raises `Refused` with a sentence where that fails."""
     name = folder.name
     with tempfile.TemporaryDirectory(prefix="webui-trial-") as place:
@@ -65,14 +65,18 @@ def tried(folder: Path, *, seconds: float = SECONDS) -> None:
 class Trials:
     """Imports in other processes, each content once: what got through is remembered by its hash in the cache folder."""
 
-    def __init__(self, cache: Path, *, seconds: float = SECONDS) -> None:
+    def __init__(self, cache: Path, *, seconds: float) -> None:
         self._path = cache / KNOWN
         self._seconds = seconds
+
+    def known(self, name: str) -> str:
+        """The hash of what got through last under a name, "" for nothing."""
+        return str(remembered.read(self._path).get(name, ""))
 
     def check(self, folder: Path) -> None:
         """Import the extension in a folder in another process, unless just this got through before; raises `Refused`."""
         content = digest(contents(folder))
-        if remembered.read(self._path).get(folder.name) == content:
+        if self.known(folder.name) == content:
             return
         tried(folder, seconds=self._seconds)
         remembered.add(self._path, {folder.name: content})

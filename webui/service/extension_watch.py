@@ -19,10 +19,14 @@ LOOK_SECONDS = 0.5  # between two looks at who is at work for too long
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """Seconds that a hook may take: while an extension is loaded or the page asks it, and in one go while pictures are made."""
+    """Seconds that a hook may take: while an extension is loaded or the page asks it, and in one go while pictures are made.
+
+    `trial` is for the first import of new code in another process.
+    """
 
     page: float = 10.0
     job: float = 30.0
+    trial: float = 10.0
 
 
 LIMITS = Limits()
@@ -149,10 +153,14 @@ class Watch:
         since = entry.since
         return limit if since == math.inf else since + limit - self.clock()
 
+    def at_work(self) -> list[Entry]:
+        """The hooks that are at work now."""
+        return list(self._running.values())
+
     def look(self) -> list[Entry]:
         """The hooks that are past their limit since the last look; whoever listens is told of each."""
         now = self.clock()
-        found = [each for each in list(self._running.values()) if not each.told and now - each.since > each.limit]
+        found = [each for each in self.at_work() if not each.told and now - each.since > each.limit]
         for entry in found:
             entry.told = True
             LOG.error("The extension %s has been in %s for more than %s seconds.", entry.owner, entry.hook, entry.limit)

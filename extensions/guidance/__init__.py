@@ -12,12 +12,17 @@ All are off by default; a picture in which they are off is made as if they were 
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from webui.extension import Ask, Denoise, Guide, Guided, Job, Patches, Section, hook
 
 from . import classifying, freeu, perpendicular, perturbed, thresholding
+from .classifying import Classifying
+from .freeu import FreeU
+from .perpendicular import Perpendicular
+from .perturbed import Perturbed
+from .thresholding import Thresholding
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -25,16 +30,15 @@ if TYPE_CHECKING:
 GUIDES = (perpendicular, perturbed, thresholding)  # in this order: what limits comes last
 
 
+@dataclass(frozen=True, kw_only=True)
+class MoreGuidance(Classifying, FreeU, Perturbed, Perpendicular, Thresholding):
+    """All of them in one fold."""
+
+
 @hook
 def params() -> Sequence[Section]:
-    """A fold for each way."""
-    return [
-        Section(title="Dynamic thresholding", params=thresholding.Thresholding),
-        Section(title="Perpendicular negative", params=perpendicular.Perpendicular),
-        Section(title="Perturbed attention", params=perturbed.Perturbed),
-        Section(title="FreeU", params=freeu.FreeU),
-        Section(title="Classifier", params=classifying.Classifying),
-    ]
+    """One fold, in all tabs."""
+    return [Section(title="More guidance", params=MoreGuidance)]
 
 
 @hook

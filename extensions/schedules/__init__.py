@@ -98,7 +98,7 @@ def metadata(request: Request, values: Mapping[str, Any], noted: Mapping[str, An
 @hook
 def panels() -> Sequence[Panel]:
     """The curve, where the settings are."""
-    return [Panel(place="settings", element="schedules-curve", title="Custom schedule: draw")]
+    return [Panel(place="settings", element="schedules-curve", title="Draw a custom schedule")]
 
 
 @hook

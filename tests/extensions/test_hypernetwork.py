@@ -5,8 +5,8 @@ from __future__ import annotations
 import importlib
 import json
 import random
+import zipfile
 from collections.abc import Mapping
-from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
@@ -281,19 +281,24 @@ def started(files: Folder, weights: Any = lambda _: {}) -> Any:
     return lambda one: [generate(one.picture(index), MODEL, Registry(hooks=hooks), reach=reach) for index in range(one.count)]
 
 
-def drawn(files: Folder, *requests: Any) -> list[np.ndarray]:
-    engine = stepped(started(files), local())
+def drawn(files: Folder, *requests: Any, by: Any = None) -> list[np.ndarray]:
+    engine = by or stepped(started(files), local())
     jobs = [engine.submit(each) for each in requests]
     run(engine)
     return [next(event.pixels for event in told(engine, job) if isinstance(event, events.Picture)) for job in jobs]
 
 
+@pytest.fixture(scope="module")
+def engine(files: Folder) -> Any:
+    return stepped(started(files), local())
+
+
 @settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.integers(0, 10_000), st.lists(st.sampled_from(["a:0.5", "a:-1", "b:0.8", "c", "b:0.25"]), min_size=2, unique=True))
-def test_any_order_of_tags_is_the_same_picture_to_the_bit(files: Folder, seed: int, tags: list[str]) -> None:
+def test_any_order_of_tags_is_the_same_picture_to_the_bit(files: Folder, engine: Any, seed: int, tags: list[str]) -> None:
     other = list(tags)
     random.Random(seed).shuffle(other)
-    (one,), (again,) = (drawn(files, wanted(files, *each, steps=2)) for each in (tags, other))
+    (one,), (again,) = (drawn(files, wanted(files, *each, steps=2), by=engine) for each in (tags, other))
     assert np.array_equal(one, again)
 
 
@@ -358,7 +363,20 @@ def test_cards_have_what_people_keep_beside_the_files(tmp_path: Path) -> None:
     (tmp_path / "odd.json").write_text("[1")
     (tmp_path / "odd.txt").write_text("A text\n")
     odd, plain, whole = hypernetwork.cards(SimpleNamespace(), Folder(tmp_path))
-    assert (plain.insert, plain.preview, plain.words, plain.facts) == ("<hypernet:plain:1>", "", (), {})
+    inside = {"Layers": "1, 2, 1", "Activation": "relu", "Steps trained": "10", "Information": "of a test"}
+    assert (plain.insert, plain.preview, plain.words, plain.facts) == ("<hypernet:plain:1>", "", (), inside)
     assert (whole.insert, whole.preview) == ("<hypernet:whole:0.5>", str(tmp_path / "whole.png"))
-    assert (whole.words, whole.base, whole.facts) == (("one", "two"), "SD1", {"Description": "Of a test"})
-    assert odd.facts == {"Description": "A text"} and replace(odd, facts={}).insert == "<hypernet:odd:1>"
+    assert (whole.words, whole.base, whole.facts) == (("one", "two"), "SD1", {"Description": "Of a test", **inside})
+    assert odd.facts == {"Description": "A text", **inside} and odd.insert == "<hypernet:odd:1>"
+
+
+@given(st.binary(max_size=60), st.booleans(), st.booleans())
+def test_a_card_is_made_of_any_file(tmp_path_factory: pytest.TempPathFactory, content: bytes, whole: bool, twice: bool) -> None:
+    path = tmp_path_factory.mktemp("odd") / "odd.pt"
+    if whole:
+        with zipfile.ZipFile(path, "w") as archive:
+            for folder in "ab"[: 1 + twice]:
+                archive.writestr(f"{folder}/data.pkl", content)
+    else:
+        path.write_bytes(content)
+    assert set(cards.card_of("odd", str(path)).facts) <= set(cards.INSIDE.values())

@@ -307,8 +307,6 @@ def broken_by_hand(owner: Person, page: Page, plain: Pixels) -> None:
     failed.locator(".w-trace > summary").click()
     expect(failed.locator(".w-trace pre")).to_contain_text("SHARPNESS = 1 / 0")
     expect(failed.locator(".w-findings")).to_contain_text("changed __init__.py")
-    for each in page.get_by_role("button", name="Close this note").all():
-        each.click()
     page.reload()
     ready(page)
     go(page, "txt2img")

@@ -13,7 +13,7 @@ from tests.ui.test_gallery_page import hang
 
 PHONE: dict[str, Any] = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
 LEAST_CONTRAST = 4.5
-TABS = ("txt2img", "img2img", "inpaint", "depth", "extras", "PNG Info", "Gallery", "Models", "Settings")
+TABS = ("txt2img", "img2img", "inpaint", "depth", "extras", "PNG Info", "Gallery", "Models", "Extensions", "Settings")
 EVIL = "<img src=x onerror=\"window.pwned=1\"><script>window.pwned=1</script>{{7*7}}'\">"
 
 CONTRASTS = """
@@ -80,11 +80,11 @@ def test_a_phone_never_scrolls_sideways(people: Callable[..., Person], tab: str)
         assert tops == sorted(tops) and tops[0] < 844
 
 
-@pytest.mark.parametrize("what", ["styles", "menu", "viewer", "sharing"])
+@pytest.mark.parametrize("what", ["styles", "menu", "viewer", "sharing", "cards", "install"])
 def test_what_opens_over_the_page_fits_a_phone(people: Callable[..., Person], what: str) -> None:
     person = people(owner=True, **PHONE)
     hang(person, ["a long prompt " * 20])
-    page = person.open("Gallery" if what == "viewer" else "txt2img")
+    page = person.open({"viewer": "Gallery", "install": "Extensions"}.get(what, "txt2img"))
     if what == "styles":
         page.locator("#txt2img_styles_edit").tap()
         box = page.locator("#w-styles")
@@ -92,6 +92,13 @@ def test_what_opens_over_the_page_fits_a_phone(people: Callable[..., Person], wh
         page.locator(".w-grid .w-tile").first.tap()
         page.locator("[data-act=side]").tap()
         box = page.locator(".w-viewer-side")
+    elif what == "cards":
+        page.locator("#txt2img_cards").tap()
+        box = page.locator("#w-cards[data-state=ready]")
+    elif what == "install":
+        page.locator("#extensions_install").tap()
+        page.locator("#extension_list > summary").tap()
+        box = page.locator("#extension_install")
     else:
         page.locator("#w-account").tap()
         box = page.locator("#w-account-menu")
@@ -141,7 +148,7 @@ def test_everything_that_can_be_operated_has_a_name(people: Callable[..., Person
 def test_the_keyboard_reaches_everything_and_shows_where_it_is(person: Person) -> None:
     page = person.open()
     reached = set()
-    for _ in range(90):
+    for _ in range(120):
         page.keyboard.press("Tab")
         name, outline = page.evaluate(
             "() => { const each = document.activeElement; const style = getComputedStyle(each);"
@@ -153,7 +160,7 @@ def test_the_keyboard_reaches_everything_and_shows_where_it_is(person: Person) -
             assert "solid" in outline or "auto" in outline, f"nothing shows that {name} has the focus"
     wanted = {
         "txt2img_prompt", "txt2img_generate", "txt2img_width", "txt2img_seed", "txt2img_swap", "txt2img_hires_fix_fold",
-        "txt2img_script_fold", "w-account", "txt2img_save",
+        "txt2img_script_fold", "w-account", "txt2img_save", "txt2img_cards",
     }  # fmt: skip
     assert wanted <= reached
 

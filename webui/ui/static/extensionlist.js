@@ -4,6 +4,7 @@ import { button, icon, make } from "./dom.js";
 import { install, update } from "./extensioninstall.js";
 import { remove } from "./extensionremove.js";
 import { Form } from "./form.js";
+import { page } from "./page.js";
 import { inWords } from "./permissions.js";
 import { announce } from "./renewal.js";
 import { say, tell, tried } from "./say.js";
@@ -32,24 +33,28 @@ export class ExtensionList {
   }
 
   async look() {
+    const { user } = await page.opened;
+    if (!user.owner) return this.#refuse("Extensions run with the rights of whoever runs the program, so only an owner sees and changes them.");
     try {
       this.#take(await ask(PATH));
     } catch (error) {
       if (error.status === undefined) throw error;
       this.#refuse(error.message);
     }
+    return undefined;
   }
 
   #refuse(sentence) {
     this.node.dataset.state = "refused";
     this.#say(sentence);
-    this.#install.hidden = this.#search.hidden = true;
+    this.node.querySelector(".w-model-tools").hidden = true;
     this.#lists.replaceChildren();
   }
 
   #take(found) {
     this.#known = found;
     this.node.dataset.state = "ready";
+    this.node.querySelector(".w-model-tools").hidden = false;
     this.#install.disabled = Boolean(found.refusal);
     this.#say(found.refusal);
     this.#draw();

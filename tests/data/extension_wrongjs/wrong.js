@@ -1,0 +1,3 @@
+// Fails at once.
+
+throw new Error("nothing works <b>here</b>");

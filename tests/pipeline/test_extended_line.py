@@ -15,6 +15,7 @@ from tests.engine.making import MODEL, TINY, last, pictures, request, run, stepp
 from tests.in_memory import InMemory
 from webui.engine import events
 from webui.engine.batching import call_of
+from webui.engine.engine import Engine
 from webui.engine.local import LocalNetworks
 from webui.errors import ExtensionError, Stopped, UserError
 from webui.nets.hooks import Call as Site
@@ -70,6 +71,19 @@ def start_of(hooks: Sequence[JobHooks], reach: Reach | None = None, **more: Any)
     return lambda wanted: [
         generate(wanted.picture(index), MODEL, registry, reach=reach or Reach(), **more) for index in range(wanted.count)
     ]
+
+
+def heard_live(engine: Engine, job: str) -> list[events.Event]:
+    """All events of a job, each before another one could make it pointless."""
+    heard: list[events.Event] = []
+    with engine.events(job) as stream:
+        while not heard or not isinstance(heard[-1], events.LAST):
+            event = stream.next(timeout=0)
+            if event is None:
+                assert engine.step()
+            else:
+                heard.append(event)
+    return heard
 
 
 def same(one: np.ndarray, other: np.ndarray, levels: int = 0) -> bool:
@@ -370,14 +384,7 @@ def test_a_finished_picture_may_be_made_of_others_and_steps_go_on_counting() -> 
 
     engine = stepped(start_of([JobHooks(name="a", finish=finish)]), networks())
     job = engine.submit(asked("a"))
-    heard: list[Any] = []
-    with engine.events(job) as stream:
-        while not heard or not isinstance(heard[-1], events.LAST):
-            event = stream.next(timeout=0)
-            if event is None:
-                assert engine.step()
-            else:
-                heard.append(event)
+    heard = heard_live(engine, job)
     progress = [(each.step, each.steps) for each in heard if isinstance(each, events.Progress)]
     assert progress == [*((step, 4) for step in range(1, 5)), *((step, 7) for step in range(5, 8)),
                         *((step, 10) for step in range(8, 11))]  # fmt: skip
@@ -411,18 +418,17 @@ def test_pictures_made_on_the_way_of_another_are_no_steps_of_it() -> None:
     def guide(job: Job) -> Any:
         def guide(given: Guided) -> Asks:
             if given.at.step == 1:
-                made.append((yield from job.generate(nested(job))))
+                made.append((yield from job.generate(nested(job, steps=7))))
             return given.denoised
 
         return guide
 
     engine = stepped(start_of([JobHooks(name="a", guide=guide)]), networks())
     job = engine.submit(asked("a"))
-    run(engine)
+    progress = [each for each in heard_live(engine, job) if isinstance(each, events.Progress)]
+    assert [(each.step, each.steps) for each in progress] == [(step, 4) for step in range(1, 5)]
     assert same(pictures(engine, job)[0].pixels, drawn([asked()], [])[0])
     assert len(made) == 1
-    (progress,) = [each for each in told(engine, job) if isinstance(each, events.Progress)]
-    assert (progress.step, progress.steps) == (4, 4)
 
 
 def test_an_extension_that_takes_part_in_what_it_makes_is_told_so() -> None:

@@ -147,7 +147,7 @@ class Installer:
 
     def discard(self, found: Examined) -> None:
         """Forget what was looked at."""
-        shutil.rmtree(found.staged, ignore_errors=True)
+        self._forget(found.staged)
 
     def remove(self, name: str, *, storage: bool = False, by_hand: bool = False) -> None:
         """Remove an extension with all that it brought; with `storage` also what it kept.
@@ -205,10 +205,10 @@ class Installer:
             place.rename(ready)
             return self._found(read_manifest(ready), source, staged)
         except OSError as error:
-            shutil.rmtree(staged, ignore_errors=True)
+            self._forget(staged)
             raise StorageError(f"The extension could not be brought to {self.folder} ({error.strerror}).") from error
         except BaseException:
-            shutil.rmtree(staged, ignore_errors=True)
+            self._forget(staged)
             raise
 
     def _found(self, manifest: Manifest, source: Source, staged: Path) -> Examined:
@@ -294,10 +294,18 @@ class Installer:
     def _stage(self) -> Path:
         """A new folder beside the extensions, on the same disk, for one piece of work."""
         try:
-            (self.folder / STAGED).mkdir(parents=True, exist_ok=True)
-            return Path(tempfile.mkdtemp(dir=self.folder / STAGED))
+            for _ in range(3):  # another installation that ends may take the folder away just now
+                (self.folder / STAGED).mkdir(parents=True, exist_ok=True)
+                with contextlib.suppress(FileNotFoundError):
+                    return Path(tempfile.mkdtemp(dir=self.folder / STAGED))
         except OSError as error:
             raise StorageError(f"Nothing can be written in {self.folder} ({error.strerror}).") from error
+        raise StorageError(f"Nothing can be written in {self.folder}: another program deletes it.")
+
+    def _forget(self, staged: Path) -> None:
+        shutil.rmtree(staged, ignore_errors=True)
+        with contextlib.suppress(OSError):  # there is more in it
+            (self.folder / STAGED).rmdir()
 
     def _staged(self) -> list[Path]:
         folder = self.folder / STAGED
@@ -309,7 +317,7 @@ class Installer:
         try:
             yield staged
         finally:
-            shutil.rmtree(staged, ignore_errors=True)
+            self._forget(staged)
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 KEY = "attn2.to_k.weight"
 
@@ -24,5 +25,6 @@ def make(models: Path, shapes: Mapping[str, tuple[int, ...]]) -> None:
 
     path = models / "hypernetworks" / "example.pt"
     path.parent.mkdir(parents=True, exist_ok=True)
+    content: dict[Any, Any] = {width: [layers(), layers()], "name": "example", "step": 1}
     structure = {"layer_structure": [1, 2, 1], "activation_func": "relu", "is_layer_norm": False, "activate_output": False}
-    torch.save({width: [layers(), layers()], "name": "example", "step": 1, **structure}, path)
+    torch.save(content | structure, path)

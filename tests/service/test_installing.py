@@ -14,6 +14,7 @@ import pytest
 from tests.service.published_extensions import commit, extension, manifest, wheel, write, zipped
 from webui.errors import ExtensionError, StorageError, UserError
 from webui.service import extension_lock, installing
+from webui.service.extension_shelf import Shelf
 from webui.service.installing import Installer
 
 NOW = 5_000_000.0
@@ -377,3 +378,33 @@ def test_new_code_is_first_imported_in_another_process(tmp_path: Path) -> None:
     assert ran.read_text() != str(os.getpid()) and not installer.states() and not staged(installer)
     write(place, {"__init__.py": code})
     assert installer.install(installer.examine(str(place))).enabled
+
+
+ADDS = """from webui.extension import SamplerInfo, hook
+
+@hook
+def samplers():
+    return [SamplerInfo(name={name!r}, function=len)]
+"""
+
+
+def test_what_a_server_cannot_load_does_not_take_the_place_of_what_it_has(tmp_path: Path) -> None:
+    bundled = tmp_path / "bundled"
+    bundled.mkdir()
+    shelf = Shelf(tmp_path / "root", folders=(bundled, tmp_path / "root" / "extensions"))
+    shelf.open()
+    installer = Installer(tmp_path / "root", bundled=bundled, check=shelf.check, load=shelf.load, unload=shelf.unload)
+    place = write(extension(tmp_path / "mine"), {"__init__.py": ADDS.format(name="Mine")})
+    installer.install(installer.examine(str(place)))
+    assert "Mine" in shelf.now.samplers
+    before = everything(installer.folder)
+    write(extension(place, version="2.0"), {"__init__.py": ADDS.format(name="Euler")})  # which only a server knows to be taken
+    with pytest.raises(ExtensionError, match="'Euler' of mine is there already"):
+        installer.install(installer.examine_update("mine"))
+    assert "Mine" in shelf.now.samplers and shelf.now.versions["mine"] == "1.0" and everything(installer.folder) == before
+    with pytest.raises(ExtensionError, match="'Euler' of new_one is there already"):
+        installer.install(installer.examine(str(write(extension(place, "new_one"), {"__init__.py": ADDS.format(name="Euler")}))))
+    assert everything(installer.folder) == before and "new_one" not in shelf.now.versions
+    installer.remove("mine")
+    assert "Mine" not in shelf.now.samplers and "mine" not in shelf.now.versions
+    shelf.close()

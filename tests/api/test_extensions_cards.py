@@ -60,7 +60,7 @@ def client(tmp_path: Path, *answers: Any) -> TestClient:
     return TestClient(known, base_url="http://127.0.0.1")
 
 
-def test_cards_are_listed_by_kind_and_title_and_what_fails_costs_itself(tmp_path: Path, picture: Path) -> None:
+def test_cards_are_listed_by_kind_and_title_and_an_extension_that_fails_costs_its_own(tmp_path: Path, picture: Path) -> None:
     cards = [
         Card(kind="LoRA", name="wolf", insert="<lora:wolf:1>", title="Wolf"),
         Card(kind="LoRA", name="fox", insert="<lora:fox:1>", words=("red fur",), preview=str(picture), facts={"Rank": "4"}),
@@ -68,9 +68,9 @@ def test_cards_are_listed_by_kind_and_title_and_what_fails_costs_itself(tmp_path
     ]
     page = client(tmp_path, cards, ExtensionError("The extension e1 raised."))
     found = page.get("/x/cards").json()["cards"]
-    assert [card["name"] for card in found] == [EVIL, "fox", "wolf"]
-    assert found[0]["negative"] and found[0]["problem"] == "It is too wide." and found[0]["preview"] == ""
-    assert found[1]["words"] == ["red fur"] and found[1]["facts"] == {"Rank": "4"} and found[1]["extension"] == "e0"
+    assert [card["name"] for card in found] == ["fox", "wolf", EVIL]
+    assert found[0]["words"] == ["red fur"] and found[0]["facts"] == {"Rank": "4"} and found[0]["extension"] == "e0"
+    assert found[2]["negative"] and found[2]["problem"] == "It is too wide." and found[2]["preview"] == ""
     assert str(tmp_path) not in str(found), "no path leaves the program"
     assert [card["name"] for card in page.get("/x/cards?kind=LoRA").json()["cards"]] == ["fox", "wolf"]
 

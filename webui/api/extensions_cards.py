@@ -41,7 +41,7 @@ class CardRoutes:
         return router
 
     def list(self, user: Who, kind: str = "") -> JSONResponse:
-        """The cards there are now, by kind and title."""
+        """The cards there are now, by kind and title, those that cannot be used last."""
         del user
         found = self._now().cards(self._files())
         previews: dict[str, Path] = {}
@@ -54,7 +54,7 @@ class CardRoutes:
                 cards.append(described(owner, card, f"/x/cards/{seen}/preview" if seen else ""))
         with self._turn:
             self._previews = {**self._previews, **previews} if kind else previews
-        cards.sort(key=lambda card: (card["kind"], (card["title"] or card["name"]).casefold()))
+        cards.sort(key=lambda card: (bool(card["problem"]), card["kind"], (card["title"] or card["name"]).casefold()))
         return JSONResponse({"cards": cards})
 
     def preview(self, id: str, user: Who) -> Response:  # noqa: A002

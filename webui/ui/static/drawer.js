@@ -75,7 +75,7 @@ export class Drawer {
     const bases = [...new Set(this.#cards.map(({ base }) => base).filter(Boolean))].sort();
     if (!kinds.includes(this.#kind)) this.#kind = ALL;
     if (!bases.includes(this.#base)) this.#base = ALL;
-    this.#bases.replaceChildren(...[["", "Made for any model"], ...bases.map((base) => [base, base])].map(([value, text]) => make("option", { value, selected: value === this.#base }, text)));
+    this.#bases.replaceChildren(...[["", "Any model"], ...bases.map((base) => [base, base])].map(([value, text]) => make("option", { value, selected: value === this.#base }, text)));
     this.#bases.hidden = bases.length < 2;
     this.#drawKinds(kinds);
     this.#draw();
@@ -125,7 +125,7 @@ export class Drawer {
       make("summary", {}, "About it"), make("dl", {}, ...facts.flatMap(([label, value]) => [make("dt", {}, label), make("dd", {}, value)])));
     return make("div", { class: card.problem ? "w-card w-card-bad" : "w-card", role: "listitem", data: { card: card.name, kind: card.kind } },
       choose,
-      card.problem ? make("p", { class: "w-problem" }, card.problem) : null,
+      card.problem ? make("p", { class: "w-problem", title: card.problem }, card.problem) : null,
       words.length > 0 ? make("div", { class: "w-words" }, ...words) : null,
       more);
   }

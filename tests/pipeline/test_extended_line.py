@@ -561,19 +561,31 @@ def test_cancelled_in_the_middle_nothing_is_left() -> None:
     assert same(pictures(engine, again)[0].pixels, drawn([asked()], [])[0])
 
 
-def test_a_sampler_with_pairs_is_guided_too() -> None:
+def test_a_sampler_with_pairs_is_guided_and_wrapped_too() -> None:
     from extensions.samplers import samplers
 
     (info,) = [each for each in samplers() if each.cfg_pp]
-    registry = Registry(samplers={**SAMPLERS, info.name: info}, hooks=[JobHooks(name="a", guide=lambda job: guides([], 0.5)[0])])
+    shapes: list[tuple[int, ...]] = []
+
+    def denoiser(job: Job, denoise: Any) -> Any:
+        def wrapped(x: Tensor, at: Moment) -> Asks:
+            answer = yield from denoise(x, at)
+            shapes.append(tuple(answer.shape))  # of the guided one alone
+            return answer / 2
+
+        return wrapped
+
+    hooks = [JobHooks(name="a", guide=lambda job: guides([], 0.5)[0]), JobHooks(name="b", denoiser=denoiser)]
+    registry = Registry(samplers={**SAMPLERS, info.name: info}, hooks=hooks)
 
     def start(wanted: Request) -> list[Asks]:
         return [generate(wanted, MODEL, registry)]
 
     found = []
-    for names in ((), ("a",)):
+    for names in ((), ("a",), ("b",)):
         engine = stepped(start, networks())
         job = engine.submit(asked(*names, sampler=info.name, schedule="DDIM timesteps"))
         run(engine)
         found.append(pictures(engine, job)[0].pixels)
-    assert not same(*found, 1)
+    assert not same(found[0], found[1], 1) and not same(found[0], found[2], 1)
+    assert shapes == [(4, 8, 8)] * 4

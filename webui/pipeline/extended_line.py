@@ -121,10 +121,19 @@ class Pass:
         found = [hooks.guide(job) for hooks, job in self.takers if hooks.guide is not None]
         return [each for each in found if each is not None]
 
-    def around(self, denoise: Denoise) -> Denoise:
-        """The denoiser as they have it: wrapped by one after the other, and every row that comes out of it changed by each."""
-        for hooks, job in self.takers:
-            denoise = denoise if hooks.denoiser is None else hooks.denoiser(job, denoise)
+    def around(self, denoise: Denoise, *, paired: bool = False) -> Denoise:
+        """The denoiser as they have it: wrapped by one after the other, and every row that comes out of it changed by each.
+
+        Where it answers pairs (`SamplerInfo.cfg_pp`), who wraps it has to do with the guided latents alone.
+        """
+        wrapping = [(hooks.denoiser, job) for hooks, job in self.takers if hooks.denoiser is not None]
+        if wrapping:
+            def wrapped(inner: Denoise) -> Denoise:
+                for wrap, job in wrapping:
+                    inner = wrap(job, inner)
+                return inner
+
+            denoise = with_pairs(denoise, wrapped) if paired else wrapped(denoise)
         found = [hooks.rows(job) for hooks, job in self.takers if hooks.rows is not None]
         changes = [each for each in found if each is not None]
         return with_rows_changed(denoise, changes) if changes else denoise
@@ -214,6 +223,25 @@ def tags_of(prompt: str, noted: Mapping[str, Any]) -> tuple[str, ...]:
     known = noted.get("tags", {})
     found = (f"{tag.name}:{tag.args}" for tag in parse(prompt).tags) if known else ()
     return tuple(text for text in found if text in known)
+
+
+def with_pairs(denoise: Denoise, wrapped: Callable[[Denoise], Denoise]) -> Denoise:
+    """A denoiser of pairs, the first of which are wrapped; the second is that of the last look within."""
+    seen: list[Tensor] = []
+
+    def first(x: Tensor, at: Moment) -> Asking:
+        answer, second = yield from denoise(x, at)
+        seen[:] = [second]
+        return answer
+
+    outer = wrapped(first)
+
+    def pair(x: Tensor, at: Moment) -> Generator[Ask, Any, Any]:
+        seen.clear()
+        answer = yield from outer(x, at)
+        return answer, seen[0] if seen else answer
+
+    return pair
 
 
 def with_rows_changed(denoise: Denoise, changes: Sequence[ChangeRow]) -> Denoise:

@@ -226,7 +226,7 @@ def denoiser(
     row = plain_row(model.name, patches, channels, NoiseTable.asked(request.noise_schedule, model.spec))
     options = guidance_of(request, info, table_of(request, model.spec))
     answer = guided if model.spec.unet.guidance_width is None else distilled
-    return extended.around(answer(texts, request.scale, row, options, extended.guides()))
+    return extended.around(answer(texts, request.scale, row, options, extended.guides()), paired=options.paired)
 
 
 def sample(

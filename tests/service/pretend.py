@@ -13,7 +13,7 @@ import numpy as np
 from webui.engine import events
 from webui.errors import UserError
 from webui.request import Request
-from webui.service.engines import Outbox
+from webui.service.outbox import Outbox
 
 BUILTIN = Path(__file__).parents[2] / "models" / "builtin" / "model.safetensors"
 

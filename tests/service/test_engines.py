@@ -18,7 +18,8 @@ from tests.service.pretend import PretendEngine
 from webui.engine import events
 from webui.engine.log import EventStream, Log
 from webui.request import Request
-from webui.service.engines import EngineHandle, Outbox, ThreadEngine
+from webui.service.engines import EngineHandle, ThreadEngine
+from webui.service.outbox import Outbox
 from webui.weights.families import PREVIEW_KEY
 
 PREVIEW = '{"matrix": [[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0]], "bias": [0, 0, 0], "error": 0.1}'

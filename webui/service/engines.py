@@ -8,18 +8,18 @@ from __future__ import annotations
 import contextlib
 import queue
 import threading
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from webui.engine.events import LAST, Cancelled, Event, Failed, Interrupted, Notice, Picture, Preview, Skipped, supersedes
+from webui.engine.events import LAST, Cancelled, Event, Failed, Interrupted, Notice, Picture, Preview, Skipped
 from webui.errors import UserError
 from webui.request import Request
 from webui.service.extension_shelf import Shelf
 from webui.service.extension_watch import Entry
 from webui.service.logs import fault
+from webui.service.outbox import Outbox
 from webui.service.picture_texts import taking_part
 
 if TYPE_CHECKING:  # importing torch takes seconds, which the engine's own thread spends
@@ -27,6 +27,7 @@ if TYPE_CHECKING:  # importing torch takes seconds, which the engine's own threa
     from webui.service.opening import Service
 
 
+LOOK_SECONDS = 0.2  # between looks whether an engine that is waited for was left behind
 AGAIN = "An extension in another job held everything up, so what was not finished here is begun again."
 
 
@@ -60,51 +61,6 @@ class EngineHandle(Protocol):
 
     def close(self) -> None:
         """End; requests that run are cancelled."""
-
-
-class Outbox:
-    """Events of several requests in order, without those that newer ones made pointless; one reader, any number of writers.
-
-    A key's events are taken from `open` to its last, of which there is only one. After `close` there are none, whatever writers
-    that have not heard of it still put in.
-    """
-
-    def __init__(self) -> None:
-        self._open: set[str] = set()
-        self._changed = threading.Condition()
-        self._events: deque[tuple[str, Event]] = deque()
-        self._closed = False
-
-    def open(self, key: str) -> None:
-        """Expect events of a key."""
-        with self._changed:
-            self._open.add(key)
-
-    def put(self, key: str, event: Event) -> None:
-        """Add an event."""
-        with self._changed:
-            if self._closed or key not in self._open:
-                return
-            if isinstance(event, LAST):
-                self._open.remove(key)
-            old = next((entry for entry in self._events if entry[0] == key and supersedes(event, entry[1])), None)
-            if old is not None:
-                self._events.remove(old)
-            self._events.append((key, event))
-            self._changed.notify()
-
-    def next(self, timeout: float | None = None) -> tuple[str, Event] | None:
-        """The oldest event, which is taken out; None after `timeout` seconds without one, or when closed."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._events or self._closed, timeout)
-            return self._events.popleft() if self._events else None
-
-    def close(self) -> None:
-        """Keep nobody waiting any more."""
-        with self._changed:
-            self._closed = True
-            self._events.clear()
-            self._changed.notify_all()
 
 
 @dataclass(kw_only=True, eq=False)
@@ -176,12 +132,14 @@ class OneEngine:
         """End after the call that is being made."""
         self._closing = True
         self._wishes.put(("", None, lambda: None))
-        if self._thread is not threading.current_thread():
-            self._thread.join()
+        while self._thread.is_alive() and self._thread is not threading.current_thread() and not self._left_behind:
+            self._thread.join(LOOK_SECONDS)
 
     def leave_behind(self) -> None:
         """End it without waiting: it may never come back from what it is doing."""
         self._closing = self._left_behind = True
+        if self._service is not None:
+            self._service.engine.abandon()
         self._wishes.put(("", None, lambda: None))
 
     # In the thread.
@@ -199,11 +157,8 @@ class OneEngine:
                     by_request = isinstance(error, UserError)
                     failed = Failed(job=key, sentence=told.sentence, error_id=told.error, by_request=by_request)
                     self._told(self, key, followed, failed)
-        if self._service is not None:
-            if self._left_behind:
-                self._service.engine.abandon()
-            else:
-                self._service.close()
+        if self._service is not None and not self._left_behind:
+            self._service.close()
 
     def _open(self) -> None:
         if self._service is None:
@@ -265,6 +220,7 @@ class ThreadEngine:
         self._shelf: Shelf | None = None
         self._outbox = Outbox()
         self._lock = threading.RLock()
+        self._closing = False
         self._followed: dict[str, Followed] = {}
         self._engine = OneEngine(self._open_service, self._hear, self._begun)
         if shelf is not None:
@@ -318,10 +274,16 @@ class ThreadEngine:
                 self._engine.wish(followed, lambda service, job: service.engine.cancel(job))
 
     def close(self) -> None:
-        """End after the call that is being made."""
-        if self._shelf is not None and self.held_up in self._shelf.watch.listeners:
-            self._shelf.watch.listeners.remove(self.held_up)
+        """End after the call that is being made, or after an extension's limit where that does not come back."""
+        with self._lock:
+            self._closing = True
+            for followed in self._followed.values():
+                if followed.release is not None:
+                    followed.release()
+            self._followed.clear()
         self._engine.close()
+        if self._shelf is not None:
+            self._shelf.watch.listeners.remove(self.held_up)
         self._outbox.close()
 
     def held_up(self, entry: Entry) -> None:
@@ -334,10 +296,17 @@ class ThreadEngine:
             "leave the extension out, or disable it."
         )
         with self._lock:
-            left, self._engine = self._engine, OneEngine(self._open_service, self._hear, self._begun)
+            if self._closing:
+                self._engine.leave_behind()
+                return
             running = dict(self._followed)
-            ended = {key for key, each in running.items() if each.request is not None and each.request is entry.job}
-            ended = ended or {key for key, each in running.items() if self._takes_part(entry.owner, each)}
+            if entry.job is None:
+                ended = {key for key, each in running.items() if self._takes_part(entry.owner, each)}
+            else:
+                ended = {key for key, each in running.items() if each.request is entry.job}
+                if running and not ended:  # a job that is over, in an engine that was left behind
+                    return
+            left, self._engine = self._engine, OneEngine(self._open_service, self._hear, self._begun)
             for key, followed in running.items():
                 self._begin_again(key, followed, sentence if key in ended else "")
         left.leave_behind()

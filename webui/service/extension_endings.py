@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -41,4 +42,5 @@ class Endings:
         """Let an extension be loaded again."""
         entries = remembered.read(self._path)
         if name in entries:
-            remembered.replace(self._path, {other: entry for other, entry in entries.items() if other != name})
+            with contextlib.suppress(OSError):  # then it is only loaded now
+                remembered.replace(self._path, {other: entry for other, entry in entries.items() if other != name})

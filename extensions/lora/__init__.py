@@ -28,6 +28,7 @@ from webui.extension import (
 
 from . import finding
 from .blocks import own_presets
+from .reading import prompt_of
 from .showing import cards_of
 from .strengths import wished
 
@@ -40,7 +41,7 @@ class Settings(Params):
     """What an owner sets for all."""
 
     order: str = param(
-        "noise predictor, text", "Order of two strengths", choices=("noise predictor, text", TEXT_FIRST),
+        "noise predictor, text", "Order of two strengths", one_of=("noise predictor, text", TEXT_FIRST),
         help="What <lora:name:0.8:0.5> means; A1111 has the text's first. Named ones, te=0.5, mean the same everywhere.",
     )  # fmt: skip
     presets: str = param(
@@ -71,6 +72,12 @@ def resolved(arguments: tuple[str, ...], submission: Submission) -> Mapping[str,
         "name": name, "sha256": submission.files.sha256(path), "hash": finding.known_hash(submission.files, path, metadata),
         "wish": wish.plain(), "adapter": finding.adapter_settings(path),
     }  # fmt: skip
+
+
+@hook
+def read_file(content: bytes) -> str | None:
+    """The prompt that uses a LoRA file, for who drops one on PNG Info."""
+    return prompt_of(content)
 
 
 @hook

@@ -7,7 +7,7 @@ import { infoOfFile, infoOfPicture, infoOfText, mayBeRead } from "./info.js";
 import { isWritten, leavesPastes, takesPastes } from "./paste.js";
 import { source } from "./pictures.js";
 
-const KINDS = "image/*,.txt,text/plain,.json,application/json";
+const KINDS = "image/*,.txt,text/plain,.json,application/json,.safetensors";
 const NAMES = { pasted: "pasted picture", text: "pasted text" };
 
 /** Events: "change" when it holds something else. `item`: null or {name, bytes, url, width, height, id, file, info, given, release}. */

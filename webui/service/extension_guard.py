@@ -83,8 +83,11 @@ class Guard:
             entry = watch.begin(owner, hook, limit, job)
             try:
                 return function(*given, **named)
-            except BaseException as error:  # noqa: BLE001  raised again, with a name
-                raise self.named(hook, error) from error.__cause__
+            except BaseException as error:
+                told = self.named(hook, error)
+                if told is error:
+                    raise
+                raise told from error
             finally:
                 watch.end(entry)
 
@@ -215,8 +218,11 @@ class Steps(Generator[Ask, Any, Any]):
             return self._guard.ask(self._made.send(value))
         except StopIteration:
             raise
-        except BaseException as error:  # noqa: BLE001  raised again, with a name
-            raise self._guard.named(self._hook, error) from error.__cause__
+        except BaseException as error:
+            told = self._guard.named(self._hook, error)
+            if told is error:
+                raise
+            raise told from error
         finally:
             watch.end(entry)
 
@@ -229,9 +235,10 @@ class Steps(Generator[Ask, Any, Any]):
         except StopIteration:
             raise
         except BaseException as raised:
-            if raised is error:
+            told = raised if raised is error else self._guard.named(self._hook, raised)
+            if told is raised:
                 raise
-            raise self._guard.named(self._hook, raised) from raised.__cause__
+            raise told from raised
         finally:
             watch.end(entry)
 

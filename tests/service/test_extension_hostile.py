@@ -175,6 +175,11 @@ class Jobs:
         self.shelf = shelf
         self.engine = ThreadEngine(root, exact=True, shelf=shelf)
         self.told: dict[str, list[events.Event]] = {}
+        self.closed = False
+
+    def close(self) -> None:
+        if not self.closed:
+            self.engine.close()
 
     def submit(self, key: str, request: dict[str, Any]) -> None:
         self.told[key] = []
@@ -213,7 +218,7 @@ def jobs(root: Path, request: pytest.FixtureRequest) -> Iterator[Jobs]:
     if waits is not None:
         waits.set()
         until(lambda: not shelf.watch.at_work())
-    made.engine.close()
+    made.close()
     shelf.close()
 
 
@@ -266,7 +271,7 @@ def test_a_hook_that_never_comes_back_costs_its_own_job_only(jobs: Jobs, where: 
     assert jobs.shelf.record("bad").jobs == 0, "nothing holds it any more"
 
 
-@pytest.mark.parametrize("jobs", [GO_ON + textwrap.dedent(STUCK["denoiser"])], indirect=True)
+@pytest.mark.parametrize("jobs", [GO_ON + textwrap.dedent(STUCK["denoiser"])], indirect=True, ids=["denoiser"])
 def test_pictures_that_were_finished_are_not_told_twice(jobs: Jobs) -> None:
     jobs.submit("theirs", plain(seed=9, count=3, steps=3))
     until(lambda: jobs.hear() or any(isinstance(event, events.Picture) for event in jobs.told["theirs"]))
@@ -320,7 +325,7 @@ WRITES = """
 """
 
 
-@pytest.mark.parametrize("jobs", [RAISES], indirect=True)
+@pytest.mark.parametrize("jobs", [RAISES], indirect=True, ids=["raises"])
 def test_what_a_hook_raises_fails_its_job_under_its_name(jobs: Jobs) -> None:
     jobs.submit("mine", plain("bad"))
     jobs.submit("theirs", plain(seed=9))
@@ -333,7 +338,7 @@ def test_what_a_hook_raises_fails_its_job_under_its_name(jobs: Jobs) -> None:
     assert np.array_equal(jobs.pixels("theirs"), jobs.pixels("alone"))
 
 
-@pytest.mark.parametrize("jobs", [WRITES], indirect=True)
+@pytest.mark.parametrize("jobs", [WRITES], indirect=True, ids=["writes"])
 def test_what_a_hook_writes_into_what_it_is_given_changes_nothing_for_others(jobs: Jobs) -> None:
     jobs.submit("alone", plain())  # of the same text by the same model: all that could be shared is
     jobs.end()
@@ -390,3 +395,27 @@ def test_manifests_that_reach_too_far_are_refused(tmp_path: Path, line: str, sai
     with pytest.raises((UserError, ExtensionError), match="far"):
         shelf.load("far")
     shelf.close()
+
+
+@pytest.mark.parametrize("jobs", [GO_ON + textwrap.dedent(STUCK["denoiser"])], indirect=True, ids=["denoiser"])
+def test_what_was_wished_before_an_engine_is_left_behind_holds_after_it(jobs: Jobs) -> None:
+    for key in ("mine", "cancelled", "interrupted"):
+        jobs.submit(key, plain(*(("bad",) if key == "mine" else ()), steps=20, count=1 if key == "mine" else 40))
+    until(lambda: jobs.hear() or any(each.hook == "denoiser" and each.limit for each in jobs.shelf.watch.at_work()))
+    until(lambda: any(jobs.shelf.watch.left(each, each.limit) < 0.4 for each in jobs.shelf.watch.at_work()))
+    jobs.engine.cancel("cancelled")
+    jobs.engine.interrupt("interrupted")
+    jobs.end(past=True)
+    assert "still busy in denoiser" in jobs.failed("mine")
+    assert isinstance(jobs.told["cancelled"][-1], events.Cancelled)
+    assert isinstance(jobs.told["interrupted"][-1], events.Interrupted)
+
+
+@pytest.mark.parametrize("jobs", [GO_ON + textwrap.dedent(STUCK["patches"])], indirect=True, ids=["patches"])
+def test_an_engine_that_is_held_up_keeps_nobody_from_ending_the_program(jobs: Jobs) -> None:
+    jobs.submit("mine", plain("bad"))
+    until(lambda: jobs.hear() or bool(jobs.shelf.watch.at_work()))
+    jobs.shelf.watch.start()  # as the program does
+    jobs.engine.close()
+    jobs.closed = True
+    assert jobs.engine.next() is None and jobs.shelf.watch.at_work(), "the hook is still there"

@@ -17,10 +17,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from webui.extension import Denoise, Home, Job, Panel, Params, Route, Section, Submission, Tab, hook, param
+from webui.extension import Denoise, Home, Job, Panel, Params, Request, Route, Section, Submission, Tab, hook, param
 
 from .answers import routes_of
-from .keys import new_record
+from .keys import key_in, new_record
 from .store import Store
 
 TITLE = "Inspector"
@@ -100,6 +100,20 @@ def denoiser(job: Job, denoise: Denoise) -> Denoise:
     from .recording import recorded
 
     return recorded(job, denoise, limited(job.home))
+
+
+@hook
+def picture_saved(home: Home, request: Request) -> None:
+    """A picture that was inspected is in the gallery, so its record stays."""
+    key = key_in(request.to_dict())
+    if key is not None:
+        limited(home).keep(key)
+
+
+@hook
+def unloaded(home: Home) -> None:
+    """No job holds the inspector any more, so a record without a picture will never have one."""
+    limited(home).sweep()
 
 
 def limited(home: Home) -> Store:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -11,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-RECORD = "record.json"
+RECORD, KEPT = "record.json", "kept"
 KEY = re.compile(r"[0-9a-f]{32}")
 NAME = re.compile(r"[0-9]{1,4}-[0-9]{1,6}-[a-z]{1,10}\.(?:png|maps)")
 
@@ -79,6 +80,17 @@ class Store:
             self._used(key)
             self._let_go()
         return True
+
+    def keep(self, key: str) -> None:
+        """The picture of a record is in the gallery: `sweep` leaves it alone."""
+        with self._lock, contextlib.suppress(OSError):
+            (self._place(key) / KEPT).touch()
+
+    def sweep(self) -> None:
+        """Let go of the records whose pictures were never saved; nothing may be writing any."""
+        with self._lock:
+            for key in [key for key in self._known() if not (self._place(key) / KEPT).exists()]:
+                self._remove(key)
 
     def remove(self, key: str) -> None:
         """Let go of a record."""

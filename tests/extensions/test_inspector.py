@@ -354,6 +354,18 @@ def test_where_a_record_does_not_fit_the_picture_is_made_all_the_same(source: Mo
     assert inspector.limited(home).size == 0
 
 
+def test_records_of_pictures_that_were_never_saved_go_when_it_is_unloaded(source: ModelSource, home: Home) -> None:
+    one, other = watched(asked(steps=2)), watched(asked(steps=2, seed=4))
+    for request in (one, other):
+        drawn(source, home, request)
+    inspector.picture_saved(home, one)
+    inspector.picture_saved(home, asked())  # which was not inspected
+    inspector.unloaded(home)
+    store = inspector.limited(home)
+    found = [store.read(str(key_in(request.to_dict()))) is not None for request in (one, other)]
+    assert found == [True, False] and record_of(home, one)
+
+
 def size_of(content: bytes | None) -> tuple[int, int]:
     assert content is not None and content[:8] == b"\x89PNG\r\n\x1a\n"
     return int.from_bytes(content[16:20]), int.from_bytes(content[20:24])

@@ -245,7 +245,7 @@ class Hooks:
         raise NotImplementedError
 
     @SPECIFIED
-    def picture_saved(self, home: Home, path: Path, text: str) -> None:
+    def picture_saved(self, home: Home, request: Request, path: Path, text: str) -> None:
         """Told when a picture that the extension took part in is in the gallery."""
         raise NotImplementedError
 

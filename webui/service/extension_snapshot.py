@@ -90,11 +90,13 @@ class Extensions:
         function = self.functions.get("metadata", {}).get(name)
         return {} if function is None else dict(function(request=request, values=values, noted=noted) or {})
 
-    def picture_saved(self, name: str, path: Path, text: str) -> None:
+    def picture_saved(self, name: str, request: Request, path: Path, text: str) -> None:
         """Tell an extension of a picture that it took part in; where it fails, that is logged."""
         function = self.functions.get("picture_saved", {}).get(name)
         if function is not None:
-            self._tried("picture_saved", name, partial(function, home=self.homes[name], path=path, text=text))
+            self._tried("picture_saved", name, partial(
+                function, home=self.homes[name], request=request, path=path, text=text
+            ))  # fmt: skip
 
     def read_file(self, content: bytes) -> str | None:
         """What a file says of how it was made, by the first extension that can read it."""

@@ -90,7 +90,7 @@ class Keeper:
         except StorageError as error:
             raise StorageError(f"The picture is in {saved.path}, but the gallery could not be told: {error}") from error
         for name in event.request.extensions:
-            extensions.picture_saved(name, saved.path, text)
+            extensions.picture_saved(name, event.request, saved.path, text)
 
     def recover(self) -> None:
         """Tell of the pictures whose files were finished just before the program was killed; remove what was not finished."""

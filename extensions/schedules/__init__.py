@@ -3,7 +3,7 @@
     14.6, 7.2, 3.1, 1.4, 0.6, 0.2, 0              evenly along the steps
     0:14.6, 0.25:4, 0.7:0.8, 1:0.03, 0            each at its part of the way, as the curve is written
 
-Choose the schedule type Custom, and type or draw below Custom schedule. What is saved as "Evening" is a schedule type of its own,
+Choose the schedule type Custom, and type below Custom schedule or draw. What is saved as "Evening" is a schedule type of its own,
 "Evening (custom)". A picture's job keeps the numbers it was submitted with, whatever becomes of the saved ones.
 """
 
@@ -23,7 +23,7 @@ from webui.extension import (
     Schedule,
     Section,
     Submission,
-    UserError,
+    ends,
     hook,
     param,
 )
@@ -64,12 +64,12 @@ def schedules(home: Home) -> Mapping[str, Schedule]:
 
 
 def schedule_of(usual: str) -> Schedule:
-    """The schedule through some points; a job brings its own, in their stead."""
+    """The schedule through some points; what a job was submitted with stands in their stead."""
 
     def schedule(n: int, table: Any, *, points: str = "", **_: Any) -> tuple[float, ...]:
-        """The levels of `points`, brought to `n` steps, then 0."""
-        del table
-        return along(read(points or usual), n)
+        """The levels of `points`, brought to `n` steps, then 0; without any, a line in the logarithm through the model's own."""
+        low, high = ends(n, table, None, None)
+        return along(read(points or usual or f"{high!r}, {low!r}, 0"), n)
 
     return schedule
 
@@ -80,9 +80,7 @@ def resolve(submission: Submission) -> Mapping[str, Any] | None:
     request = submission.request
     names = {request.schedule, request.hires.get("schedule", "")}
     found = {name + ENDING: each["points"] for name, each in saved(submission.home.folder).items() if name + ENDING in names}
-    if CUSTOM in names:
-        if not submission.values["points"].strip():
-            raise UserError("The schedule type Custom has no noise levels yet; type or draw some below Custom schedule.")
+    if CUSTOM in names and submission.values["points"].strip():
         found[CUSTOM] = submission.values["points"]
     return {"schedules": {name: {"points": points} for name, points in found.items()}} if found else None
 

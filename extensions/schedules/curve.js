@@ -93,8 +93,7 @@ class Curve extends HTMLElement {
   /** Put a curve into the field, and choose the schedule that is made of it. */
   async #write(points) {
     this.#points = points;
-    const wanted = points.length > 0 ? CUSTOM : "Automatic"; // of nothing no schedule can be made
-    if (values(this.task).schedule === CUSTOM || points.length > 0) set(this.task, "schedule", wanted);
+    if (points.length > 0 && values(this.task).schedule !== CUSTOM) set(this.task, "schedule", CUSTOM);
     own.set("points", written(points), this.task);
     await this.#look();
   }

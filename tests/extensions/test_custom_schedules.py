@@ -84,6 +84,13 @@ def test_equal_parts_of_two_numbers_are_the_exponential_schedule() -> None:
     assert points.along(points.read(text), 9) == pytest.approx(EXTENSIONS.schedules["Exponential"](9, table), rel=1e-12)
 
 
+def test_where_nothing_is_typed_it_is_the_exponential_schedule() -> None:
+    table = NoiseTable.from_betas()
+    for n in (1, 2, 9):
+        expected = EXTENSIONS.schedules["Exponential"](n, table)
+        assert EXTENSIONS.schedules["Custom"](n, table) == pytest.approx(expected, rel=1e-12)
+
+
 def test_levels_are_read_as_people_write_them() -> None:
     written = ("14.6,7,1,0", "[14.6, 7.0, 1.0, 0.0]", " 14.6\n7\n1\n0 ", "14.6; 7;1;0", "(1.46e1, 7, 1, 0)", "0:14.6 .5:7 1:1 0")
     assert len({points.read(each) for each in written}) == 1
@@ -158,7 +165,7 @@ def test_a_job_keeps_the_numbers_it_was_submitted_with(tmp_path: Path) -> None:
     assert schedules.metadata(request, {}, found) == {"Saved sigmas": TYPED}
     saving.stored(tmp_path, "Evening", "9, 3, 0", "anna", is_owner=False)
     after = schedules.schedules(home)
-    assert after["Evening (custom)"](2, None) == (9, 3, 0)
+    assert after["Evening (custom)"](2, NoiseTable.from_betas()) == (9, 3, 0)
     registry = Registry(samplers=EXTENSIONS.samplers, schedules=after)
     for extensions, first in (({"schedules": {"values": {}, "noted": found}}, 14.6), ({}, 9.0)):
         engine = Engine(predict=settled)
@@ -175,8 +182,7 @@ def test_both_passes_of_a_picture_may_have_their_own(tmp_path: Path) -> None:
     assert schedules.metadata(request, {}, found) == {"Saved sigmas": "5, 2, 0"}
     plain = replace(REQUEST, hires={})
     assert schedules.resolve(SimpleNamespace(request=plain, values={"points": TYPED}, home=home)) is None
-    with pytest.raises(UserError, match="has no noise levels yet; type or draw some"):
-        schedules.resolve(SimpleNamespace(request=request, values={"points": " "}, home=home))
+    assert schedules.resolve(SimpleNamespace(request=plain, values={"points": " "}, home=home)) is None
 
 
 @pytest.fixture(scope="module")
@@ -205,8 +211,6 @@ def test_it_is_drawn_plotted_and_written_down(service: Service) -> None:
 
 
 def test_what_is_no_schedule_refuses_the_job(service: Service) -> None:
-    with pytest.raises(UserError, match="type or draw some below Custom schedule"):
-        wanted(service, schedule="Custom")
     with pytest.raises(UserError, match="goes from 1 to 2"):
         wanted(service, schedules_points="1, 2, 0")
     assert wanted(service, schedules_points="").extensions == {}

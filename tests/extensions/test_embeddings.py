@@ -125,7 +125,8 @@ def test_an_embedding_for_two_towers_has_vectors_for_both(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("held", [
-    {}, {"string_to_param": {}}, {"string_to_param": {"*": "text"}}, {"a": torch.ones(2, 2, 2)}, {"a": torch.ones(3, dtype=torch.int64)},
+    {}, {"string_to_param": {}}, {"string_to_param": {"*": "text"}}, {"a": torch.ones(2, 2, 2)},
+    {"a": torch.ones(3, dtype=torch.int64)},
     {"a": torch.full((2, 16), float("nan"))},
 ])  # fmt: skip
 def test_a_file_without_vectors_says_so(held: dict[str, Any], tmp_path: Path) -> None:

@@ -13,6 +13,8 @@ from PIL import Image
 from models.builtin.recipe import dataset
 from models.builtin.recipe.batches import chances, choose, crops, encode_all, token_rows
 from models.builtin.recipe.card import BEGIN, END, table, write_figures
+from models.builtin.recipe.classifier import FILE as CLASSIFIER
+from models.builtin.recipe.classifier import new_classifier, truth_of
 from models.builtin.recipe.depth import FIRST, NO_MAP
 from models.builtin.recipe.estimator import ESTIMATOR, shipped_estimator, trained_estimator
 from models.builtin.recipe.fitting import (
@@ -28,6 +30,7 @@ from models.builtin.recipe.pack import CHECKPOINT, IMAGE_TOWER, shipped_clip
 from models.builtin.recipe.samples import RECONSTRUCTIONS, SAMPLES
 from models.builtin.recipe.scenes import sample_scene
 from models.builtin.recipe.stages import EXTRA_STAGES, STAGES
+from models.builtin.recipe.vocabulary import COLOURS, SHAPES
 from webui.pipeline.prompt import segments_of, windows
 from webui.service.previews import preview_of
 from webui.training.state import load_average
@@ -96,6 +99,18 @@ def test_unpacked_files_are_training_state_again(run: Run, tmp_path: Path, monke
     again, shipped = trained_estimator(other), shipped_estimator(run.output / ESTIMATOR)
     assert torch.allclose(again(picture), shipped(picture), atol=1e-6)
     assert torch.allclose(trained_estimator(run)(picture), shipped(picture), atol=1e-3)
+
+
+def test_the_classifier_of_the_guidance_extension_is_trained_on_scenes_of_one_thing(run: Run) -> None:
+    assert EXTRA_STAGES["classifier"](dataclasses.replace(run, steps={"classifier": 1}))
+    network = new_classifier()
+    network.load_state_dict(dict(read_tensors(run.output / CLASSIFIER)))
+    chances = network.log_chances(torch.randn(2, 8, 16, 16), torch.tensor([0.5, 8.0])).exp()
+    assert torch.allclose(chances[:, :6].sum(1), torch.ones(2)) and torch.allclose(chances[:, 6:].sum(1), torch.ones(2))
+    scenes = dataset.load(run.folder / "data").scenes
+    for scene, (shape, colour) in zip(scenes, truth_of(scenes).tolist(), strict=True):
+        if scene.things:
+            assert (SHAPES[shape], COLOURS[colour]) == (scene.things[0].shape, scene.things[0].colour)
 
 
 def test_a_finished_stage_has_nothing_left_to_do(run: Run) -> None:

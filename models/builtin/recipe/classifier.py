@@ -58,7 +58,7 @@ def train_classifier(run: Run) -> bool:
 
     def loss(generator: torch.Generator) -> Mapping[str, Tensor]:
         rng = numpy_generator(generator)
-        indices, flips = choose(data, BATCH, rng, likely / likely.sum())
+        indices, flips = choose(data, min(BATCH, int(likely.sum())), rng, likely / likely.sum())
         kept = alphas[spread_times(len(indices), levels, generator)].float()
         sigma = ((1 - kept) / kept).sqrt()
         clean = latents.take(indices, flips)

@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 
 from tests.service.extensions_written import shelf_of, write
+from webui.errors import ModelFileError
 from webui.service.extension_shelf import Shelf
+from webui.service.network_files import NetworkFiles
 
 CODE = """
 import os, socket, subprocess, sys
@@ -39,6 +41,9 @@ def connect(address):
 
 def run(path):
     subprocess.run([sys.executable, "-c", ""], check=True)
+
+def have_read(files, path):
+    return files.header(path)
 
 def own(_):
     folder = Path(__file__).parent
@@ -117,6 +122,9 @@ def test_what_the_program_or_others_do_is_not_the_extensions(opened: Open, tmp_p
     shelf, module = opened()
     (tmp_path / "y").write_text("x")
     shelf.now.homes["mine"].refresh()
+    files = NetworkFiles(tmp_path, hash_of=str, known=str)
+    with pytest.raises(ModelFileError):
+        module.have_read(files, str(tmp_path / "y"))
     assert findings(shelf) == []
     shelf.unload("mine")
     module.read(tmp_path / "y")  # what was let go is watched no more

@@ -176,6 +176,25 @@ def test_functions_in_what_it_returns_are_guarded_too(guard: Guard) -> None:
         guard.patches(7)
 
 
+def test_what_others_use_too_is_given_as_a_copy_to_who_was_added(clock: Clock) -> None:
+    import torch
+
+    def change(given: torch.Tensor) -> torch.Tensor:
+        return given.zero_()
+
+    class Context:
+        def context(self, call: Any, given: torch.Tensor) -> torch.Tensor:
+            return given.zero_()
+
+    for trusted, left in ((False, 3.0), (True, 0.0)):
+        guard = Guard(owner="mine", watch=Watch(clock=clock), trusted=trusted)
+        patches = guard.patches(Patches(weights=(WeightPatch("key", change, "content"),), attention=(Context(),)))
+        assert patches is not None
+        for call in (patches.weights[0].delta, lambda given, own=patches: own.attention[0].context("call", given)):
+            original = torch.ones(3)
+            assert call(original).sum() == 0 and original.sum() == left
+
+
 def test_hooks_in_jobs_are_past_their_limit_by_their_own_time(guard: Guard, clock: Clock) -> None:
     watch, told = guard.watch, list[Entry]()
     watch.listeners.append(told.append)

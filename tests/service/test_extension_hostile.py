@@ -273,12 +273,13 @@ def test_a_hook_that_never_comes_back_costs_its_own_job_only(jobs: Jobs, where: 
 
 @pytest.mark.parametrize("jobs", [GO_ON + textwrap.dedent(STUCK["denoiser"])], indirect=True, ids=["denoiser"])
 def test_pictures_that_were_finished_are_not_told_twice(jobs: Jobs) -> None:
-    jobs.submit("theirs", plain(seed=9, count=3, steps=3))
+    jobs.submit("theirs", plain(seed=9, count=20, steps=3))
     until(lambda: jobs.hear() or any(isinstance(event, events.Picture) for event in jobs.told["theirs"]))
     jobs.submit("mine", plain("bad"))
     jobs.end(past=True)
+    assert AGAIN in [event.sentence for event in jobs.told["theirs"] if isinstance(event, events.Notice)]
     told = [event.picture for event in jobs.told["theirs"] if isinstance(event, events.Picture)]
-    assert sorted(told) == [0, 1, 2] and isinstance(jobs.told["theirs"][-1], events.Finished)
+    assert sorted(told) == list(range(20)) and isinstance(jobs.told["theirs"][-1], events.Finished)
     assert not [event for event in jobs.told["theirs"] if isinstance(event, events.Skipped)]
 
 
@@ -288,25 +289,25 @@ RAISES = """
         if job.values["on"]:
             raise ValueError("out of luck")
 """
+FINISHES = """
+    @hook
+    def finish(job, picture):
+        other = yield from job.encode(job.request.prompt)
+        other.tokens.zero_()
+        picture.pixels.zero_()
+        return picture
+"""
 WRITES = """
     @hook
     def patches(job):
         job.values["on"] = 7
         job.request.extensions["bad"]["values"]["on"] = 7
-        return Patches(attention=(Context(),), weights=tuple(weight(key) for key in list(job.weights())[:3]))
+        return Patches(attention=(Context(),))
 
     class Context:
         def context(self, call, ctx):
             ctx.zero_()
             return ctx, ctx
-
-    def weight(key):
-        from webui.extension import WeightPatch
-        return WeightPatch(key, change, "bad")
-
-    def change(original):
-        original.zero_()
-        return original
 
     @hook
     def rows(job):
@@ -315,13 +316,19 @@ WRITES = """
             return row
             yield
         return change
-
+"""
+WRITES_WEIGHTS = """
     @hook
-    def finish(job, picture):
-        other = yield from job.encode(job.request.prompt)
-        other.tokens.zero_()
-        picture.pixels.zero_()
-        return picture
+    def patches(job):
+        return Patches(weights=tuple(map(weight, job.weights())))
+
+    def weight(key):
+        from webui.extension import WeightPatch
+        return WeightPatch(key, change, "bad")
+
+    def change(original):
+        original.zero_()
+        return original
 """
 
 
@@ -338,18 +345,21 @@ def test_what_a_hook_raises_fails_its_job_under_its_name(jobs: Jobs) -> None:
     assert np.array_equal(jobs.pixels("theirs"), jobs.pixels("alone"))
 
 
-@pytest.mark.parametrize("jobs", [WRITES], indirect=True, ids=["writes"])
-def test_what_a_hook_writes_into_what_it_is_given_changes_nothing_for_others(jobs: Jobs) -> None:
-    jobs.submit("alone", plain())  # of the same text by the same model: all that could be shared is
-    jobs.end()
+@pytest.mark.parametrize("jobs", [WRITES + FINISHES, WRITES_WEIGHTS + FINISHES], indirect=True, ids=["texts", "weights"])
+def test_what_a_hook_writes_into_what_it_is_given_changes_nothing_for_others(jobs: Jobs, root: Path) -> None:
     jobs.submit("mine", plain("bad"))
-    jobs.submit("theirs", plain())
+    until(lambda: jobs.hear() or any(isinstance(event, events.Progress) for event in jobs.told["mine"]))
+    jobs.submit("theirs", plain())  # of the same text by the same model: all that could be shared is
     jobs.end()
-    assert not jobs.pixels("mine").any() and jobs.pixels("alone").any(), "it did all that it meant to do"
     jobs.submit("after", plain())
     jobs.end()
+    other = Jobs(root, jobs.shelf)
+    other.submit("alone", plain())
+    other.end()
+    other.close()
+    assert not jobs.pixels("mine").any() and other.pixels("alone").any(), "it did all that it meant to do"
     for key in ("theirs", "after"):
-        assert np.array_equal(jobs.pixels(key), jobs.pixels("alone")), key
+        assert np.array_equal(jobs.pixels(key), other.pixels("alone")), key
 
 
 def test_a_job_that_waits_for_one_that_is_gone_says_so(root: Path) -> None:

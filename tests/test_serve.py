@@ -19,6 +19,8 @@ from typing import Any
 import pytest
 
 import webui
+from tests.service.extensions_written import write
+from tests.service.pretend import PretendEngine
 from webui.api.entrance import Entrance
 from webui.api.server import listen
 from webui.cli import main
@@ -26,7 +28,9 @@ from webui.commands import serve
 from webui.commands.serve import Site, announce, entrance_for, make_accounts, read_options
 from webui.errors import UserError
 from webui.service.database import Database
+from webui.service.extension_shelf import Shelf
 from webui.service.passwords import Cost, Hasher
+from webui.service.studio import open_studio
 from webui.service.users import OWNER_ID, Users
 
 ROOT = Path(webui.__file__).parents[1]
@@ -303,6 +307,23 @@ def test_how_the_server_may_be_reached(arguments: list[str], signs_in: bool, any
         assert (entrance.everyone_signs_in, entrance.any_address) == (signs_in, any_address)
         assert entrance.port == listening.getsockname()[1] and entrance.allows(name, None) is known
         assert entrance.allows("localhost", None) and not entrance.allows("evil.example", None)
+
+
+@pytest.mark.parametrize("opening", [["--share"], ["--listen"], ["--host-name", "box"]])
+def test_nothing_is_installed_while_others_can_come_unless_the_console_says_so(opening: list[str]) -> None:
+    with listen(HOME, 0) as listening:
+        for arguments, installing in (([], True), (opening, False), ([*opening, "--allow-installing"], True)):
+            assert entrance_for(read_options(arguments), listening, None).installing is installing
+
+
+def test_extensions_that_are_left_out_are_named_in_the_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(tmp_path, "broken", "raise RuntimeError('never read')\n")
+    for safe_mode, why in ((True, "The program was started in safe mode"), (False, "RuntimeError: never read")):
+        with open_studio(tmp_path, engine=PretendEngine(), shelf=Shelf(tmp_path, safe_mode=safe_mode)) as studio:
+            serve.report(studio)
+            assert studio.resolver.extensions.samplers.keys() > {"Euler"} and "samplers" in studio.shelf.now.versions
+        said = capsys.readouterr().err
+        assert "The extension broken is left out: " in said and why in said
 
 
 def test_what_is_said_when_others_can_come(

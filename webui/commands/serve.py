@@ -185,7 +185,7 @@ def entrance_for(options: argparse.Namespace, listening: socket, tunnel: Tunnel 
         everyone_signs_in=everyone_signs_in(options),
         port=listening.getsockname()[1],
         tunnel=tunnel,
-        installing=options.allow_installing or not (options.listen or options.share),
+        installing=options.allow_installing or not (options.listen or options.share or options.host_name),
     )
 
 

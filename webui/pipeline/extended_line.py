@@ -230,9 +230,9 @@ def with_pairs(denoise: Denoise, wrapped: Callable[[Denoise], Denoise]) -> Denoi
     seen: list[Tensor] = []
 
     def first(x: Tensor, at: Moment) -> Asking:
-        answer, second = yield from denoise(x, at)
-        seen[:] = [second]
-        return answer
+        answer: tuple[Tensor, Tensor] = yield from denoise(x, at)  # type: ignore[assignment]  # as samplers of pairs have it
+        seen[:] = [answer[1]]
+        return answer[0]
 
     outer = wrapped(first)
 

@@ -27,7 +27,7 @@ Delta = Callable[[Parts, Tensor, float, float], Tensor]  # parts, W, s and m to 
 class Kind:
     """A kind of change: the parts it needs, others it may have, and which function it is.
 
-    `rank_of` is the part whose first axis is the rank; `linear`: the difference is m times that at strength 1.
+    `rank_of` is the part whose first axis is the rank.
     """
 
     name: str
@@ -35,7 +35,6 @@ class Kind:
     may: frozenset[str] = frozenset()
     delta: Delta
     rank_of: tuple[str, ...] = ()
-    linear: bool = True
 
 
 def lora(parts: Parts, weight: Tensor, scale: float, strength: float) -> Tensor:
@@ -227,8 +226,8 @@ KINDS = (
     Kind(name="GLoRA", needs=frozenset({"a1", "a2", "b1", "b2"}), may=frozenset({"bm", "alpha", "scalar"}), delta=glora),
     Kind(name="IA3", needs=frozenset({"weight", "on_input"}), delta=ia3),
     Kind(name="IA3", needs=frozenset({"ia3_l"}), delta=ia3_peft),
-    Kind(name="OFT", needs=frozenset({"oft_blocks"}), may=frozenset({"alpha", "rescale"}), delta=oft, linear=False),
-    Kind(name="OFT", needs=frozenset({"oft_diag"}), may=frozenset({"alpha", "rescale"}), delta=oft_diag, linear=False),
+    Kind(name="OFT", needs=frozenset({"oft_blocks"}), may=frozenset({"alpha", "rescale"}), delta=oft),
+    Kind(name="OFT", needs=frozenset({"oft_diag"}), may=frozenset({"alpha", "rescale"}), delta=oft_diag),
     Kind(name="OFT", needs=frozenset({"oft_R"}), may=frozenset({"alpha"}), delta=oft_peft),
     Kind(name="full", needs=frozenset({"diff"}), may=frozenset({"alpha"}), delta=difference),
     Kind(name="norm", needs=frozenset({"w_norm"}), delta=norm),

@@ -8,7 +8,8 @@
     <lora:name:1:hr=0.5>             0.5 in the second pass     <lora:name:1:dyn=8>         only the first 8 of its ranks
 
 Places of a strength that changes are parts of all steps where none is above 1, else numbers of steps, from 1. The text is read
-once for all steps, so such a strength counts for it with its largest value, and `te=` gives it one of its own.
+once for all steps, so such a strength counts for it with its largest value, and `te=` gives it one of its own. Of a change that
+is not in proportion to its strength (DoRA, BOFT, rescaled OFT), one that changes takes that part of the change at strength 1.
 """
 
 from __future__ import annotations

@@ -40,11 +40,13 @@ def module_of(key: str) -> str:
     return PREFIXES[prefix] + key.removeprefix(prefix).removesuffix(".weight").replace(".", "_")
 
 
-def random_file(seed: int, kinds: tuple[str, ...] = KINDS, count: int = 12, size: float = 1.0) -> dict[str, Tensor]:
-    """Some modules of some kinds."""
+def random_file(
+    seed: int, kinds: tuple[str, ...] = KINDS, count: int = 12, size: float = 1.0, layers: int = 0
+) -> dict[str, Tensor]:
+    """Some modules of some kinds; `layers` is the seed of which, so that files may be about the same."""
     chosen = random.Random(seed)
     tensors: dict[str, Tensor] = {}
-    for key in chosen.sample(LAYERS, count):
+    for key in random.Random(layers).sample(LAYERS, count):
         own = parts(chosen.choice(kinds), SHAPES[key], chosen.randrange(10_000))
         grown = {name: value * size if name in ("lora_up.weight", "diff") else value for name, value in own.items()}
         tensors |= named(module_of(key), grown)
@@ -56,6 +58,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Folder:
     folder = tmp_path_factory.mktemp("Lora")
     for seed, name in enumerate("abc"):
         saved(folder / f"{name}.safetensors", random_file(seed))
+    saved(folder / "even.safetensors", random_file(9, ("lora", "locon", "cp", "loha", "lokr", "full", "glora"), 24, layers=9))
     saved(folder / "strong.safetensors", random_file(7, ("lora", "full"), 30, 4.0))
     saved(folder / "text.safetensors", {
         key: value for key, value in random_file(8, ("lora",), len(LAYERS), 4.0).items() if key.startswith("lora_te_")
@@ -116,7 +119,7 @@ def test_any_file_changes_the_weights_it_names_the_same_in_any_order(
     from webui.engine.patched import changed_weights
 
     before = {key.removeprefix("unet "): value for key, value in weights().items() if key.startswith("unet ")}
-    made = {name: random_file(seed, count=8) for name, seed in (("one", one), ("other", other))}
+    made = {name: random_file(seed, count=8, layers=one) for name, seed in (("one", one), ("other", other))}
     for name, tensors in made.items():
         saved(tmp_path / f"{name}.safetensors", tensors)
     found = []
@@ -181,8 +184,9 @@ def test_a_strength_of_each_tower_counts_for_it_alone(files: Folder) -> None:
 def test_a_strength_that_changes_is_as_if_it_were_merged_at_each_step(files: Folder) -> None:
     """What runs beside the layers with one value for all steps makes the picture that the merged weights make."""
     merged, beside, begun, late, never = drawn(
-        files, wanted(files, "a:0.7:0"), wanted(files, "a:0.7@0,0.7@0.5,0.70001@1:te=0"), wanted(files, "a:0.7:0:stop=2"),
-        wanted(files, "a:0.7:0:start=3"), wanted(files, "a:0.7:0:start=9"),
+        files, wanted(files, "even:0.7:0"), wanted(files, "even:0.7@0,0.7@0.5,0.70001@1:te=0"),
+        wanted(files, "even:0.7:0:stop=2"),
+        wanted(files, "even:0.7:0:start=3"), wanted(files, "even:0.7:0:start=9"),
     )  # fmt: skip
     (plain,) = drawn(files, wanted(files))
     assert apart(merged, beside) < 0.1 < apart(merged, plain)

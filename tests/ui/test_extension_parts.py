@@ -79,7 +79,7 @@ def test_panels_are_made_when_they_are_seen_each_at_its_place(someone: Person) -
     go(page, "img2img")
     expect(page.locator("#img2img parts-picture")).to_have_text("parts-picture in img2img")
     expect(page.locator("#img2img parts-settings")).to_have_count(0)
-    assert wide(page) == 0
+    assert wide(page) <= 0
 
 
 def test_code_that_fails_is_named_and_costs_nothing_else(someone: Person) -> None:

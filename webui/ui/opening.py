@@ -148,6 +148,14 @@ def own_choices(area: Area, known: Choices) -> dict[str, str]:
     return {name: str(each.choices) for name, each in area.parameters().items() if name in area.owners and each.choices in known}
 
 
+def by_control(studio: Studio, known: Choices) -> Choices:
+    """What can be chosen that comes and goes, by the name of the control."""
+    registries = FILE_CHOICES | AUTOMATIC_CHOICES
+    for area in areas_of(studio.resolver.extensions).values():
+        registries = registries | own_choices(area, known)
+    return {name: known[registry] for name, registry in registries.items()}
+
+
 def area_of(studio: Studio, name: str) -> Area:
     """The area of that name whose controls are remembered; `NotFound` where there is none. Settings are kept as settings."""
     areas = areas_of(studio.resolver.extensions)

@@ -14,7 +14,6 @@ from webui.errors import UserError
 from webui.service.studio import Studio
 from webui.service.users import User
 from webui.ui import naming, opening
-from webui.ui.areas import areas_of
 from webui.ui.reading import read
 
 LARGEST_BODY = 2**20  # bytes of a JSON object

@@ -200,6 +200,26 @@ def test_disabled_ones_stay_out_until_they_are_loaded(tmp_path: Path) -> None:
     shelf.close()
 
 
+def test_a_folder_that_comes_while_the_program_runs_waits_to_be_enabled(tmp_path: Path) -> None:
+    shelf = shelf_of(tmp_path)
+    known(shelf, says(tmp_path, "!"))
+    assert "says" in {record.name for record in shelf.records()} and shelf.record("says").state == DISABLED
+    assert "says" not in shelf.now.versions, "to look runs nothing"
+    shelf.load("says")
+    assert shelf.record("says").state == LOADED and "says" in shelf.now.versions
+    shelf.close()
+
+
+def test_what_is_refused_is_logged_with_its_own_lines(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write(tmp_path, "broken", "\n@hook\ndef patchs(job):\n    return None\n")
+    shelf = shelf_of(tmp_path)
+    assert shelf.record("broken").problem.startswith(
+        "The extension broken cannot be loaded: Unknown hook 'patchs'; did you mean patches? Known: "
+    )
+    assert "hooks_of" in caplog.text and "self._trials" not in caplog.text
+    shelf.close()
+
+
 def test_safe_mode_is_without_what_somebody_added(tmp_path: Path) -> None:
     says(tmp_path, "!")
     shelf = open_shelf(tmp_path, safe_mode=True)

@@ -15,7 +15,7 @@ from typing import Any
 
 import pluggy
 
-from webui.errors import UserError, quoted
+from webui.errors import UserError, quoted, unknown
 from webui.extension import PROJECT, Home, Hooks, Panel, Route, SamplerInfo, Script, Section, Tab, TagKind
 from webui.params import Params
 from webui.service.extension_lock import PACKAGES
@@ -103,8 +103,10 @@ def hooks_of(module: ModuleType, name: str) -> dict[str, Callable[..., Any]]:
         manager.register(module, name)
         manager.check_pending()
     except pluggy.PluginValidationError as error:
-        known = ", ".join(sorted(each for each in vars(Hooks) if not each.startswith("_")))
-        raise UserError(f"The extension {name} has a hook that does not fit: {error} Hooks are: {known}.") from error
+        known = [each for each in vars(Hooks) if not each.startswith("_")]
+        wrong = [each for each in vars(module) if manager.parse_hookimpl_opts(module, each) is not None and each not in known]
+        why = str(unknown("hook", wrong[0], known)) if wrong else f"it has a hook that does not fit. {error}"
+        raise UserError(f"The extension {name} cannot be loaded: {why}") from error
     found = {caller.name: caller.get_hookimpls() for caller in manager.get_hookcallers(module) or ()}
     return {hook: _with_fewer(impls[0].function, impls[0].argnames) for hook, impls in found.items()}
 

@@ -214,20 +214,25 @@ class Shelf:
 
     def records(self) -> list[Record]:
         """Everything that is known of each extension, by name."""
-        standings = [each for _, each in sorted(self._standings.copy().items())]
+        standings = [each for _, each in sorted(self._there().items())]
         return [self._record(each) for each in standings if (each.folder / MANIFEST).exists()]
 
     def record(self, name: str) -> Record:
         """What is known of one extension; `UnknownName` where there is none."""
-        standing = self._standings.get(name)
-        if standing is None:
-            raise unknown("extension", name, self._standings)
-        return self._record(standing)
+        there = self._there()
+        if name not in there:
+            raise unknown("extension", name, there)
+        return self._record(there[name])
 
     # What happens inside.
 
     def _found(self) -> list[Standing]:
         return found_in(self._folders, None if self._all_trusted else BUNDLED)
+
+    def _there(self) -> dict[str, Standing]:
+        """What is on the shelf, and the folders that came while the program ran, which wait for an owner to enable them."""
+        new = [each for each in self._found() if each.name not in self._standings]
+        return {each.name: each if each.problem else replace(each, state=DISABLED) for each in new} | self._standings.copy()
 
     def _content_of(self, name: str) -> str:
         """The hash of the code that was loaded last of an extension that somebody added; "" for others."""
@@ -250,7 +255,8 @@ class Shelf:
         except Exception as error:
             standing.problem = problem_of(standing.name, error)
             standing.trace = error.trace if isinstance(error, Refused) else traceback.format_exc()
-            LOG.warning("The extension in %s is left out: %s", standing.folder, standing.problem, exc_info=True)
+            where = (Refused, Refused(standing.problem, standing.trace), None)  # lines of the extension, not of this program
+            LOG.warning("The extension in %s is left out: %s", standing.folder, standing.problem, exc_info=where)
 
     def _take_in(self, standing: Standing, again: bool) -> None:
         manifest = standing.manifest

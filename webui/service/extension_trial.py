@@ -35,6 +35,8 @@ class Refused(ExtensionError):
     def __init__(self, message: str, trace: str = "") -> None:
         super().__init__(message)
         self.trace = trace
+        if trace:
+            self.add_note(trace)
 
 
 def tried(folder: Path, *, seconds: float = LIMITS.trial) -> None:

@@ -32,7 +32,8 @@ def add_routes(app: FastAPI, studio: Studio) -> None:
 
     @app.get("/x/models")
     def models() -> JSONResponse:
-        return JSONResponse(models_and_choices(studio))
+        found, known = opening.find(studio)
+        return JSONResponse({"models": found, "choices": opening.by_control(studio, known)})
 
     @app.post("/x/read")
     async def parameters(request: Request) -> JSONResponse:
@@ -76,15 +77,6 @@ def add_routes(app: FastAPI, studio: Studio) -> None:
         if not isinstance(values, dict):
             raise UserError("The values must be a JSON object.")
         await run_in_threadpool(opening.keep, studio, user_of(request), opening.area_of(studio, area), values, suffix)
-
-
-def models_and_choices(studio: Studio) -> dict[str, Any]:
-    """The models there are now, and what can be chosen in each control that chooses from what comes and goes."""
-    found, known = opening.find(studio)
-    registries = opening.FILE_CHOICES | opening.AUTOMATIC_CHOICES
-    for area in areas_of(studio.resolver.extensions).values():
-        registries |= opening.own_choices(area, known)
-    return {"models": found, "choices": {name: known[registry] for name, registry in registries.items()}}
 
 
 async def body(request: Request) -> dict[str, Any]:

@@ -27,7 +27,8 @@ def hooks_of(extension: str) -> Iterator[str]:
     """The functions that an extension marks as hooks, read from its source."""
     for path in sorted((ROOT / "extensions" / extension).rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.FunctionDef) and any(isinstance(each, ast.Name) and each.id == "hook" for each in node.decorator_list):
+            marks = node.decorator_list if isinstance(node, ast.FunctionDef) else []
+            if isinstance(node, ast.FunctionDef) and any(isinstance(each, ast.Name) and each.id == "hook" for each in marks):
                 yield node.name
 
 

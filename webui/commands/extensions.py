@@ -157,8 +157,8 @@ def put(installer: Installer, found: Examined, options: argparse.Namespace) -> i
     told = found.told()
     show_lines({name: text for name, text in {
         "Name": found.name, **declared(told), "Source": str(found.source), "Commit": found.source.commit,
-        "SHA-256": found.content, "Files": str(len(found.files)), "Brings": packages(found.plan.packages), "Replaces": found.replaces,
-        "Loses": "; ".join(found.lost),
+        "SHA-256": found.content, "Files": str(len(found.files)), "Brings": packages(found.plan.packages),
+        "Replaces": found.replaces, "Loses": "; ".join(found.lost),
     }.items() if text})  # fmt: skip
     say(told["rights"])
     try:

@@ -122,9 +122,12 @@ def _field(parameter: Parameter, title: str, labels: set[str]) -> Any:
 
     A text that does not have its key says that it is at its default.
     """
-    if parameter.label.casefold() in labels:
+    original = parameter.label
+    if original.casefold() in labels:
         parameter = dataclasses.replace(parameter, label=f"{title}: {parameter.label}")
     labels.add(parameter.label.casefold())
+    if parameter.picture and parameter.infotext is None:  # without its pictures no picture could be made again
+        parameter = dataclasses.replace(parameter, infotext=f"{title} {original.casefold()}")
     if parameter.infotext is not None and parameter.default is not None and parameter.unwritten is None:
         parameter = dataclasses.replace(parameter, unwritten=parameter.text(parameter.default))
     return dataclasses.field(default=parameter.default, metadata={METADATA_KEY: parameter})

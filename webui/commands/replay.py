@@ -6,7 +6,7 @@ import argparse
 import json
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -55,18 +55,22 @@ def main(arguments: list[str], root: Path) -> int:
     parser.add_argument("--picture", dest="picture_file", metavar="FILE", help="What they were made of, if it is not kept here.")
     for name, (flag, _) in SINGLE.items():
         parser.add_argument(flag, dest=f"{name}_file", metavar="FILE", help=f"The {name} they were made with, likewise.")
+    parser.add_argument(
+        "--input", action="append", default=[], metavar="FILE", help="A picture that an extension was given, likewise; repeatable."
+    )
     making.add_options(parser)
     options = parser.read(arguments)
     making.saving(options)
     texts = {path: text_of(path) for path in map(Path, options.pictures)}
     kept: dict[str, bytes] = {}
     given = {name: read(Path(file), kept) for name in ("picture", *SINGLE) if (file := getattr(options, f"{name}_file"))}
+    further = [read(Path(file), kept) for file in options.input]
     opened = either(among(kept), stored(root))
     with tempfile.TemporaryDirectory() as aside:
         folder = Path(aside) if options.verify else making.output_folder(options, root)
         results = making.run(
             options, root,
-            lambda service, bar: replay_all(service, bar, texts, finder(root, given), opened, folder, options), opened,
+            lambda service, bar: replay_all(service, bar, texts, finder(root, given, further), opened, folder, options), opened,
         )  # fmt: skip
     return report(results, options, time.perf_counter() - began)
 
@@ -79,8 +83,10 @@ def text_of(path: Path) -> str:
     return text
 
 
-def finder(root: Path, given: dict[str, InputFacts]) -> Callable[[str, str], InputFacts | None]:
-    """Looks for a picture that another was made of: what was given by its name, else what is kept, by its hash."""
+def finder(
+    root: Path, given: dict[str, InputFacts], further: Sequence[InputFacts] = ()
+) -> Callable[[str, str], InputFacts | None]:
+    """Looks for a picture that another was made of: what was given by its name, else what is known by its hash."""
 
     def find(name: str, digits: str) -> InputFacts | None:
         if name in given:
@@ -89,6 +95,9 @@ def finder(root: Path, given: dict[str, InputFacts]) -> Callable[[str, str], Inp
             return given[name]
         if len(digits) < SHORTEST or not set(digits) <= HEXADECIMAL:
             return None
+        for facts in further:
+            if facts.digest.startswith(digits):
+                return facts
         for path in sorted((root / DATA / FOLDER / digits[:2]).glob(f"{digits}*")):
             return facts_of(path.name, path.read_bytes())
         return None

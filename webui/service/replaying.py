@@ -121,7 +121,8 @@ def _pictures(params: Params, find: Find) -> Mapping[str, InputFacts]:
     for name, digest in pictures_of(params).items():
         facts = find(name, digest)
         if facts is None:
-            raise UserError(f"The picture of {parameters(params)[name].label} ({digest[:10]}) that it was made with is not here.")
+            label = parameters(params)[name].label
+            raise UserError(f"The picture of {label} ({digest[:10]}) that it was made with is not here; give its file with --input.")
         found[name] = facts
     return found
 

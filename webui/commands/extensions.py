@@ -26,9 +26,11 @@ DESCRIPTION = """List, install, update, remove, make and test extensions.
   launch.py extensions enable NAME | disable NAME
   launch.py extensions test NAME_OR_FOLDER           that it does something, and leaves no trace
 
-A page that is open takes up what was changed here when Reload is pressed in its Extensions tab."""
+A program that runs does not notice. In its Extensions tab, Look again shows what is new, Reload reads changed files, and Enable and
+Disable do there what they do here."""
 NAMELESS, NAMED = ("list", "update"), ("info", "new", "install", "update", "remove", "enable", "disable", "test")
 DONE, FAILED = 0, 1
+RUNNING = " from the next start on; in a program that runs now, its Extensions tab does the same at once."
 Action = Callable[[Installer, argparse.Namespace], int]
 
 
@@ -191,14 +193,14 @@ def remove(installer: Installer, options: argparse.Namespace) -> int:
 def enable(installer: Installer, options: argparse.Namespace) -> int:
     """Let one be loaded from now on."""
     installer.enable(options.name)
-    say(f"{options.name} is enabled.")
+    say(f"{options.name} is enabled{RUNNING}")
     return DONE
 
 
 def disable(installer: Installer, options: argparse.Namespace) -> int:
     """Let one be loaded no more."""
     installer.disable(options.name)
-    say(f"{options.name} is disabled.")
+    say(f"{options.name} is disabled{RUNNING}")
     return DONE
 
 

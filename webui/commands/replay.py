@@ -56,7 +56,7 @@ def main(arguments: list[str], root: Path) -> int:
     for name, (flag, _) in SINGLE.items():
         parser.add_argument(flag, dest=f"{name}_file", metavar="FILE", help=f"The {name} they were made with, likewise.")
     parser.add_argument(
-        "--input", action="append", default=[], metavar="FILE", help="A picture that an extension was given, likewise; repeatable."
+        "--input", action="append", default=[], metavar="FILE", help="A picture that an extension was given, likewise."
     )
     making.add_options(parser)
     options = parser.read(arguments)

@@ -122,7 +122,7 @@ def _pictures(params: Params, find: Find) -> Mapping[str, InputFacts]:
         facts = find(name, digest)
         if facts is None:
             label = parameters(params)[name].label
-            raise UserError(f"The picture of {label} ({digest[:10]}) that it was made with is not here; give its file with --input.")
+            raise UserError(f"The picture of {label} ({digest[:10]}) that it was made with is not here; give it with --input.")
         found[name] = facts
     return found
 

@@ -26,8 +26,8 @@ DESCRIPTION = """List, install, update, remove, make and test extensions.
   launch.py extensions enable NAME | disable NAME
   launch.py extensions test NAME_OR_FOLDER           that it does something, and leaves no trace
 
-A program that runs does not notice. In its Extensions tab, Look again shows what is new, Reload reads changed files, and Enable and
-Disable do there what they do here."""
+A program that runs does not notice. In its Extensions tab, Look again shows what is new, Reload reads changed files, and Enable
+and Disable do there what they do here."""
 NAMELESS, NAMED = ("list", "update"), ("info", "new", "install", "update", "remove", "enable", "disable", "test")
 DONE, FAILED = 0, 1
 RUNNING = " from the next start on; in a program that runs now, its Extensions tab does the same at once."

@@ -396,6 +396,7 @@ def test_unloading_cancels_the_jobs_of_who_takes_part_and_no_other(root: Path) -
         ('permissions = ["everything"]\n', "asks for the permission 'everything'; there are network, files, routes, javascript"),
         ('order = "first"\n', "it must be a whole number"),
         ("requires = 3\n", "a table with packages and extensions"),
+        (f"authors = {'[' * 5000}{']' * 5000}\n", "cannot be read"),
     ],
 )
 def test_manifests_that_reach_too_far_are_refused(tmp_path: Path, line: str, said: str) -> None:

@@ -39,7 +39,8 @@ def test_a_list_is_read_with_what_makes_sense(tmp_path: Path) -> None:
     "bad",
     [3, None, [], {}, {"name": "x"}, {"name": 3, "url": "https://a"}, GOOD | {"name": "../x"}, GOOD | {"name": "Mine"},
      GOOD | {"url": ""}, GOOD | {"url": "--upload-pack=x"}, GOOD | {"url": "a://b"}, GOOD | {"url": "javascript://x"},
-     GOOD | {"commit": "main"}, GOOD | {"sha256": "x"}, GOOD | {"url": "https://a\nb"}],
+     GOOD | {"commit": "main"}, GOOD | {"sha256": "x"}, GOOD | {"url": "https://a\nb"},
+     GOOD | {"url": "https://[a"}],
 )  # fmt: skip
 def test_an_entry_that_makes_no_sense_is_left_out(tmp_path: Path, bad: Any) -> None:
     index = read_index(str(listed(tmp_path, bad, GOOD | {"name": "good"})))
@@ -53,14 +54,18 @@ def test_what_is_no_list_says_so(tmp_path: Path, text: str) -> None:
         read_index(str(tmp_path / "index.json"))
 
 
-@pytest.mark.parametrize("address", ["", "ftp://example.org/x", "/nowhere/index.json", "file:///nowhere"])
+@pytest.mark.parametrize("address", ["", "ftp://example.org/x", "/nowhere/index.json", "file:///nowhere", "a\0b",
+                                     "file:///%00", "http://[x", "file://[", "~nobody_at_all/x", "a" * 5000])  # fmt: skip
 def test_what_is_nowhere_says_so(address: str) -> None:
     with pytest.raises(UserError, match="list of extensions"):
         read_index(address)
 
 
 def test_a_list_of_the_web_names_nothing_of_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    urls = {"local": "file:///etc", "absolute": "/etc", "relative": "mine.zip", "up": "../x.git", "ssh": "git@example.org:a/b"}
+    urls = {
+        "local": "file:///etc", "short": "file:/etc", "broken": "//[", "absolute": "/etc", "relative": "mine.zip",
+        "up": "../x.git", "ssh": "git@example.org:a/b",
+    }  # fmt: skip
     entries = [GOOD | {"name": name, "url": url} for name, url in urls.items()]
 
     def download(_: str, target: Path, largest: int) -> None:

@@ -266,6 +266,7 @@ def test_packages_come_into_the_extensions_own_folder_and_go_with_it(tmp_path: P
 
 REFUSED: dict[str, tuple[dict[str, str], str]] = {
     "no manifest": ({"extension.toml": "", "a/b": ""}, "calls itself nothing"),
+    "brackets without end": ({"extension.toml": manifest("mine", more=f"x = {'[' * 5000}{']' * 5000}\n")}, "cannot be read"),
     "a name that leads out": ({"extension.toml": manifest("../evil")}, r"calls itself '\.\./evil'"),
     "no code": ({"extension.toml": manifest("mine"), "__init__.py": ""}, ""),
     "for another program": ({"extension.toml": manifest("mine").replace('"1"', '"9"')}, "is made for api '9'"),

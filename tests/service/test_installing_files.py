@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import stat
 from pathlib import Path
-from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
+from zipfile import ZIP_BZIP2, ZIP_DEFLATED, ZIP_LZMA, ZIP_STORED, ZipFile, ZipInfo
 
 import pytest
 
 from tests.service.published_extensions import extension, manifest, write, zipped
-from webui.errors import UserError
+from webui.errors import UserError, WebUIError
 from webui.service import installing_files
 from webui.service.installing_files import copy, extension_in, parts, unpack
 
@@ -126,6 +126,22 @@ def test_a_zip_that_was_damaged_says_so(tmp_path: Path) -> None:
     archive.write_bytes(content.replace(b"xxxx", b"xxyx", 1))
     with pytest.raises(UserError, match="cannot be read"):
         unpack(archive, tmp_path / "out")
+
+
+@pytest.mark.parametrize("kind", [ZIP_STORED, ZIP_DEFLATED, ZIP_BZIP2, ZIP_LZMA])
+def test_whichever_byte_of_a_zip_was_damaged_it_is_unpacked_or_refused(tmp_path: Path, kind: int) -> None:
+    archive = tmp_path / "a.zip"
+    with ZipFile(archive, "w", kind) as file:
+        file.writestr("a", "several words, several times, several words")
+    content = archive.read_bytes()
+    refused = 0
+    for at in range(len(content)):
+        archive.write_bytes(content[:at] + bytes([content[at] ^ 0xFF]) + content[at + 1 :])
+        try:
+            unpack(archive, tmp_path / str(at))
+        except WebUIError:
+            refused += 1
+    assert refused > len(content) // 4
 
 
 def test_an_extension_may_be_in_the_only_folder(tmp_path: Path) -> None:

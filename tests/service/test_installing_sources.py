@@ -46,7 +46,8 @@ def test_what_is_on_this_machine_is_recognised(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "text", ["", "  ", "-u", "--upload-pack=touch x", "ext::sh -c touch% x", "ftp://example.org/a", "/nowhere/at/all", "a/b",
-             "a\0b", "file:///nowhere/at/all", "javascript://x"],
+             "a\0b", "file:///nowhere/at/all", "javascript://x", "http://[x", "file://[", "~nobody_at_all/x", "a" * 5000,
+             "file:///" + "a" * 5000, "file:///%00"],
 )  # fmt: skip
 def test_what_is_no_source_is_refused(text: str) -> None:
     with pytest.raises(UserError, match="The source was"):

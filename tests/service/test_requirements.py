@@ -44,6 +44,11 @@ def test_what_is_no_requirement_is_refused(text: str) -> None:
         resolve("mine", [text], {}, pip=no_pip)
 
 
+def test_a_condition_that_means_nothing_is_refused() -> None:
+    with pytest.raises(UserError, match="whose condition means nothing"):
+        resolve("mine", ['a; "x" == "y"'], {}, pip=no_pip)
+
+
 @pytest.mark.parametrize("text", ["a @ http://127.0.0.1/a.whl", "a @ git+https://127.0.0.1/a.git", "torch @ file:///a.tar.gz"])
 def test_packages_from_elsewhere_are_refused(text: str) -> None:
     with pytest.raises(UserError, match="from an address of its own"):

@@ -9,9 +9,9 @@ is meant, `sha256` that of a zip file; other keys are left alone. Addresses may 
 from __future__ import annotations
 
 import json
+import os
 import re
 import tempfile
-import urllib.request
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +22,7 @@ from webui.errors import UserError, quoted, unknown
 from webui.service.extension_manifest import NAME
 from webui.service.installing_files import MEBIBYTE
 from webui.service.installing_git import COMMIT
-from webui.service.installing_sources import BY_GIT, BY_SSH, FILE, WEB, download
+from webui.service.installing_sources import BY_GIT, BY_SSH, FILE, WEB, at_home, download, on_this_machine
 
 LARGEST_INDEX = 16 * MEBIBYTE
 LONGEST_TEXT = 1000  # characters
@@ -70,16 +70,16 @@ NOWHERE = 3  # after the ranks of name, tags and description
 def read_index(address: str) -> Index:
     """The list at an address of the web or in a file; `UserError` where there is none."""
     given = address.strip()
-    scheme = urlsplit(given).scheme if "://" in given else ""
-    if not given or scheme not in ("", FILE, *WEB):
+    scheme = _scheme(given)
+    if not given or not given.isprintable() or scheme not in ("", FILE, *WEB):
         raise UserError(f"The list of extensions was {quoted(address)}; it must be the address of a JSON file, or a file.")
     if scheme in WEB:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, "index.json")
             download(given, path, LARGEST_INDEX)
             return _index(given, path)
-    path = Path(urllib.request.url2pathname(urlsplit(given).path)) if scheme else Path(given).expanduser()
-    return _index(str(path.resolve()), path)
+    path = on_this_machine(given) if scheme else at_home(Path(given))
+    return _index(os.path.abspath(path), path)
 
 
 def _index(address: str, path: Path) -> Index:
@@ -120,12 +120,26 @@ def _absolute(url: str, address: str) -> str | None:
     """A list's url as one that can be fetched; None for one of the web that names a file of this machine."""
     if not url or not url.isprintable() or url.startswith("-"):
         return None
-    of_web = urlsplit(address).scheme in WEB
+    of_web = _scheme(address) in WEB
     if "://" in url:
-        return url if urlsplit(url).scheme in ((*WEB, *BY_GIT) if of_web else (*WEB, *BY_GIT, FILE)) else None
+        return url if _scheme(url) in ((*WEB, *BY_GIT) if of_web else (*WEB, *BY_GIT, FILE)) else None
     if BY_SSH.fullmatch(url):
         return url
-    return urljoin(address, url) if of_web else str(Path(address).parent / url)
+    if not of_web:
+        return str(Path(address).parent / url)
+    try:
+        joined = urljoin(address, url)
+    except ValueError:
+        return None
+    return joined if _scheme(joined) in WEB else None
+
+
+def _scheme(address: str) -> str | None:
+    """How an address begins, "" where it is a path, None where it is no address."""
+    try:
+        return urlsplit(address).scheme if "://" in address else ""
+    except ValueError:
+        return None
 
 
 def _text(said: Mapping[str, Any], key: str) -> str:

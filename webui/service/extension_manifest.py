@@ -49,7 +49,7 @@ def read_manifest(place: Path) -> Manifest:
     """What an extension's folder says of it; `UserError` where that is not enough, or is meant for another program."""
     try:
         said = tomllib.loads((place / MANIFEST).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ModelFileError(f"The file {MANIFEST} of the extension in {place.name} cannot be read: {error}.") from error
     missing = [name for name in WANTED if not isinstance(said.get(name), str) or not said[name]]
     if missing:

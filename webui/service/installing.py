@@ -337,7 +337,7 @@ def _own_name(place: Path, what: str) -> str:
     """What an extension calls itself, if that can be a folder's name; the rest of its manifest is read there."""
     try:
         name = tomllib.loads((place / MANIFEST).read_text(encoding="utf-8")).get("name")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"The file {MANIFEST} in {quoted(what)} cannot be read: {error}.") from error
     if not isinstance(name, str) or not NAME.fullmatch(name):
         shown = quoted(name) if isinstance(name, str) else "nothing"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import lzma
 import os
 import shutil
 import stat
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from zipfile import ZipFile, ZipInfo
@@ -21,6 +23,7 @@ LARGEST_RATIO = 200  # of what a zip unpacks to; text comes to 10, and 1000 is t
 SUSPICIOUS = 16 * MEBIBYTE  # below that no ratio matters
 LONGEST_PATH = 200  # characters; Windows allows 260 with the folders above
 BLOCK = 2**18
+DAMAGED = (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, ValueError, zlib.error, lzma.LZMAError)
 DEVICES = frozenset({"con", "prn", "aux", "nul", *(f"{port}{number}" for port in ("com", "lpt") for number in range(10))})
 
 
@@ -38,7 +41,7 @@ def unpack(archive: Path, folder: Path) -> None:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 with file.open(entry) as content, target.open("xb") as out:  # no more is read than the list says
                     shutil.copyfileobj(content, out, BLOCK)
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, ValueError) as error:  # RuntimeError: a password
+    except DAMAGED as error:  # RuntimeError: a password
         raise UserError(f"{archive.name} cannot be read as a zip file: {error}. Fetch it again.") from error
     except OSError as error:
         raise StorageError(f"The extension could not be unpacked ({error.strerror}); make room and try again.") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import re
 import urllib.error
 import urllib.request
@@ -31,7 +32,10 @@ def recognised(text: str, commit: str = "", ref: str = "") -> Source | None:
     address = text.strip().removeprefix("git+")
     if not address or address.startswith("-") or not address.isprintable():
         raise UserError(f"The source was {quoted(text)}; {EXPECTED}.")
-    scheme = urlsplit(address).scheme if "://" in address else ""
+    try:
+        scheme = urlsplit(address).scheme if "://" in address else ""
+    except ValueError as error:
+        raise UserError(f"The source was {quoted(text)}, which is no address ({error}); {EXPECTED}.") from error
     if scheme in WEB:
         kind = ZIP if urlsplit(address).path.lower().endswith(".zip") else GIT
         return _with(Source(kind=kind, address=address), commit, ref)
@@ -39,14 +43,27 @@ def recognised(text: str, commit: str = "", ref: str = "") -> Source | None:
         return _with(Source(kind=GIT, address=address), commit, ref)
     if scheme not in ("", FILE):
         raise UserError(f"The source was {quoted(text)}, and {scheme}:// is no way to fetch extensions; {EXPECTED}.")
-    path = Path(urllib.request.url2pathname(urlsplit(address).path)) if scheme == FILE else Path(address).expanduser()
-    if not path.exists():
+    path = on_this_machine(address) if scheme == FILE else at_home(Path(address))
+    if not _is_there(path):
         if not NAME.fullmatch(address):
             raise UserError(f"The source was {quoted(text)}, where nothing is; {EXPECTED}.")
         return None
     path = path.resolve()
     kind = ZIP if path.is_file() else GIT if is_repository(path) else FOLDER
     return _with(Source(kind=kind, address=str(path)), commit, ref)
+
+
+def on_this_machine(address: str) -> Path:
+    """The path that a file:// address means."""
+    return Path(urllib.request.url2pathname(urlsplit(address).path))
+
+
+def at_home(path: Path) -> Path:
+    """A path with ~ and ~somebody as the folders they mean, where there are such."""
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        return path
 
 
 def brought(source: Source, folder: Path, sha256: str = "") -> tuple[Path, Source]:
@@ -90,9 +107,16 @@ def download(address: str, target: Path, largest: int = LARGEST_DOWNLOAD) -> Non
                 file.write(part)
     except urllib.error.HTTPError as error:
         raise UserError(f"{quoted(address)} cannot be fetched: the server answered {error.code}. Check the address.") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, http.client.HTTPException) as error:
         why = getattr(error, "reason", None) or error
         raise UserError(f"{quoted(address)} cannot be fetched: {why}. Check the address and the connection.") from error
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # a name that is too long, or no name
+        return False
 
 
 def _with(source: Source, commit: str, ref: str) -> Source:

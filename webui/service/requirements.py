@@ -18,6 +18,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from packaging.markers import UndefinedComparison, UndefinedEnvironmentName
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
@@ -63,7 +64,7 @@ def resolve(
     `others` are the packages that other extensions brought, by extension and name. `options` are pip's, such as where to look.
     """
     pins = core_pins() if core is None else core
-    asked = [each for each in (_read(extension, text) for text in wanted) if each.marker is None or each.marker.evaluate()]
+    asked = [each for each in (_read(extension, text) for text in wanted) if _is_meant(extension, each)]
     for requirement in asked:
         _check_core(extension, requirement, pins)
         for other, packages in others.items():
@@ -145,6 +146,16 @@ def _read(extension: str, text: str) -> Requirement:
             "index only, by name and version."
         )
     return requirement
+
+
+def _is_meant(extension: str, requirement: Requirement) -> bool:
+    """Whether a requirement is one of this machine and Python."""
+    try:
+        return requirement.marker is None or requirement.marker.evaluate()
+    except (UndefinedComparison, UndefinedEnvironmentName) as error:
+        raise UserError(
+            f"The extension {extension} requires {quoted(str(requirement))}, whose condition means nothing: {error}."
+        ) from error
 
 
 def _check_core(extension: str, requirement: Requirement, pins: Mapping[str, str]) -> None:

@@ -31,7 +31,8 @@ function node({ extension, element, title }, given) {
     return make("div", { class: "w-panel", data: { extension } }, inside);
   }
   const name = `${extension} ${element}`;
-  const fold = make("details", { class: "w-fold w-panel", data: { extension } }, make("summary", {}, icon("next"), title), inside);
+  const among = given.picture ? "" : " w-own-fold"; // those between a tab's controls look as its own folds do
+  const fold = make("details", { class: `w-fold w-panel${among}`, data: { extension } }, make("summary", {}, icon("next"), title), inside);
   fold.addEventListener("toggle", () => {
     if (fold.open) open.add(name);
     else open.delete(name);

@@ -8,6 +8,7 @@ skipped, and the job says so.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from .files import FOLDERS, WEIGHTS, facts_of, named_in, places
 from .pictures import PICTURES
 
 HASH_DIGITS = 12
+TAG = re.compile(r"<\w+:(?!>)[^>]*>")
 PREVIEWS = (".preview.png", ".png", ".preview.jpg", ".jpg", ".jpeg", ".preview.webp", ".webp")
 
 
@@ -25,7 +27,8 @@ PREVIEWS = (".preview.png", ".png", ".preview.jpg", ".jpg", ".jpeg", ".preview.w
 def resolve(submission: Submission) -> Mapping[str, Any] | None:
     """The embeddings that the prompts name, with their hashes."""
     names = submission.files.names(FOLDERS)
-    found = named_in((*submission.prompts, *submission.negatives), names) if names else []
+    prompts = (TAG.sub(" ", prompt) for prompt in submission.prompts)  # a file that a tag names is another one
+    found = named_in((*prompts, *submission.negatives), names) if names else []
     hashes = {name: submission.files.sha256(names[name]) for name in found}
     return {"embeddings": hashes} if hashes else None
 
@@ -41,12 +44,12 @@ def metadata(request: Request, values: Mapping[str, Any], noted: Mapping[str, An
 @hook
 def patches(job: Job) -> Patches | None:
     """Vectors in the place of the names; of a file that does not fit the model, a sentence."""
-    from .reading import for_model, vectors_of
+    from .reading import vectors_for
 
     tokens = []
     for name, sha256 in job.noted.get("embeddings", {}).items():
         path = job.files.found(FOLDERS, name, sha256)
-        own = for_model(vectors_of(job.files, path, name), [tower.width for tower in job.spec.text], name, sha256)
+        own = vectors_for([tower.width for tower in job.spec.text], job.files, path, name, sha256)
         if not isinstance(own, str):
             tokens.append(own)
         elif not job.second:

@@ -58,10 +58,15 @@ def _facts(path: str, _size: int, _changed: int) -> Facts:
                 return Facts()  # a pickle: what is in it is known when it is used
             length = int.from_bytes(start[:8], "little")
             header = json.loads(b"{" + file.read(length - 1)) if 0 < length <= LONGEST_HEADER else {}
+            return judged({name: shape for name, entry in header.items() if (shape := _told_shape(entry)) is not None})
     except (OSError, ValueError, RecursionError):
         return Facts(problem="It is broken, or cut short; download it again.")
-    shapes = {name: tuple(entry["shape"]) for name, entry in header.items() if name != "__metadata__" and "shape" in entry}
-    return judged(shapes)
+
+
+def _told_shape(entry: Any) -> tuple[int, ...] | None:
+    """The shape that an entry of a header says; None where it says none."""
+    shape = entry.get("shape") if isinstance(entry, dict) else None
+    return tuple(shape) if isinstance(shape, list) and all(type(size) is int for size in shape) else None
 
 
 def judged(shapes: Mapping[str, Sequence[int]]) -> Facts:

@@ -33,10 +33,9 @@ def kept_in_picture(path: Path) -> dict[str, Any] | None:
             image.load()
             text = image.info.get(TEXT)
             plain = base64.b64decode(text) if isinstance(text, str | bytes) else in_pixels(image)
-        told = None if plain is None else json.loads(plain)
+        found = None if plain is None else without_marks(json.loads(plain))
     except (OSError, ValueError, RecursionError, SyntaxError, binascii.Error, zlib.error, Image.DecompressionBombError):
         return None
-    found = without_marks(told)
     return found if isinstance(found, dict) else None
 
 

@@ -26,13 +26,22 @@ def vectors_of(files: Files, path: str, name: str) -> dict[str, Tensor]:
     own = told.get(PLAIN) if isinstance(told, dict) else None
     if isinstance(own, dict):
         told = {"": next((value for value in own.values() if _is_numbers(value)), None)}
-    found = {str(key): tensor for key, value in (told or {}).items() if (tensor := _tensor(value)) is not None}
+    held = told if isinstance(told, dict) else {}
+    found = {str(key): tensor for key, value in held.items() if (tensor := _tensor(value)) is not None}
     towers = {tower: tensor for tower in TOWERS for key, tensor in found.items() if key.rpartition(".")[2] == tower}
     if towers:
         return towers
     if not found:
         raise ModelFileError(f"The embedding {quoted(name)} has no vectors; download it again, or leave it out of the prompt.")
     return {"": next(iter(found.values()))}
+
+
+def vectors_for(widths: Sequence[int], files: Files, path: str, name: str, sha256: str) -> TokenVectors | str:
+    """The vectors in a file as a model with text towers of these widths takes them; a sentence where there are none or others."""
+    try:
+        return for_model(vectors_of(files, path, name), widths, name, sha256)
+    except ModelFileError as error:
+        return f"The embedding {quoted(name)} was skipped, so its name is read as it stands: {error}"
 
 
 def for_model(vectors: Mapping[str, Tensor], widths: Sequence[int], name: str, sha256: str) -> TokenVectors | str:
@@ -65,7 +74,7 @@ def _tensor(value: Any) -> Tensor | None:
     if isinstance(value, list):
         try:
             value = torch.tensor(value)
-        except (TypeError, ValueError, RuntimeError):
+        except (TypeError, ValueError, RuntimeError, OverflowError):
             return None
     if not isinstance(value, Tensor) or value.dim() not in (1, 2) or not value.numel() or not value.is_floating_point():
         return None

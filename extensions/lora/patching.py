@@ -19,6 +19,7 @@ from .changes import BIASES, DORA, decomposed, for_inputs, lora
 from .plan import Fitting, Plan
 from .strengths import Wish
 
+LARGEST_ALPHA = 1e6  # beyond it no scale means anything
 ON_HOST = ("alpha", "scalar", "on_input")  # single numbers, which are read
 SETTINGS = {"unet": "unet", "te1": "text_encoder", "te2": "text_encoder_2"}  # before the names of PEFT's settings
 
@@ -126,16 +127,21 @@ def settings_of(metadata: Mapping[str, str], beside_file: Mapping[str, Any]) -> 
     """What PEFT's settings say, by "unet", "text_encoder", ... or "" for all: of a file's metadata, or of a file beside it."""
     try:
         told = json.loads(metadata.get("lora_adapter_metadata", "{}"))
-    except ValueError:
+    except (ValueError, RecursionError):
         told = {}
     found: dict[str, dict[str, Any]] = {}
     for name, value in {**beside_file, **(told if isinstance(told, dict) else {})}.items():
         part, _, own = name.rpartition(".")
-        if own in ("lora_alpha", "alpha", "use_rslora") and isinstance(value, int | float):
+        if own in ("lora_alpha", "alpha", "use_rslora") and _is_number(value):
             found.setdefault(part, {})[own] = value
         elif own == "alpha_pattern" and isinstance(value, dict):
-            found.setdefault(part, {})[own] = {key: each for key, each in value.items() if isinstance(each, int | float)}
+            found.setdefault(part, {})[own] = {key: each for key, each in value.items() if _is_number(each)}
     return found
+
+
+def _is_number(value: object) -> bool:
+    """Whether somebody's JSON has a number there that a weight can be multiplied by."""
+    return isinstance(value, int | float) and abs(value) <= LARGEST_ALPHA
 
 
 def scale_of(fitting: Fitting, tensors: Mapping[str, Tensor], settings: Mapping[str, Mapping[str, Any]]) -> float:

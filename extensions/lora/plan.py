@@ -93,6 +93,8 @@ def fitted(module: Module, place: Place, shapes: Shapes) -> Fitting | None:
     kind = kind_of(shapes)
     if kind is None and not shapes.keys() & set(BIASES):
         return None
+    if not all(math.prod(shape) for shape in shapes.values()):  # there is nothing in one of them
+        return None
     if kind is not None and (place.weight is None or not fits(kind, shapes, place.weight.shape)):
         return None
     biases = [shapes[part] for part in BIASES if part in shapes]

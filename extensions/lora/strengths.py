@@ -174,6 +174,6 @@ def _place(text: str) -> float | None:
 
 
 def _rank(text: str) -> int:
-    if not text.isdecimal() or not 0 < int(text) <= 10_000:
+    if not text.isdecimal() or len(text) > 5 or not 0 < int(text) <= 10_000:
         raise UserError(f"The rank in a LoRA's tag was {quoted(text)}; it must be a whole number from 1.")
     return int(text)

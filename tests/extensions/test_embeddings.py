@@ -226,6 +226,43 @@ def test_vectors_of_another_width_are_skipped_with_the_reason(folder: Folder) ->
     )
 
 
+def test_a_file_that_is_broken_is_skipped_with_the_reason_too(folder: Folder) -> None:
+    torch.save({"x": torch.ones(2, 2, 2)}, folder.folder / "none.pt")
+    torch.save([1], folder.folder / "listed.pt")
+    for name in ("none", "listed"):
+        (found,), (sentence,) = drawn(folder, wanted(folder, f"a {name} ball"))
+        (plain,), _ = drawn(folder, request(prompt=f"a {name} ball", steps=2))
+        assert np.array_equal(found, plain)
+        assert sentence.startswith(f"The embedding '{name}' was skipped, so its name is read as it stands: ")
+
+
+def test_what_a_tag_names_is_no_embedding() -> None:
+    files = SimpleNamespace(names=lambda folders: {"mine": "mine.pt", "lora": "lora.pt"}, sha256=lambda path: "0" * 64)
+    assert embeddings.resolve(submission(files, ("a ball <lora:mine:0.5>",), ("grey",))) is None  # type: ignore[arg-type]
+    assert embeddings.resolve(submission(files, ("<lora:x> mine",))) == {"embeddings": {"mine": "0" * 64}}  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("header", [
+    b'{"a": 5}', b'{"a": {"shape": 5}}', b'{"a": "shape"}', b'{"a": {"shape": ["x", "y"]}}', b'{"a": {"shape": [null]}}',
+    b'{"a": {"shape": {"b": 1}}}', b'{"a": ["shape"]}',
+])  # fmt: skip
+def test_one_strange_header_does_not_hide_the_other_cards(header: bytes, tmp_path: Path) -> None:
+    (tmp_path / "strange.safetensors").write_bytes(len(header).to_bytes(8, "little") + header)
+    saved(tmp_path / "one.safetensors", {"<x>": vectors(3, 768)})
+    found = {card.name: card for card in embeddings.cards(home(), Folder(tmp_path))}
+    assert found["one"].problem == "" and "no vectors" in found["strange"].problem
+
+
+@pytest.mark.parametrize("depth", [300, 700, 5000])
+def test_a_picture_with_text_that_is_nested_deeply_has_none(depth: int, tmp_path: Path) -> None:
+    told = PngInfo()
+    told.add_text("sd-ti-embedding", base64.b64encode(b'{"a":' * depth + b"1" + b"}" * depth).decode())
+    Image.new("RGB", (4, 4)).save(tmp_path / "deep.png", pnginfo=told)
+    saved(tmp_path / "one.safetensors", {"<x>": vectors(3, 768)})
+    found = {card.name: card for card in embeddings.cards(home(), Folder(tmp_path))}
+    assert found["one"].problem == "" and "no vectors" in found["deep"].problem
+
+
 def test_pictures_name_the_files_with_their_hashes(folder: Folder) -> None:
     noted = embeddings.resolve(submission(folder, ("mine, wide",), ("card", "mine")))
     assert noted is not None and set(noted["embeddings"]) == {"mine", "wide", "card"}

@@ -222,6 +222,33 @@ def test_text_towers_are_known_by_the_names_of_transformers(model: str, prefixes
                 assert not sentences and changed.keys() == {key} and torch.allclose(changed[key], expected, atol=1e-6)
 
 
+@pytest.mark.parametrize("lost", ["lora_up.weight", "lora_down.weight", "alpha"])
+def test_a_module_with_nothing_in_it_is_left_out(lost: str, tmp_path: Path) -> None:
+    weight = weights()[f"{UNET}{LDM}.weight"]
+    own = {"lora_up.weight": torch.ones(weight.shape[0], 2), "lora_down.weight": torch.ones(2, weight.shape[1]),
+           "alpha": torch.ones(())}  # fmt: skip
+    empty = {"lora_up.weight": (weight.shape[0], 0), "lora_down.weight": (0, weight.shape[1]), "alpha": (0,)}
+    shapes = (lost,) if lost == "alpha" else ("lora_up.weight", "lora_down.weight")
+    saved(tmp_path / "one.safetensors", named(f"lora_unet_{LDM.replace('.', '_')}", own | {
+        name: torch.ones(empty[name]) for name in shapes
+    }))  # fmt: skip
+    changed, sentences = applied(tmp_path, "one")
+    assert not changed and sentences == ["The LoRA 'one': applied 0 of 1; 1 has no place in this model."]
+
+
+@pytest.mark.parametrize("told", [
+    '{"a":' * 5000, '{"unet.lora_alpha": NaN}', '{"unet.lora_alpha": 1e999}', f'{{"unet.lora_alpha": {"9" * 4000}}}',
+    '{"unet.alpha_pattern": {"to_out.0": Infinity}}',
+])  # fmt: skip
+def test_settings_that_mean_nothing_are_passed_over(told: str, tmp_path: Path) -> None:
+    weight = weights()[f"{UNET}{LDM}.weight"]
+    up, down = torch.ones(weight.shape[0], 2), torch.ones(2, weight.shape[1])
+    pair = {f"unet.{DOTS}.lora_B.weight": up, f"unet.{DOTS}.lora_A.weight": down}
+    saved(tmp_path / "one.safetensors", pair, lora_adapter_metadata=told)
+    changed, _ = applied(tmp_path, "one")
+    assert torch.allclose(changed[f"{UNET}{LDM}.weight"], weight + 2)
+
+
 def test_a_matrix_fits_a_convolution_of_one_pixel_and_a_transposed_weight(tmp_path: Path) -> None:
     weight = weights()[f"{UNET}input_blocks.1.1.proj_in.weight"]
     own = parts("locon", (weight.shape[0], weight.shape[1]), 1)

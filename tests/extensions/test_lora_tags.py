@@ -83,7 +83,7 @@ def test_what_a_job_keeps_is_what_was_said(unet: float, te: float, ranks: int | 
     ("much", "strength of a LoRA was 'much'"), ("1e9", "strength of a LoRA was '1e9'"), ("nan", "'nan'"),
     ("1:2:3:4", "4 numbers"), ("weight=1", "has 'weight=1'"), ("1@x", "step in a LoRA's tag was 'x'"),
     ("1:lbw=1,2", "have 2 numbers"),
-    ("1:dyn=0", "rank"),
+    ("1:dyn=0", "rank"), (f"1:dyn={'9' * 5000}", "rank"),
     ("1:lbw=NOSE", "one of NONE"), ("start=-1", "step"), (",".join(f"1@{n / 1000}" for n in range(200)), "200 points"),
 ])  # fmt: skip
 def test_what_means_nothing_is_said(text: str, sentence: str) -> None:

@@ -72,6 +72,13 @@ def test_hash_of_weights_survives_changed_metadata(tmp_path: Path) -> None:
     assert hashes.sha256(tmp_path / "a") != hashes.sha256(tmp_path / "b")
 
 
+@pytest.mark.parametrize("length", [2**62, 2**64 - 1, 2**40, 17])
+def test_a_header_longer_than_its_file_is_a_sentence_without_folders(tmp_path: Path, length: int) -> None:
+    (tmp_path / "a.safetensors").write_bytes(length.to_bytes(8, "little") + b"{}" * 8)
+    with pytest.raises(ModelFileError, match=r"^a\.safetensors cannot be read: its header is broken\.$"):
+        hashes.weights_sha256(tmp_path / "a.safetensors")
+
+
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ModelFileError, match="nothing cannot be read"):
         hashes.sha256(tmp_path / "nothing")

@@ -76,7 +76,10 @@ def weights_sha256(path: Path) -> str:
     """Return the SHA-256 of what follows a safetensors header, as LoRA files are named: it survives changed metadata."""
     try:
         with path.open("rb") as file:
-            file.seek(8 + int.from_bytes(file.read(8), "little"))
+            start = 8 + int.from_bytes(file.read(8), "little")
+            if start > path.stat().st_size:
+                raise ModelFileError(f"{path.name} cannot be read: its header is broken.")
+            file.seek(start)
             return hashlib.file_digest(file, "sha256").hexdigest()
-    except (OSError, OverflowError) as error:
-        raise ModelFileError(f"{path} cannot be read: {getattr(error, 'strerror', None) or 'its header is broken'}.") from error
+    except OSError as error:
+        raise ModelFileError(f"{path.name} cannot be read: {error.strerror}.") from error

@@ -48,6 +48,10 @@ class Settings(Params):
         "", "Presets for blocks", help="Such as FACE:1,0,0,... with 12, 17, 20 or 26 numbers; several are parted by |."
     )
 
+    def check_together(self) -> None:
+        """Presets that mean nothing are refused here, and not with every picture."""
+        own_presets(self.presets)
+
 
 @hook
 def settings() -> type[Params]:

@@ -133,6 +133,13 @@ def test_a_person_s_own_presets_have_names(tmp_path: Path) -> None:
     assert noted(Folder(tmp_path), "a:1:face", presets=face)["tags"]["lora:a:1:face"]["wish"]["blocks"] == [1.0] * 12
 
 
+@pytest.mark.parametrize("presets", ["FACE:1,2", "FACE:NOSE", "FACE:" + ",".join(["nan"] * 12)])
+def test_presets_that_mean_nothing_are_refused_when_they_are_set(presets: str) -> None:
+    with pytest.raises(UserError, match="blocks of a LoRA"):
+        lora.Settings.read({"presets": presets})
+    assert lora.Settings.read({"presets": "FACE:" + ",".join(["1"] * 12)}).presets
+
+
 # --- files ------------------------------------------------------------------------------------------------------------
 
 

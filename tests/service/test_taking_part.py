@@ -15,6 +15,7 @@ from webui.service.extensions import Extensions, load
 from webui.service.picture_texts import text_of
 from webui.service.replaying import request_of
 from webui.service.requests import Resolver
+from webui.service.taking_part import MOST_OF_ALL, MOST_TAGS, known_tags
 
 CODE = '''
 from dataclasses import dataclass
@@ -105,6 +106,20 @@ def test_the_second_pass_and_the_negative_prompt_are_read_too(resolver: Resolver
 def test_what_cannot_be_is_told_at_submission(resolver: Resolver, values: dict[str, object], sentence: str) -> None:
     with pytest.raises(UserError, match=sentence):
         outline(resolver, **values)
+
+
+def test_there_may_be_many_tags_but_not_so_many_that_others_wait_for_their_files(resolver: Resolver) -> None:
+    def tags(count: int, first: int = 0) -> str:
+        return " ".join(f"<two:{number}>" for number in range(first, first + count))
+
+    found = outline(resolver, prompt=tags(MOST_TAGS) + tags(3) + " <unknown:1> <unknown:2>").extensions
+    assert len(found["two"]["noted"]["tags"]) == MOST_TAGS
+    with pytest.raises(UserError, match=r"more than 100 different tags such as <two:0> in a prompt; use fewer"):
+        outline(resolver, prompt=tags(MOST_TAGS + 1))
+    prompts = tuple(tags(MOST_TAGS, first) for first in range(0, MOST_OF_ALL + 1, MOST_TAGS))
+    assert len(known_tags(prompts[:-1], resolver.extensions)) == MOST_OF_ALL
+    with pytest.raises(UserError, match="more than 500 different tags"):
+        known_tags(prompts, resolver.extensions)
 
 
 def test_the_text_of_a_picture_makes_the_same_request_again(resolver: Resolver) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -90,8 +91,8 @@ class NetworkFiles:
         wanted = name.strip().casefold()
         there = sorted(self._there(folders), key=lambda each: wanted not in (_stem(each), each.name.casefold()))
         with self._unhurried():
-            known = [each for each in there if self._known(each.path) == sha256]
-            for each in [*known, *there]:
+            known = (each for each in there if self._known(each.path) == sha256)
+            for each in chain(known, there):
                 try:
                     if self._hash_of(each.path) == sha256:
                         return str(each.path)

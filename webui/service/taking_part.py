@@ -15,6 +15,7 @@ from webui.request import Request
 from webui.service.composed import defaults_of, own_values
 from webui.service.extensions import Extensions
 
+MOST_TAGS, MOST_OF_ALL = 100, 500  # of extensions: different ones in one prompt, and in all prompts of a job
 Noted = dict[str, dict[str, Any]]
 
 
@@ -35,11 +36,10 @@ def with_extensions(request: Request, params: Params, extensions: Extensions, fi
         )  # fmt: skip
 
     noted: Noted = {name: {} for name in values}
-    for text, tag in tags_of(prompts).items():
-        if tag.name in extensions.tags:
-            owner, kind = extensions.tags[tag.name]
-            plain = kind.resolve(tuple(tag.args.split(":")), submission(owner))
-            noted.setdefault(owner, {}).setdefault("tags", {})[text] = dict(plain)
+    for text, tag in known_tags(prompts, extensions).items():
+        owner, kind = extensions.tags[tag.name]
+        plain = kind.resolve(tuple(tag.args.split(":")), submission(owner))
+        noted.setdefault(owner, {}).setdefault("tags", {})[text] = dict(plain)
     for name in extensions.with_hook("resolve"):
         found = extensions.resolve(name, submission(name))
         if found is not None:
@@ -58,9 +58,17 @@ def texts_of(request: Request, role: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(text for text in found if text))
 
 
-def tags_of(prompts: tuple[str, ...]) -> dict[str, Tag]:
-    """Every tag of some prompts, by what stands between its brackets."""
-    return {text: tag for prompt in prompts for text, tag in _tags(prompt)}
+def known_tags(prompts: tuple[str, ...], extensions: Extensions) -> dict[str, Tag]:
+    """The tags that extensions read; `UserError` where there are so many that others would have to wait for their files."""
+    found: dict[str, Tag] = {}
+    for prompt in prompts:
+        own = {text: tag for text, tag in _tags(prompt) if tag.name in extensions.tags}
+        found |= own
+        for tags, most, where in ((own, MOST_TAGS, "a prompt"), (found, MOST_OF_ALL, "all prompts of a job together")):
+            if len(tags) > most:
+                shown = f"<{next(iter(tags))[:40]}>"
+                raise UserError(f"There are more than {most} different tags such as {shown} in {where}; use fewer.")
+    return found
 
 
 def _tags(prompt: str) -> Iterator[tuple[str, Tag]]:

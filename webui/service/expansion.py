@@ -44,6 +44,8 @@ def _texts(
         seed = picture.seed if picture.variation_seed is None else picture.variation_seed  # what is not the same for all
         context = PromptContext(seed=seed, index=index, role=role, folders=tuple(folders))
         found.append(extensions.transform_prompt(text, context))
+        if "\0" in found[-1]:
+            raise UserError(f"The {role} got a NUL character from an extension, which no text can have.")
         if len(found[-1]) > LONGEST_PROMPT:
             raise UserError(
                 f"The {role} became {len(found[-1]):,} characters long when its words were drawn; it must be at most "

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Generator, Mapping
+import json
+from collections.abc import Callable, Collection, Generator, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
-from webui.extension import parameters
+from webui.extension import Card, parameters
 from webui.pipeline.extended import ChangeRow, Guide, Job, JobHooks
 from webui.pipeline.picture import Picture
 from webui.pipeline.protocol import Ask, Asking, Denoise, Moment, Row
@@ -28,7 +29,7 @@ def added_guarded(loaded: Loaded, guard: Guard) -> dict[str, Any]:
     ways: dict[str, Callable[[Any], Any]] = {
         "samplers": lambda each: replace(each, function=guard.generating(f"the sampler {each.name}", each.function)),
         "scripts": lambda each: replace(each, plan=guard.page(f"the script {each.name}", each.plan), axes=_axes(guard, each)),
-        "tags": lambda each: replace(each, resolve=guard.page(f"the tag {each.name}", each.resolve)),
+        "tags": lambda each: replace(each, resolve=_noting(guard, f"the tag {each.name}", each.resolve)),
         "routes": lambda each: replace(each, answer=guard.page(f"the address {each.path}", each.answer)),
     }
     for hook, way in ways.items():
@@ -158,6 +159,66 @@ def _checked(guard: Guard, hook: str, function: Callable[..., Any], kinds: Any) 
         found = function(**given)
         if not isinstance(found, kinds) and (found is not None or hook == "transform_prompt"):
             raise guard.wrong(hook, found, f"{_kinds(kinds)} is wanted")
+        fits, wanted = CONTENT.get(hook, (None, ""))
+        if fits is not None and found is not None and not fits(found):
+            raise guard.wrong(hook, found, f"{wanted} wanted")
         return found
 
     return called
+
+
+def _noting(guard: Guard, hook: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function that says what is noted with a job, which is kept as JSON."""
+    asked = guard.page(hook, function)
+
+    @functools.wraps(function)
+    def called(*given: Any, **named: Any) -> Any:
+        found = asked(*given, **named)
+        if not isinstance(found, Mapping) or not _is_plain(dict(found)):
+            raise guard.wrong(hook, found, "a mapping of plain data is wanted")
+        return found
+
+    return called
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether something can be kept and sent as JSON."""
+    try:
+        json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+    except (TypeError, ValueError, RecursionError):
+        return False
+    return True
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and "\0" not in value and _is_plain(value)
+
+
+def _are_texts(values: Any) -> bool:
+    return isinstance(values, Collection) and not isinstance(values, str | bytes) and all(map(_is_text, values))
+
+
+def _is_problem(each: Any) -> bool:
+    return isinstance(each, tuple | list) and len(each) == 3 and type(each[0]) is type(each[1]) is int and _is_text(each[2])
+
+
+def _is_card(each: Any) -> bool:
+    if not isinstance(each, Card) or not isinstance(each.facts, Mapping):
+        return False
+    named = (each.kind, each.name, each.insert, each.title, each.base, each.preview, each.problem)
+    return all(map(_is_text, named)) and _are_texts(each.words) and _are_texts([*each.facts, *map(str, each.facts.values())])
+
+
+def _are_words(found: Mapping[Any, Any]) -> bool:
+    return _are_texts(list(found)) and all(map(_are_texts, found.values()))
+
+
+CONTENT: Mapping[str, tuple[Callable[[Any], bool], str]] = {  # what is in it: one that is wrong would spoil the others' answers
+    "cards": (lambda found: all(map(_is_card, found)), "a list of cards, whose fields are texts, is"),
+    "prompt_words": (_are_words, "lists of texts by kind are"),
+    "prompt_problems": (lambda found: all(map(_is_problem, found)), "a list of two whole numbers and a text each is"),
+    "read_file": (_is_text, "a text is"),
+    "transform_prompt": (_is_plain, "Unicode text is"),
+    "resolve": (lambda found: _is_plain(dict(found)), "a mapping of plain data is"),
+    "metadata": (lambda found: _are_texts(list(found)) and _are_texts(list(found.values())), "texts by key are"),
+}

@@ -124,7 +124,8 @@ class Extensions:
 
     def prompt_problems(self, text: str, folders: Sequence[Path]) -> list[tuple[int, int, str]]:
         """What extensions cannot make sense of in a prompt, from its beginning to its end."""
-        return sorted(problem for _, own in self._answers("prompt_problems", text=text, folders=folders) for problem in own)
+        answers = self._answers("prompt_problems", text=text, folders=folders)
+        return sorted((begin, end, sentence) for _, own in answers for begin, end, sentence in own)
 
     def _answers(self, hook: str, **given: Any) -> Iterator[tuple[str, Any]]:
         """What each extension answers; one that fails says nothing, which is logged: the others still have their say."""

@@ -6,11 +6,13 @@ What is no parameter stands behind the community's keys, where programs that do 
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
 from webui import infotext
+from webui.errors import WebUIError
 from webui.infotext import Infotext
 from webui.metadata.reading import read
 from webui.request import SHORT_HASH, Request, parameters_of
@@ -38,6 +40,7 @@ REMARKS = (
 """The keys of the picture that are nothing to set."""
 LONGEST_SOURCE = 100_000  # characters of another picture's text
 LONGEST_SEED = 20  # digits
+LOG = logging.getLogger(__name__)
 NO_TEXTS: Mapping[str, str] = MappingProxyType({})
 
 
@@ -61,12 +64,21 @@ def text_of(
     if extensions is None:
         return infotext.write(parameters_of(request), said, before=before)
     for name, plain in request.extensions.items():
-        said |= extensions.metadata(name, request, plain.get("values", {}), plain.get("noted", {}))
+        said |= _told_by(name, extensions, request, plain)
     used = taking_part(request, extensions)
     said |= {EXTENSIONS_KEY: ", ".join(f"{name} {version}" for name, version in used.items())} if used else {}
     values = {name: each.get("values", {}) for name, each in request.extensions.items()}
     further = taken_back(values, extensions, request.task)
     return infotext.write(parameters_of(request, composed_tasks(extensions), further), said, before=before)
+
+
+def _told_by(name: str, extensions: Extensions, request: Request, plain: Mapping[str, Any]) -> Mapping[str, str]:
+    """What an extension adds to the text; nothing where it fails, for the picture is finished and is not lost for that."""
+    try:
+        return extensions.metadata(name, request, plain.get("values", {}), plain.get("noted", {}))
+    except WebUIError:
+        LOG.warning("The extension %s says nothing in the text of a picture.", name, exc_info=True)
+        return {}
 
 
 def taking_part(request: Request, extensions: Extensions) -> dict[str, str]:

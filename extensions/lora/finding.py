@@ -74,6 +74,7 @@ def adapter_settings(path: str) -> dict[str, Any]:
     place = Path(path).with_name("adapter_config.json")
     try:
         told = json.loads(place.read_bytes()) if place.stat().st_size <= LARGEST_SIDECAR else {}
+        json.dumps(told, allow_nan=False, ensure_ascii=False).encode()  # it is kept with the job, as JSON is
     except (OSError, ValueError, RecursionError):
         return {}
     return told if isinstance(told, dict) else {}

@@ -172,6 +172,13 @@ def test_settings_that_peft_wrote_beside_a_file_are_kept_with_the_job(tmp_path: 
     assert found["adapter"]["lora_alpha"] == 2
 
 
+@pytest.mark.parametrize("told", ['{"lora_alpha": NaN}', '{"lora_alpha": 1e999}', '{"a": "\\ud800"}', "[" * 5000, "3", ""])
+def test_settings_that_no_job_can_keep_are_passed_over(tmp_path: Path, told: str) -> None:
+    saved(tmp_path / "a.safetensors", TENSORS)
+    (tmp_path / "adapter_config.json").write_text(told, encoding="utf-8")
+    assert noted(Folder(tmp_path), "a")["tags"]["lora:a"]["adapter"] == {}
+
+
 def test_both_tags_mean_the_same(tmp_path: Path) -> None:
     saved(tmp_path / "a.safetensors", TENSORS)
     one, other = (kind.resolve(("a", "0.5"), submission(Folder(tmp_path))) for kind in lora.tags())

@@ -113,9 +113,15 @@ SCHEDULES: dict[str, str] = {
 # --- what is measured -------------------------------------------------------------------------------------------------------
 
 
+def schedules() -> dict[str, Schedule]:
+    """The bundled schedules; what somebody types or draws is none of its own."""
+    found = bundled()
+    return {name: each for name, each in found.schedules.items() if found.owners.get(f"schedule {name}") != "schedules"}
+
+
 def levels(info: SamplerInfo, steps: int) -> tuple[float, ...]:
     """The sigmas of a sampler's own schedule, as it is given them."""
-    schedule = bundled().schedules[info.schedule]
+    schedule = schedules()[info.schedule]
     if not info.discards_penultimate:
         return schedule(steps, TABLE)
     *falling, _, last = schedule(steps + 1, TABLE)
@@ -293,7 +299,7 @@ def sampler_table() -> str:
 def schedule_table() -> str:
     """The table of schedules."""
     rows = ["| Schedule | Paper | Options | What it visits | Sigmas |", "|---|---|---|---|---|"]
-    for name, schedule in bundled().schedules.items():
+    for name, schedule in schedules().items():
         options = ", ".join(f"`{option}`" for option in options_of(schedule)) or "–"
         plot = f"![Sigmas of {name}](samplers/schedule-{slug(name)}.svg)"
         rows.append(f"| {name} | {paper(schedule)} | {options} | {SCHEDULES[name]} | {plot} |")
@@ -330,7 +336,7 @@ def main() -> None:
         print(name, file=sys.stderr, flush=True)
         (chosen.plots / f"{slug(name)}.svg").write_text(plot_of(info), "utf-8")
     (chosen.plots / "overview.svg").write_text(overview(), "utf-8")
-    for name, schedule in bundled().schedules.items():
+    for name, schedule in schedules().items():
         (chosen.plots / f"schedule-{slug(name)}.svg").write_text(plot_of_schedule(name, schedule), "utf-8")
 
 

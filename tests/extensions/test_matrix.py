@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from extensions.prompt_matrix import separated
 from tests.extensions.test_xyz_plot import FIXED, Form
 from webui.errors import UserError
 from webui.scripts import Plan
@@ -69,7 +70,6 @@ def test_too_many_parts_are_refused() -> None:
 
 @given(st.text(alphabet="ab|[]{}\\, ", max_size=40))
 def test_nothing_of_a_prompt_is_lost(text: str) -> None:
-    separated = SCRIPT.plan.__globals__["separated"]  # type: ignore[attr-defined]
     assert "|".join(separated(text)) == text
 
 

@@ -27,8 +27,8 @@ def part(name: str) -> str:
 def test_the_document_names_every_sampler_and_schedule() -> None:
     named = [row.split("|")[1].strip() for row in part("samplers").splitlines()[2:]]
     assert [re.sub(r"\[(.*)\]\(.*\)", r"\1", name) for name in named] == list(bundled().samplers)
-    assert [row.split("|")[1].strip() for row in part("schedules").splitlines()[2:]] == list(bundled().schedules)
-    assert set(samplers.SAMPLERS) == set(bundled().samplers) and set(samplers.SCHEDULES) == set(bundled().schedules)
+    assert [row.split("|")[1].strip() for row in part("schedules").splitlines()[2:]] == list(samplers.schedules())
+    assert set(samplers.SAMPLERS) == set(bundled().samplers) and set(samplers.SCHEDULES) == set(samplers.schedules())
 
 
 def test_the_tables_say_what_is_so_now() -> None:
@@ -45,7 +45,7 @@ def test_every_sampler_in_the_document_names_its_paper() -> None:
 def test_every_plot_is_there_and_links_lead_somewhere() -> None:
     shown = set(re.findall(r"\((samplers/[^)]+\.svg)\)", DOCUMENT))
     wanted = {f"samplers/{slug(name)}.svg" for name in bundled().samplers}
-    wanted |= {f"samplers/schedule-{slug(name)}.svg" for name in bundled().schedules} | {"samplers/overview.svg"}
+    wanted |= {f"samplers/schedule-{slug(name)}.svg" for name in samplers.schedules()} | {"samplers/overview.svg"}
     assert shown == wanted == {f"samplers/{path.name}" for path in samplers.FOLDER.iterdir()}
     for path in samplers.FOLDER.iterdir():
         assert ElementTree.parse(path).getroot().tag == f"{SVG}svg"
@@ -55,7 +55,7 @@ def test_every_plot_is_there_and_links_lead_somewhere() -> None:
 
 
 def test_no_two_names_share_a_plot() -> None:
-    for names in (list(bundled().samplers), list(bundled().schedules)):
+    for names in (list(bundled().samplers), list(samplers.schedules())):
         assert len({slug(name) for name in names}) == len({samplers.anchor(name) for name in names}) == len(names)
 
 

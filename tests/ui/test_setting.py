@@ -425,8 +425,9 @@ def test_the_owner_sees_who_is_connected_and_ends_a_session(people: Callable[...
     generate(theirs, prompt="still at work")
     page.locator("#w-account").click()
     page.locator("#w-share").click()
-    row = page.locator(".w-people li", has_text=guest.user.name)
-    row.get_by_role("button").click()
+    end = page.get_by_role("button", name=f"End the session of {guest.user.name}", exact=True)
+    row = page.locator(".w-people li").filter(has=end)
+    end.click()
     expect(row).to_have_count(0)
     expect(theirs.get_by_role("button", name="Sign in")).to_be_visible()
 

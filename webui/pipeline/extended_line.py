@@ -17,6 +17,7 @@ from webui.pipeline.conditioning import meaning
 from webui.pipeline.extended import ChangeRow, Detector, Files, Guide, Job, JobHooks
 from webui.pipeline.grammar import parse
 from webui.pipeline.hires import Stages
+from webui.pipeline.loops import intercepted
 from webui.pipeline.model import Model
 from webui.pipeline.patches import NO_PATCHES, Patches
 from webui.pipeline.picture import Picture
@@ -263,33 +264,6 @@ def with_rows_changed(denoise: Denoise, changes: Sequence[ChangeRow]) -> Denoise
     return changed
 
 
-def intercepted(
-    generation: Generator[Ask, Any, T], change: Callable[[Ask], Generator[Ask, Any, Ask | None]], *, kept: bool = True
-) -> Generator[Ask, Any, T]:
-    """The same generation, each of whose asks is changed before it is heard, by what may ask more; None is heard by nobody.
-
-    What was predicted last is only `kept` for who is interrupted where it is the generation's own.
-    """
-    sent: Any = None
-    thrown: Interrupted | None = None
-    try:
-        while True:
-            try:
-                ask = generation.send(sent) if thrown is None else generation.throw(thrown)
-            except StopIteration as end:
-                result: T = end.value
-                return result
-            sent, thrown = None, None
-            try:
-                heard = yield from change(ask)
-                if heard is not None:
-                    sent = yield heard
-            except Interrupted as early:
-                thrown = early if kept else Interrupted(None)
-    finally:
-        generation.close()
-
-
 def quiet(generation: Generator[Ask, Any, T]) -> Generator[Ask, Any, T]:
     """The same generation, whose steps nobody is told: they are not those of the picture it is made for."""
 
@@ -297,7 +271,7 @@ def quiet(generation: Generator[Ask, Any, T]) -> Generator[Ask, Any, T]:
         yield from ()
         return None if isinstance(ask, Step) else ask
 
-    return intercepted(generation, change, kept=False)
+    return intercepted(generation, change, lambda _: Interrupted(None))  # its last prediction is not the picture's
 
 
 def telling(generation: Generator[Ask, Any, T], sentences: list[str]) -> Generator[Ask, Any, T]:

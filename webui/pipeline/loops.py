@@ -1,4 +1,4 @@
-"""A generation that is one of several in a row: what it asks is changed on the way, and its steps are counted on."""
+"""What a generation asks is changed on the way, and the steps of several in a row are counted on."""
 
 from __future__ import annotations
 
@@ -11,10 +11,14 @@ from webui.pipeline.protocol import Ask, Interrupted, Step
 T = TypeVar("T")
 
 
-def changed(
-    generation: Generator[Ask, Any, T], change: Callable[[Ask], Ask], early: Callable[[Interrupted], Interrupted] | None = None
-) -> Generator[Ask, Any, T]:
-    """The same generation, each of whose asks is changed before it is heard, and perhaps each interruption before it hears it."""
+def intercepted(
+    generation: Generator[Ask, Any, T], change: Callable[[Ask], Generator[Ask, Any, Ask | None]],
+    early: Callable[[Interrupted], Interrupted] | None = None,
+) -> Generator[Ask, Any, T]:  # fmt: skip
+    """The same generation, each of whose asks is changed before it is heard, by what may ask more; None is heard by nobody.
+
+    `early` makes what it is told of an interruption out of what was said.
+    """
     sent: Any = None
     thrown: Interrupted | None = None
     try:
@@ -24,13 +28,27 @@ def changed(
             except StopIteration as end:
                 result: T = end.value
                 return result
-            thrown = None
+            sent, thrown = None, None
             try:
-                sent = yield change(ask)
+                heard = yield from change(ask)
+                if heard is not None:
+                    sent = yield heard
             except Interrupted as error:
                 thrown = error if early is None else early(error)
     finally:
         generation.close()
+
+
+def changed(
+    generation: Generator[Ask, Any, T], change: Callable[[Ask], Ask], early: Callable[[Interrupted], Interrupted] | None = None
+) -> Generator[Ask, Any, T]:
+    """The same generation, each of whose asks is another one, and perhaps each interruption that it hears."""
+
+    def at_once(ask: Ask) -> Generator[Ask, Any, Ask]:
+        yield from ()
+        return change(ask)
+
+    return intercepted(generation, at_once, early)
 
 
 def counted(generation: Generator[Ask, Any, T], loop: int, loops: int) -> Generator[Ask, Any, T]:

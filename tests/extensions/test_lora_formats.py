@@ -352,6 +352,16 @@ def test_rotations_keep_sizes_and_strength_0_is_no_change(kind: str, tmp_path: P
         assert (limited - weight).abs().max() < 1e-3
 
 
+def test_alpha_limits_how_far_oft_turns(tmp_path: Path) -> None:
+    """In blocks of two, Q of size t turns by 2 atan(t), which moves a weight by 2 t / sqrt(1 + t^2) of its size."""
+    blocks, alpha = torch.zeros(16, 2, 2), 0.01
+    blocks[:, 1, 0] = 0.5
+    turned = of_module(tmp_path, named(MODULE, {"oft_blocks": blocks, "alpha": torch.tensor(alpha)}))
+    t = alpha * 32 / math.sqrt(16 * 2)  # all of Q together is as large as alpha for each of the 32 outputs
+    moved = (turned - weights()[WEIGHT]).norm() / weights()[WEIGHT].norm()
+    assert moved.item() == pytest.approx(2 * t / math.sqrt(1 + t * t), rel=1e-4)
+
+
 def test_early_rotations_are_themselves_or_what_they_differ_by_from_none(tmp_path: Path) -> None:
     blocks = torch.linalg.qr(torch.eye(4) * 9 + random_tensor("q", (8, 4, 4)))[0]
     blocks = blocks * torch.sign(torch.linalg.diagonal(blocks))[:, None]
